@@ -1,0 +1,68 @@
+# "make" lists the commands. Each of them sets the project up first, once, inside .venv.
+# Variables: PYTHON (a Python 3.11), IVY_SETTINGS (a mirror for Delta's jars),
+# UV_ARGS (for lock), PYTEST_ARGS (for test).
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTEST_ARGS ?=
+
+ready := .venv/.ready
+python := .venv/bin/python
+export PYTHON IVY_SETTINGS UV_ARGS
+
+# Jobs started by a test or by Airflow find this environment's commands first, and no other Spark.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
+
+# A session's start and its first Delta table take half the time with these: compile quickly
+# rather than well, and map the classes that setup/warm_up.sh archived. Good for many short
+# sessions, wrong for long jobs, so bench and spark-submit go without. A missing or outdated
+# archive is ignored, in silence, because Java would complain on standard output.
+quick_start := -XX:TieredStopAtLevel=1 -XX:SharedArchiveFile=$(CURDIR)/.venv/spark.jsa -Xlog:cds*=off
+demo test: export SPARK_SUBMIT_OPTS := $(quick_start)
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(ready) ## install everything into .venv (3 minutes and 7 GB; once)
+
+$(ready): requirements.lock pyproject.toml $(wildcard setup/*) \
+		spark_jobs/spark-defaults.conf spark_jobs/log4j2.properties
+	@setup/all.sh
+	@touch $@
+
+.PHONY: demo
+demo: $(ready) ## run the loop on a stream of real flights
+	@$(python) benchmarks/demo.py
+
+.PHONY: test
+test: $(ready) ## run the tests
+	@$(python) -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(ready) ## check style and types
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+.PHONY: bench
+bench: $(ready) ## measure, and write the tables of the documentation
+	@$(python) -m benchmarks
+
+.PHONY: lock
+lock: $(ready) ## rebuild the lock files from pyproject.toml
+	@setup/lock.sh
+
+.PHONY: zip
+zip: dist/tenforward.zip ## build dist/tenforward.zip for spark-submit --py-files
+
+sources := $(shell find schemas spark_jobs trainer inference tenforward.py -name '*.py' 2>/dev/null)
+
+dist/tenforward.zip: $(sources) $(ready) setup/zip.py
+	@$(python) setup/zip.py $@ $(sources)
+
+.PHONY: clean
+clean: ## remove what the commands made, .venv too; the warehouse stays
+	rm -rf .venv dist build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Scoring with a registered model: no Spark, no JVM."""

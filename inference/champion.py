@@ -1,0 +1,61 @@
+"""Which model serves: the registry's champion, with its bundle in a local folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.bundle import bundle_folder, champion_version, mlflow_client, registry_exists
+from schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A registered model: its name and version, the refresh it learnt from, its bundle."""
+
+    name: str
+    version: str
+    refresh_id: str
+    folder: Path
+
+
+def find_champion(name: str, warehouse: str) -> Champion | None:
+    """The model that serves under `name` (usually the pipeline's), None before the first one.
+
+    The bundle of a local registry is used where it lies; another is downloaded.
+    """
+    if not registry_exists(warehouse):
+        return None
+    client = mlflow_client(warehouse)
+    version = champion_version(client, name)
+    return None if version is None else _fetch(client, version)
+
+
+def find_version(name: str, version: str, warehouse: str) -> Champion:
+    """One version of `name`, whether it serves or not. ConfigurationError if there is none."""
+    unknown = (
+        f"model {name} version {version}: not in the registry. Remedy: see `tenforward status`."
+    )
+    if not registry_exists(warehouse):
+        raise ConfigurationError(unknown)
+    client = mlflow_client(warehouse)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _fetch(client, client.get_model_version(name, version))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise ConfigurationError(unknown) from error
+        raise
+
+
+def _fetch(client: "MlflowClient", version: "ModelVersion") -> Champion:
+    return Champion(
+        name=version.name,
+        version=str(version.version),
+        refresh_id=version.tags.get("refresh_id", ""),
+        folder=bundle_folder(client, version),
+    )

@@ -1,0 +1,66 @@
+"""Scores rows with a registered model: torch, NumPy and the schemas, nothing else.
+
+The same few lines serve a Spark worker and a model server. Torch's threads are left as they are:
+it honours OMP_NUM_THREADS itself, which Spark sets in its workers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from inference.program import load_program
+from schemas.bundle import PROGRAM, ModelCard, read_card, stack_inputs
+
+# Rows go through the program in blocks of exactly this many, the last one padded: matrix kernels
+# differ by shape in the last bits, and a row's score must not depend on its neighbours.
+BLOCK = 1024
+
+
+class Scored(NamedTuple):
+    """What one forward pass leaves behind."""
+
+    prediction: np.ndarray
+    """float64: logit or value (n,), or logits (n, classes) of a multiclass model."""
+    sketch: np.ndarray
+    """float32 (n, width): a fixed projection of the last hidden layer."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded model: its card and its program."""
+
+    card: ModelCard
+    program: torch.nn.Module
+
+    def score(self, columns: Mapping[str, np.ndarray]) -> Scored:
+        """Score n rows of encoded features (category: int32 code, number: float32, no nulls).
+
+        Raises ConfigurationError for a missing column, DataQualityError for an unknown code.
+        """
+        categories, numbers = stack_inputs(self.card.features, columns)
+        rows = len(categories)
+        outputs = np.empty((rows, self.card.outputs), np.float64)
+        sketch = np.empty((rows, self.card.sketch_width), np.float32)
+        for start in range(0, rows, BLOCK):
+            here = slice(start, min(start + BLOCK, rows))
+            output, projection = self._block(categories[here], numbers[here])
+            outputs[here], sketch[here] = output, projection
+        return Scored(outputs if self.card.task == "multiclass" else outputs[:, 0], sketch)
+
+    def _block(self, categories: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = len(categories)
+        with torch.inference_mode():
+            output, sketch = self.program(
+                torch.from_numpy(np.pad(categories, ((0, BLOCK - rows), (0, 0)))),
+                torch.from_numpy(np.pad(numbers, ((0, BLOCK - rows), (0, 0)))),
+            )
+        return output.numpy()[:rows], sketch.numpy()[:rows]
+
+
+def load_scorer(folder: str | Path) -> Scorer:
+    """The scorer of a bundle's folder. ConfigurationError when it is not a whole bundle."""
+    return Scorer(read_card(Path(folder)), load_program(Path(folder) / PROGRAM))

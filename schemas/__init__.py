@@ -1,0 +1,1 @@
+"""The contracts of tenforward: tables, pipeline configuration, errors and the command line."""

@@ -1,0 +1,193 @@
+"""What a registered model consists of and where the registry is: shared by trainer and scorers.
+
+A bundle is one folder of three files, none of which needs pickle:
+
+    program.pt2          the model as a `torch.export` program, for scoring
+    model.json           the card: what the program takes, and where it came from
+    weights.safetensors  parameters and buffers, for a warm start
+
+The program maps (categories int64 (n, c), numbers float32 (n, m)) to
+(output float32 (n, outputs), sketch float32 (n, sketch_width)).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.errors import ConfigurationError, DataQualityError
+from schemas.pipeline import Pipeline, Task
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+PROGRAM = "program.pt2"
+CARD = "model.json"
+WEIGHTS = "weights.safetensors"
+CHAMPION = "champion"
+
+
+class ModelInput(BaseModel):
+    """One feature as the model takes it: a code below `buckets`, or a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: Literal["category", "number"]
+    buckets: int | None = Field(default=None, ge=2, description="Only of a category.")
+
+
+class ModelCard(BaseModel):
+    """`model.json`: what a program takes and gives, and where it came from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    pipeline: str
+    task: Task
+    architecture: str
+    hidden: list[int]
+    features: list[ModelInput] = Field(min_length=1)
+    outputs: int = Field(ge=1)
+    sketch_width: int = Field(ge=1)
+    refresh_id: str
+    parent_version: str | None = None
+
+    def names(self, kind: Literal["category", "number"]) -> list[str]:
+        """Names of the features of one kind, in the order of the program's columns."""
+        return [feature.name for feature in self.features if feature.kind == kind]
+
+    @property
+    def buckets(self) -> list[int]:
+        """Number of codes of each category, in the order of the program's columns."""
+        return [f.buckets or 0 for f in self.features if f.kind == "category"]
+
+    def same_shape(self, other: "ModelCard") -> bool:
+        """Whether the weights of one fit the other."""
+        shape = {"task", "architecture", "hidden", "features", "outputs", "sketch_width"}
+        return self.model_dump(include=shape) == other.model_dump(include=shape)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a bundle. ConfigurationError when it is missing or not of this format."""
+    path = folder / CARD
+    try:
+        return ModelCard.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise ConfigurationError(
+            f"{path}: not the card of a tenforward model ({error}). Remedy: train the model again,"
+            " or move the alias to a version that this release can read."
+        ) from error
+
+
+def model_inputs(pipeline: Pipeline) -> list[ModelInput]:
+    """The features of a pipeline as its model takes them, in the order of the file."""
+    return [
+        ModelInput(
+            name=name, kind=spec.kind, buckets=spec.buckets if spec.kind == "category" else None
+        )
+        for name, spec in pipeline.features.items()
+    ]
+
+
+def stack_inputs(
+    features: Sequence[ModelInput], columns: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded columns as (categories int64 (n, c), numbers float32 (n, m)).
+
+    Raises ConfigurationError for a column that is not there and DataQualityError for a code
+    outside 0 ... buckets - 1, which an embedding would refuse without naming the feature.
+    """
+    missing = [feature.name for feature in features if feature.name not in columns]
+    if missing:
+        raise ConfigurationError(
+            f"features: the model takes {', '.join(missing)}, the rows do not have it."
+            " Remedy: restore the feature in the pipeline, or train a model without it."
+        )
+    rows = len(columns[features[0].name])
+    categories = [_codes(f, columns[f.name]) for f in features if f.kind == "category"]
+    numbers = [columns[f.name].astype(np.float32) for f in features if f.kind == "number"]
+    return (
+        np.stack(categories, axis=1) if categories else np.zeros((rows, 0), np.int64),
+        np.stack(numbers, axis=1) if numbers else np.zeros((rows, 0), np.float32),
+    )
+
+
+def _codes(feature: ModelInput, column: np.ndarray) -> np.ndarray:
+    codes = column.astype(np.int64)
+    if codes.size and not (codes.min() >= 0 and codes.max() < (feature.buckets or 0)):
+        raise DataQualityError(
+            f"features.{feature.name}: codes from {codes.min()} to {codes.max()}, the model knows"
+            f" 0 to {(feature.buckets or 0) - 1}. Remedy: encode the rows with the number of"
+            " buckets that the model was trained with, or train a new one."
+        )
+    return codes
+
+
+def tracking_uri(warehouse: str) -> str:
+    """Where MLflow keeps runs and models: $MLFLOW_TRACKING_URI, else SQLite in the warehouse."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{_local_root(warehouse) / 'mlflow.db'}"
+
+
+def artifact_location(warehouse: str) -> str | None:
+    """Where bundles are stored; None leaves it to the tracking server."""
+    if tracking_uri(warehouse).startswith("sqlite:"):
+        return (_local_root(warehouse) / "mlartifacts").as_uri()
+    return None
+
+
+def _local_root(warehouse: str) -> Path:
+    if "://" in warehouse:
+        raise ConfigurationError(
+            f"--warehouse {warehouse}: an embedded MLflow database needs a local folder."
+            " Remedy: set MLFLOW_TRACKING_URI to your tracking server."
+        )
+    return Path(warehouse).resolve()
+
+
+def mlflow_client(warehouse: str) -> "MlflowClient":
+    """A client of the registry. The import is here because it takes 2 to 8 s."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow import MlflowClient
+
+    uri = tracking_uri(warehouse)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def registry_exists(warehouse: str) -> bool:
+    """False while the embedded database has not been made; asking MLflow would make it."""
+    uri = tracking_uri(warehouse)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def champion_version(client: "MlflowClient", name: str) -> "ModelVersion | None":
+    """The registry's entry of the model that serves under `name`, if there is one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        # The model, or the alias, has never been set.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def bundle_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
+    """The local folder of a version's bundle; a remote one is downloaded to a fresh folder."""
+    from mlflow.artifacts import download_artifacts
+
+    folder = Path(download_artifacts(artifact_uri=version.source, tracking_uri=client.tracking_uri))
+    missing = [name for name in (PROGRAM, CARD, WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"model {version.name} version {version.version}: {', '.join(missing)} not found in"
+            f" {version.source}. Remedy: move the alias {CHAMPION!r} to a version that is whole."
+        )
+    return folder

@@ -1,0 +1,114 @@
+"""What a column and a table are, and the three forms that derive from one definition.
+
+A `Table` is written once, in `schemas/tables.py`. Its Spark form is a DDL string, its Arrow form
+a `pyarrow.Schema`, its reader form a dictionary of NumPy types, for Petastorm batches.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+ColumnType = Literal[
+    "string", "bool", "int32", "int64", "float32", "float64", "date", "timestamp", "strings", "floats"
+]
+
+
+class Forms(NamedTuple):
+    """One type in Spark's DDL, in Arrow and, where a tensor can hold it, in NumPy."""
+
+    spark: str
+    arrow: pa.DataType
+    numpy: np.dtype | None
+
+
+TYPES: dict[str, Forms] = {
+    "string": Forms("STRING", pa.string(), None),
+    "bool": Forms("BOOLEAN", pa.bool_(), np.dtype(np.bool_)),
+    "int32": Forms("INT", pa.int32(), np.dtype(np.int32)),
+    "int64": Forms("BIGINT", pa.int64(), np.dtype(np.int64)),
+    "float32": Forms("FLOAT", pa.float32(), np.dtype(np.float32)),
+    "float64": Forms("DOUBLE", pa.float64(), np.dtype(np.float64)),
+    "date": Forms("DATE", pa.date32(), None),
+    "timestamp": Forms("TIMESTAMP", pa.timestamp("us", tz="UTC"), None),
+    "strings": Forms("ARRAY<STRING>", pa.list_(pa.string()), None),
+    "floats": Forms("ARRAY<FLOAT>", pa.list_(pa.float32()), None),
+}
+
+# NaN passes `x >= 0` in both Delta writers; only an upper bound as well keeps it out.
+FINITE = "BETWEEN -1e30 AND 1e30"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, type, meaning, nullability and, optionally, a check in SQL."""
+
+    name: str
+    type: ColumnType
+    doc: str
+    nullable: bool = False
+    check: str | None = None
+
+    @property
+    def ddl(self) -> str:
+        """The column in Spark's DDL, comment included."""
+        null = "" if self.nullable else " NOT NULL"
+        comment = self.doc.replace("\\", "\\\\").replace("'", "\\'")
+        return f"`{self.name}` {TYPES[self.type].spark}{null} COMMENT '{comment}'"
+
+    @property
+    def constraint(self) -> str | None:
+        """The CHECK of this column; floating-point columns refuse NaN and infinity."""
+        check = self.check
+        if check is None and self.type in ("float32", "float64"):
+            check = f"{self.name} {FINITE}"
+        # Delta counts a CHECK that is neither true nor false, as with null, as violated.
+        return f"{self.name} IS NULL OR ({check})" if check and self.nullable else check
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table: columns, partitioning, constraints over several columns, properties."""
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = self.column_names
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"table {self.name}: column defined twice: {', '.join(repeated)}")
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names in table order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def spark_ddl(self) -> str:
+        """The Spark form: a DDL column list, for CREATE TABLE and `createDataFrame`."""
+        return ", ".join(column.ddl for column in self.columns)
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow form."""
+        return pa.schema(
+            [pa.field(c.name, TYPES[c.type].arrow, nullable=c.nullable) for c in self.columns]
+        )
+
+    @property
+    def reader_fields(self) -> dict[str, np.dtype]:
+        """The reader's form: the columns a tensor can hold, with their NumPy types."""
+        forms = {column.name: TYPES[column.type].numpy for column in self.columns}
+        return {name: dtype for name, dtype in forms.items() if dtype is not None}
+
+    @property
+    def constraints(self) -> dict[str, str]:
+        """Every CHECK by name: one a column that has one, then those of the table."""
+        own = {f"{c.name}_valid": c.constraint for c in self.columns if c.constraint is not None}
+        return own | self.checks

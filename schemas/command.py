@@ -1,0 +1,105 @@
+"""The contract of every command line: stdout is one JSON result, stderr the log, and exit codes."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+from schemas.errors import ConfigurationError, TenforwardError
+
+log = logging.getLogger("tenforward")
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--pipeline` and `--warehouse`, which every command takes."""
+    parser.add_argument("--pipeline", required=True, metavar="FILE", help="the pipeline's TOML file")
+    parser.add_argument(
+        "--warehouse",
+        default=os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse"),
+        metavar="DIR",
+        help="where the tables are (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
+    )
+
+
+def parse_date(text: str) -> date:
+    """A date as YYYY-MM-DD, for argparse."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write YYYY-MM-DD") from None
+
+
+def run_command(job: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None) -> int:
+    """Run `job(argv)`, print its result as one JSON line on stdout, return the exit code."""
+    configure_logging()
+    with stdout_kept_for_result() as emit:
+        try:
+            emit(job(argv))
+        except TenforwardError as error:
+            log.error("%s", error)
+            emit({"status": "failed", "exit_code": error.exit_code, "error": str(error)})
+            return error.exit_code
+        except KeyboardInterrupt:
+            log.error("interrupted; what was finished stays, repeat the command to go on")
+            return 130
+        except Exception as error:
+            log.exception("unexpected failure")
+            emit({"status": "failed", "exit_code": 1, "error": f"{type(error).__name__}: {error}"})
+            return 1
+    return 0
+
+
+@contextmanager
+def stdout_kept_for_result() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Send file descriptor 1 to stderr meanwhile: the JVM and Petastorm print to it at will."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    result: list[dict[str, Any]] = []
+    try:
+        yield result.append
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        for entry in result:
+            print(json.dumps(entry, default=str), flush=True)
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line, for whatever collects logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["trace"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def configure_logging() -> None:
+    """Plain lines on a terminal, JSON lines elsewhere; safe to call more than once."""
+    if log.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    handler.setFormatter(plain if sys.stderr.isatty() else _JsonLines())
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def require_order(start: date, end: date) -> None:
+    """Refuse a range that runs backwards."""
+    if start > end:
+        raise ConfigurationError(
+            f"--start {start} is after --end {end}. Remedy: give the earlier date as --start."
+        )

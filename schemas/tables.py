@@ -1,0 +1,262 @@
+"""Every table of tenforward, defined once (law 6).
+
+Four tables take columns of the pipeline's own (`instances`, `labels`, `features/<view>`,
+`sampled` with its twin `holdout`); the others are the same for every pipeline.
+"""
+
+from schemas.columns import Column, Table
+from schemas.pipeline import FeatureView, Pipeline
+
+SKETCH_WIDTH = 16
+MAX_LOGITS = 16
+
+# Reader version 1 and plain files: the trainer is handed a list of Parquet files, which knows
+# nothing of deletion vectors or column mapping. Retention outlives a year of reproduction.
+COMMON_PROPERTIES = {
+    "delta.enableDeletionVectors": "false",
+    "delta.columnMapping.mode": "none",
+    "delta.logRetentionDuration": "interval 400 days",
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+}
+
+INSTANCE_ID = Column("instance_id", "string", "The instance: one thing the model is asked about.")
+EVENT_TIME = Column("event_time", "timestamp", "When the model is asked, UTC.")
+EVENT_DATE = Column("event_date", "date", "UTC date of event_time.")
+REFRESH_ID = Column("refresh_id", "string", "The refresh: one run of selection.")
+MODEL_VERSION = Column("model_version", "string", "Registry version of the model that answered.")
+
+
+def forward_records() -> Table:
+    """What each forward pass leaves behind; constant size, append only."""
+    return Table(
+        "forward_records",
+        "One row an instance, model version and batch: what one forward pass leaves behind.",
+        (
+            INSTANCE_ID,
+            EVENT_TIME,
+            EVENT_DATE,
+            MODEL_VERSION,
+            Column("batch_id", "string", "The write that appended this row; unique to it."),
+            Column("recorded_at", "timestamp", "When the forward pass ran, UTC."),
+            Column(
+                "prediction",
+                "float64",
+                "Logit (binary) or value (regression); null for multiclass.",
+                nullable=True,
+            ),
+            Column(
+                "logits",
+                "floats",
+                f"Logits of a multiclass model, at most {MAX_LOGITS}; else null.",
+                nullable=True,
+                check=_finite_array("logits", MAX_LOGITS),
+            ),
+            Column("label", "float64", "Label, where known at the forward pass.", nullable=True),
+            Column("loss", "float64", "Loss, where the label was known.", nullable=True),
+            Column("segments", "strings", "Segment keys, in the order the pipeline declares."),
+            Column(
+                "sketch",
+                "floats",
+                f"Fixed projection of the last hidden layer, at most {SKETCH_WIDTH} numbers.",
+                nullable=True,
+                check=_finite_array("sketch", SKETCH_WIDTH),
+            ),
+        ),
+        partition_by=("event_date",),
+        checks={"predicted": "prediction IS NOT NULL OR logits IS NOT NULL"},
+        properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
+    )
+
+
+def _finite_array(name: str, width: int) -> str:
+    """Check of an array column: 1 to `width` numbers, all finite (Spark orders NaN last)."""
+    return (
+        f"cardinality({name}) <= {width}"
+        f" AND array_min({name}) >= -1e30 AND array_max({name}) <= 1e30"
+    )
+
+
+def forward_rejects() -> Table:
+    """Records that cannot be used, as they came, with the reason."""
+    return Table(
+        "forward_rejects",
+        "One row a record that cannot be used: the record as it came, and why.",
+        (
+            Column("instance_id", "string", "The instance, where one was given.", nullable=True),
+            Column("event_date", "date", "UTC date of the batch that held the record."),
+            Column("batch_id", "string", "The write that met the record."),
+            Column("reason", "string", "Why it was refused."),
+            Column("record", "string", "The record as it came, as JSON (NaN as a string)."),
+            Column("rejected_at", "timestamp", "When it was refused, UTC."),
+        ),
+        partition_by=("event_date",),
+        properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
+    )
+
+
+def selection_probabilities() -> Table:
+    """Every candidate of every refresh, drawn or not."""
+    probability = "probability > 0 AND probability <= 1"
+    return Table(
+        "selection_probabilities",
+        "One row a refresh and candidate: its score, its inclusion probability, drawn or not.",
+        (
+            REFRESH_ID,
+            INSTANCE_ID,
+            EVENT_TIME,
+            Column("model_version", "string", "The model of the record; empty without a record."),
+            Column("label", "float64", "The label as known at the cut."),
+            Column(
+                "loss",
+                "float64",
+                "The loss of the record's prediction on that label; null without a record.",
+                nullable=True,
+            ),
+            Column("score", "float64", "The size measure, at least 0."),
+            Column("probability", "float64", "Inclusion probability.", check=probability),
+            Column(
+                "probability_negative",
+                "float64",
+                "Inclusion probability had the label been 0, where an offset is used.",
+                nullable=True,
+            ),
+            Column(
+                "probability_positive",
+                "float64",
+                "Inclusion probability had the label been 1, where an offset is used.",
+                nullable=True,
+            ),
+            Column("drawn", "bool", "Whether the candidate was drawn."),
+            Column("weight", "float64", "Training weight; 0 where not drawn."),
+            Column("offset", "float64", "Logit offset in training; 0 where none is used."),
+            Column("position", "int64", "Place in the sample, from 0; -1 where not drawn."),
+        ),
+        partition_by=("refresh_id",),
+        properties=COMMON_PROPERTIES,
+    )
+
+
+def refreshes() -> Table:
+    """The manifests: a refresh exists when its row is here, and not before."""
+    return Table(
+        "refreshes",
+        "One row a refresh: the manifest, written last, so that its presence is the commit.",
+        (
+            REFRESH_ID,
+            Column("pipeline", "string", "Name of the pipeline."),
+            Column("ds", "date", "The day whose end is the cut."),
+            Column("policy", "string", "Name of the policy."),
+            Column("window_start", "date", "First event date of the window."),
+            Column("cut", "timestamp", "Labels and features count as known up to here, UTC."),
+            Column("seed", "int64", "Seed of the draw, as `draw` takes it."),
+            Column("config", "string", "Configuration of the selection, as JSON."),
+            Column("config_digest", "string", "SHA-256 of that configuration."),
+            Column("input_versions", "string", "Delta version of each table read, as JSON."),
+            Column("candidates", "int64", "Number of candidates N."),
+            Column("drawn", "int64", "Number of drawn rows k."),
+            Column("rejected", "int64", "Records of the window refused for their values."),
+            Column("held_out", "int64", "Number of rows in `holdout` for this refresh."),
+            Column("sampled_version", "int64", "Delta version of `sampled` to read."),
+            Column("holdout_version", "int64", "Delta version of `holdout` to read."),
+            Column("files", "string", "Files of `sampled`: path, rows and bytes of each, as JSON."),
+            Column("sample_digest", "string", "SHA-256 over id, probability, weight and offset."),
+            Column("report", "string", "The report card, as JSON."),
+            Column("created_at", "timestamp", "When the manifest was written, UTC."),
+        ),
+        properties=COMMON_PROPERTIES,
+    )
+
+
+def instances(pipeline: Pipeline) -> Table:
+    """What the model was asked about, with the features known at serving time."""
+    return Table(
+        "instances",
+        "One row an instance: when it was asked about, its entity keys and logged features.",
+        (INSTANCE_ID, EVENT_TIME, EVENT_DATE, *pipeline.instances.as_columns()),
+        partition_by=("event_date",),
+        properties=COMMON_PROPERTIES,
+    )
+
+
+def labels(pipeline: Pipeline) -> Table:
+    """Labels as they arrive; a correction is a later row, a label may never come."""
+    return Table(
+        "labels",
+        "One row an instance and arrival of its label.",
+        (
+            INSTANCE_ID,
+            EVENT_DATE,
+            Column("known_at", "timestamp", "When this value became known, UTC."),
+            *pipeline.labels.as_columns(),
+        ),
+        partition_by=("event_date",),
+        properties=COMMON_PROPERTIES,
+    )
+
+
+def feature_view(view: FeatureView) -> Table:
+    """One feature view of the store, in Feast's words."""
+    entities = (Column(name, "string", "Entity key.") for name in view.entity)
+    return Table(
+        f"features/{view.name}",
+        view.description,
+        (
+            *entities,
+            Column(view.timestamp_field, "timestamp", "When the values held, UTC."),
+            Column(view.created_timestamp_column, "timestamp", "When they became known, UTC."),
+            *view.as_columns(),
+        ),
+        properties=COMMON_PROPERTIES,
+    )
+
+
+def sampled(pipeline: Pipeline) -> Table:
+    """The training rows of every refresh, ready for tensors: no null, no string feature."""
+    return Table(
+        "sampled",
+        "One row a refresh and drawn instance: encoded features, label, weight, offset.",
+        (
+            REFRESH_ID,
+            INSTANCE_ID,
+            Column("position", "int64", "Place in the sample, from 0; the files follow it."),
+            *_model_columns(pipeline),
+            Column("weight", "float32", "Training weight, mean 1 in expectation."),
+            Column("offset", "float32", "Logit offset, added in training only."),
+            Column("probability", "float64", "Inclusion probability of the row."),
+        ),
+        partition_by=("refresh_id",),
+        properties=COMMON_PROPERTIES,
+    )
+
+
+def holdout(pipeline: Pipeline) -> Table:
+    """The held-out rows of the window, never drawn: what the promotion gate measures on."""
+    return Table(
+        "holdout",
+        "One row a refresh and held-out instance: encoded features and label, never trained on.",
+        (
+            REFRESH_ID,
+            INSTANCE_ID,
+            Column("position", "int64", "Place in the set, from 0."),
+            *_model_columns(pipeline),
+        ),
+        partition_by=("refresh_id",),
+        properties=COMMON_PROPERTIES,
+    )
+
+
+def _model_columns(pipeline: Pipeline) -> tuple[Column, ...]:
+    """Encoded features in the pipeline's order, then the label."""
+    features = tuple(
+        Column(name, "int32" if spec.kind == "category" else "float32", f"Feature, {spec.kind}.")
+        for name, spec in pipeline.features.items()
+    )
+    return (*features, Column("label", "float32", "The label as known at the cut."))
+
+
+def all_tables(pipeline: Pipeline) -> dict[str, Table]:
+    """Every table of a pipeline by name, which is also its folder in the warehouse."""
+    views = [feature_view(view) for view in pipeline.feature_views]
+    fixed = [forward_records(), forward_rejects(), selection_probabilities(), refreshes()]
+    own = [instances(pipeline), labels(pipeline), sampled(pipeline), holdout(pipeline)]
+    return {table.name: table for table in [*views, *own, *fixed]}

@@ -1,0 +1,1 @@
+"""What spark-submit runs: one file a job."""

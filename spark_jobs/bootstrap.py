@@ -1,0 +1,126 @@
+"""Bootstrap: the first refresh, of every labelled instance in a range, before any model answers.
+
+There are no forward records yet, so nothing can be scored: all rows are drawn, each with
+probability 1 and weight 1. Training on it gives the first champion.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from schemas.command import add_common_arguments, parse_date, require_order, run_command
+from schemas.errors import NoDataError
+from schemas.pipeline import load_pipeline
+from spark_jobs.candidates import held_out, in_window, labels_as_of
+from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
+from spark_jobs.select_sample import plan_refresh, result
+from spark_jobs.warehouse import Warehouse
+
+
+def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
+    """Write the refresh of all labelled instances in [start, end], unless it is there."""
+    warehouse.require(*warehouse.tables)
+    refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
+    done = manifest(warehouse, refresh_id)
+    if done is not None:
+        return result(warehouse, "already done", done)
+    plan = replace(
+        plan_refresh(warehouse, end),
+        refresh_id=refresh_id,
+        policy="bootstrap",
+        window_start=start,
+        cut=datetime.combine(end + timedelta(days=1), time(), UTC),
+    )
+    labels = _labels(warehouse, plan).persist()
+    trained = labels.where(~held_out(warehouse.pipeline.holdout))
+    decisions = all_drawn(trained).persist()
+    count = decisions.count()
+    if count == 0:
+        raise NoDataError(
+            f"--start {start} --end {end}: no labelled instances. Remedy: ingest these days first,"
+            " or correct the dates."
+        )
+    kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
+    report = {"candidates": count, "budget": count, "drawn": count, "sum_probability": float(count)}
+    entry = write_refresh(warehouse, plan, decisions, kept, report, _digest(decisions), rejected=0)
+    decisions.unpersist()
+    labels.unpersist()
+    return result(warehouse, "done", entry)
+
+
+def _labels(warehouse: Warehouse, plan: RefreshPlan) -> DataFrame:
+    """Instances of the range with their labels as of the cut."""
+
+    def window(name: str) -> DataFrame:
+        return in_window(
+            warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds
+        )
+
+    labels = labels_as_of(window("labels"), warehouse.pipeline.labels.label, plan.cut)
+    asked = window("instances").select("instance_id", "event_time")
+    return asked.join(labels.where(F.col("label").isNotNull()), "instance_id", "inner")
+
+
+def all_drawn(labelled: DataFrame) -> DataFrame:
+    """Every row drawn with probability 1; positions follow a hash of the id."""
+    order = Window.orderBy(F.xxhash64("instance_id"), "instance_id")
+    nothing = F.lit(None).cast("double")
+    return labelled.select(
+        "instance_id",
+        "event_time",
+        F.lit("").alias("model_version"),
+        "label",
+        nothing.alias("loss"),
+        F.lit(1.0).alias("score"),
+        F.lit(1.0).alias("probability"),
+        nothing.alias("probability_negative"),
+        nothing.alias("probability_positive"),
+        F.lit(True).alias("drawn"),
+        F.lit(1.0).alias("weight"),
+        F.lit(0.0).alias("offset"),
+        (F.row_number().over(order) - 1).cast("bigint").alias("position"),
+    )
+
+
+def _digest(decisions: DataFrame) -> str:
+    """SHA-256 over ids and labels in order."""
+    state = hashlib.sha256()
+    for row in decisions.select("instance_id", "label").orderBy("position").toLocalIterator():
+        state.update(f"{row['instance_id']} {row['label']}\n".encode())
+    return state.hexdigest()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    line = argparse.ArgumentParser(
+        prog="tenforward bootstrap",
+        description="Write the first refresh, of every labelled instance in a range of days.",
+    )
+    add_common_arguments(line)
+    line.add_argument("--start", required=True, type=parse_date, help="first UTC date")
+    line.add_argument("--end", required=True, type=parse_date, help="last UTC date")
+    return line
+
+
+def command(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Arguments -> session -> refresh."""
+    args = parser().parse_args(argv)
+    require_order(args.start, args.end)
+    pipeline = load_pipeline(args.pipeline)
+    return bootstrap(Warehouse(args.warehouse, pipeline), args.start, args.end)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

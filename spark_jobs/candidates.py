@@ -1,0 +1,58 @@
+"""Which instances may be drawn: DataFrames in, DataFrames out."""
+
+from datetime import date, datetime
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+_HOLDOUT_STEPS = 1_000_000
+LARGEST = 1e30
+
+
+def held_out(share: float) -> Column:
+    """True for the share of ids that is never trained on: a hash of the id and nothing else."""
+    place = F.pmod(F.xxhash64("instance_id", F.lit("holdout")), F.lit(_HOLDOUT_STEPS))
+    return place < F.lit(round(share * _HOLDOUT_STEPS))
+
+
+def in_window(rows: DataFrame, start: date, end: date) -> DataFrame:
+    """Rows whose event date is in [start, end]."""
+    return rows.where(F.col("event_date").between(F.lit(start), F.lit(end)))
+
+
+def labels_as_of(labels: DataFrame, label: str, cut: datetime) -> DataFrame:
+    """The newest label of each instance that was known by `cut`: instance_id, label."""
+    known = labels.where(F.col("known_at") <= F.lit(cut))
+    newest = F.max_by(F.col(label), F.struct("known_at", label)).alias("label")
+    return known.groupBy("instance_id").agg(newest.cast("double").alias("label"))
+
+
+def newest_records(records: DataFrame) -> DataFrame:
+    """One record an instance: the one written last."""
+    columns = [c for c in records.columns if c not in ("instance_id", "label", "loss")]
+    newest = F.max_by(F.struct(*columns), F.struct("recorded_at", "model_version", "batch_id"))
+    chosen = records.groupBy("instance_id").agg(newest.alias("record"))
+    return chosen.select("instance_id", "record.*")
+
+
+def usable() -> Column:
+    """True where prediction, logits, label and sketch are finite numbers."""
+
+    def array_finite(name: str) -> Column:
+        inside = (F.array_min(name) >= -LARGEST) & (F.array_max(name) <= LARGEST)
+        return F.coalesce(inside, F.lit(True))  # null where there is no array
+
+    prediction = F.col("prediction").between(-LARGEST, LARGEST)
+    present = F.col("prediction").isNotNull() | F.col("logits").isNotNull()
+    return (
+        F.coalesce(prediction, F.lit(True))
+        & present
+        & F.coalesce(F.col("label").between(-LARGEST, LARGEST), F.lit(True))
+        & array_finite("logits")
+        & array_finite("sketch")
+    )
+
+
+def labelled(records: DataFrame, labels: DataFrame) -> DataFrame:
+    """Newest records with their labels; label is null where it has not matured."""
+    return newest_records(records).join(labels, "instance_id", "left")

@@ -1,0 +1,175 @@
+"""Writing one refresh: probabilities, sample and hold-out first, the manifest last.
+
+The manifest row is the commit. A job that dies before it leaves rows that no manifest names; the
+next run of the same refresh replaces them.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any
+
+from deltalake import DeltaTable as Snapshot
+from pyspark.sql import DataFrame, Row, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_jobs.point_in_time import with_features
+from spark_jobs.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class RefreshPlan:
+    """What is known of a refresh before it is drawn."""
+
+    refresh_id: str
+    ds: date
+    window_start: date
+    cut: datetime
+    policy: str
+    seed: int
+    versions: dict[str, int]  # of every table that is read
+
+
+def manifest(warehouse: Warehouse, refresh_id: str) -> dict[str, Any] | None:
+    """The manifest of a refresh, or None where it does not exist."""
+    table = Snapshot(warehouse.path("refreshes")).to_pyarrow_table(
+        filters=[("refresh_id", "=", refresh_id)]
+    )
+    rows = table.to_pylist()
+    return rows[0] if rows else None
+
+
+def write_refresh(
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    decisions: DataFrame,
+    held_out: DataFrame,
+    report: dict[str, Any],
+    digest: str,
+    rejected: int,
+) -> dict[str, Any]:
+    """Write a refresh whole and return its manifest.
+
+    decisions: every candidate, with the columns of `selection_probabilities` but the refresh id.
+    held_out: instance_id and label of the held-out rows of the window.
+    """
+    predicate = f"refresh_id = '{plan.refresh_id}'"
+    decisions = decisions.withColumn("refresh_id", F.lit(plan.refresh_id)).persist()
+    rows = _with_features(warehouse, plan, decisions, held_out).persist()
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        writes = [
+            pool.submit(warehouse.replace, frame, name, predicate)
+            for name, frame in {
+                "selection_probabilities": decisions,
+                "sampled": _in_files(
+                    rows.where("position >= 0 and trains"),
+                    warehouse.pipeline.selection.files,
+                    int(report["drawn"]),
+                ),
+                "holdout": rows.where("not trains").coalesce(1),
+            }.items()
+        ]
+        _, sampled_version, holdout_version = (write.result() for write in writes)
+    decisions.unpersist()
+    rows.unpersist()
+    files = _files(warehouse, "sampled", sampled_version, plan.refresh_id)
+    entry = {
+        "refresh_id": plan.refresh_id,
+        "pipeline": warehouse.pipeline.name,
+        "ds": plan.ds,
+        "policy": plan.policy,
+        "window_start": plan.window_start,
+        "cut": plan.cut,
+        "seed": plan.seed,
+        "config": warehouse.pipeline.selection_config(),
+        "config_digest": warehouse.pipeline.selection_digest(),
+        "input_versions": json.dumps(plan.versions, sort_keys=True),
+        "candidates": int(report["candidates"]),
+        "drawn": sum(file["rows"] for file in files),
+        "rejected": rejected,
+        "held_out": sum(
+            file["rows"]
+            for file in _files(warehouse, "holdout", holdout_version, plan.refresh_id)
+        ),
+        "sampled_version": sampled_version,
+        "holdout_version": holdout_version,
+        "files": json.dumps(files),
+        "sample_digest": digest,
+        "report": json.dumps(report),
+        "created_at": datetime.now(UTC),
+    }
+    if entry["drawn"] != report["drawn"]:
+        raise ArithmeticError(
+            f"refresh {plan.refresh_id}: {report['drawn']} rows drawn, {entry['drawn']} written"
+        )
+    schema = T.StructType.fromDDL(warehouse.tables["refreshes"].spark_ddl)
+    row = warehouse.spark.createDataFrame([Row(**entry)], schema)
+    warehouse.append_once(row, "refreshes", f"refresh/{plan.refresh_id}")
+    return entry
+
+
+def _with_features(
+    warehouse: Warehouse, plan: RefreshPlan, decisions: DataFrame, held_out: DataFrame
+) -> DataFrame:
+    """Drawn and held-out rows with their features: one point-in-time join for both."""
+    drawn = decisions.where("drawn").select(
+        "instance_id", "label", "weight", "offset", "probability", "position", F.lit(True).alias("trains")
+    )
+    order = F.row_number().over(Window.orderBy("instance_id")) - 1
+    kept = held_out.select(
+        "instance_id",
+        "label",
+        F.lit(0.0).alias("weight"),
+        F.lit(0.0).alias("offset"),
+        F.lit(1.0).alias("probability"),
+        order.cast("bigint").alias("position"),
+        F.lit(False).alias("trains"),
+    )
+    wanted = drawn.unionByName(kept)
+    instances = warehouse.read("instances", plan.versions["instances"]).where(
+        F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
+    )
+    # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done.
+    chosen = instances.join(wanted.select("instance_id"), "instance_id", "left_semi")
+    features = with_features(warehouse, chosen, plan.versions).drop("event_time")
+    label, weight, offset = (F.col(c).cast("float") for c in ("label", "weight", "offset"))
+    return (
+        wanted.join(features, "instance_id", "inner")
+        .withColumns({"label": label, "weight": weight, "offset": offset})
+        .withColumn("refresh_id", F.lit(plan.refresh_id))
+    )
+
+
+def _in_files(rows: DataFrame, files: int, count: int) -> DataFrame:
+    """Rows in `files` partitions of equal size, by position: Spark writes one file of each."""
+    files = max(1, min(files, count))
+    keys = F.array(*(F.lit(key) for key in _partition_keys(rows.sparkSession, files)))
+    number = F.floor(F.col("position") * files / F.lit(count)).cast("int")
+    placed = rows.repartition(files, F.element_at(keys, number + 1))
+    return placed.sortWithinPartitions("refresh_id", "position")
+
+
+@lru_cache
+def _partition_keys(spark: SparkSession, files: int) -> tuple[int, ...]:
+    """An integer for each partition, that Spark's hash partitioning sends there and nowhere else.
+
+    Hashing the file number itself would put some files together and leave partitions empty; a
+    range partitioning samples its bounds, so its files are not equal (delta.md).
+    """
+    candidates = spark.range(64 * files).select(F.col("id").cast("int").alias("key"))
+    place = F.pmod(F.hash("key"), F.lit(files)).alias("place")
+    found = candidates.groupBy(place).agg(F.min("key").alias("key")).collect()
+    keys = {row["place"]: row["key"] for row in found}
+    return tuple(keys[place] for place in range(files))
+
+
+def _files(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> list[dict[str, Any]]:
+    """Path, rows and bytes of every file of a refresh, from the pinned version's log."""
+    return [
+        {key: file[key] for key in ("path", "rows", "bytes")}
+        for file in warehouse.files(name, version)
+        if file["partition"]["refresh_id"] == refresh_id
+    ]

@@ -1,0 +1,30 @@
+"""The Spark session of every job: it sets what correctness needs and leaves the rest to conf."""
+
+from pyspark.sql import SparkSession
+
+from schemas.errors import ConfigurationError
+
+# No master, no memory, no parallelism: those belong to spark-submit, --conf and properties files.
+REQUIRED = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    # Two writers of one batch: the second must see the first's transaction, not skip its check.
+    "spark.sql.ansi.enabled": "true",
+}
+
+
+def spark_session(name: str) -> SparkSession:
+    """The running session, or a new one; raises ConfigurationError where Delta is not to be had."""
+    builder = SparkSession.builder.appName(f"tenforward {name}")
+    for key, value in REQUIRED.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
+    if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
+        raise ConfigurationError(
+            "Delta's jars are not on Spark's class path. Remedy: run `make setup`, or give"
+            " spark-submit `--jars` with delta-spark_4.0_2.13-4.4.0.jar and delta-storage-4.4.0.jar."
+        )
+    return spark

@@ -1,0 +1,193 @@
+"""The tables of one pipeline on storage: create, read at a version, append or replace once.
+
+A warehouse holds one pipeline. Tables are created up front; jobs never create or widen one.
+"""
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from delta.exceptions import DeltaConcurrentModificationException
+from delta.tables import DeltaTable
+from deltalake import DeltaTable as Snapshot
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import types as T
+
+from schemas.columns import Table
+from schemas.errors import ConfigurationError, ConflictError
+from schemas.pipeline import Pipeline
+from schemas.tables import all_tables
+from spark_jobs.session import spark_session
+
+OWNER = "tenforward.pipeline"
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Where the tables of `pipeline` are, and how jobs read and write them.
+
+    Data go through Spark; metadata (versions, transactions, columns) through delta-rs, which
+    answers in milliseconds where a Spark query for the same takes a third of a second.
+    """
+
+    root: str
+    pipeline: Pipeline
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The session, started when data are first read or written and not for metadata."""
+        return spark_session(self.pipeline.name)
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Every table of the pipeline by name."""
+        return all_tables(self.pipeline)
+
+    def path(self, name: str) -> str:
+        """Absolute path or URI of a table."""
+        root = self.root if "://" in self.root else str(Path(self.root).resolve())
+        return f"{root.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the table has been created."""
+        return bool(Snapshot.is_deltatable(self.path(name)))
+
+    def create_missing(self) -> list[str]:
+        """Create the tables that are not there, with constraints and properties; their names."""
+        missing = [table for table in self.tables.values() if not self.exists(table.name)]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(self._create, missing))
+        return [table.name for table in missing]
+
+    def _create(self, table: Table) -> None:
+        """One CREATE TABLE for all of it; as table properties, constraints need no ALTER each."""
+        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table.name))
+        builder = builder.comment(table.doc).addColumns(T.StructType.fromDDL(table.spark_ddl))
+        if table.partition_by:
+            builder = builder.partitionedBy(*table.partition_by)
+        constraints = {f"delta.constraints.{k}": v for k, v in table.constraints.items()}
+        for key, value in (table.properties | constraints | {OWNER: self.pipeline.name}).items():
+            builder = builder.property(key, value)
+        builder.execute()
+
+    def require(self, *names: str) -> None:
+        """Refuse a warehouse that lacks a table or a column, or that is another pipeline's."""
+        for name in names:
+            if not self.exists(name):
+                raise ConfigurationError(
+                    f"table {name} = {self.path(name)}: not found. Remedy: run `tenforward ingest`"
+                    " (or `tenforward init` for tables of your own), or correct --warehouse."
+                )
+            snapshot = Snapshot(self.path(name))
+            owner = snapshot.metadata().configuration.get(OWNER, self.pipeline.name)
+            if owner != self.pipeline.name:
+                raise ConfigurationError(
+                    f"--warehouse = {self.root}: holds pipeline {owner!r}, not"
+                    f" {self.pipeline.name!r}. Remedy: give each pipeline a warehouse of its own."
+                )
+            _require_columns(self.tables[name], pa.schema(snapshot.schema().to_arrow()))
+
+    def read(self, name: str, version: int | None = None) -> DataFrame:
+        """The table, now or at a version."""
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.path(name))
+
+    def version(self, name: str) -> int:
+        """The newest version of the table."""
+        return Snapshot(self.path(name)).version()
+
+    def rows_by_date(self, name: str) -> dict[date, int]:
+        """Rows of each event date, from the log's statistics alone."""
+        counts: dict[date, int] = {}
+        for file in self.files(name):
+            day = file["partition"]["event_date"]
+            counts[day] = counts.get(day, 0) + file["rows"]
+        return counts
+
+    def files(self, name: str, version: int | None = None) -> list[dict[str, Any]]:
+        """Every data file of a version: path, rows, bytes and partition values, by path."""
+        actions = Snapshot(self.path(name), version=version).get_add_actions()
+        files = [
+            {
+                "path": action["path"],
+                "rows": action["num_records"],
+                "bytes": action["size_bytes"],
+                "partition": action["partition"],
+            }
+            for action in pa.table(actions).to_pylist()
+        ]
+        return sorted(files, key=lambda file: str(file["path"]))
+
+    def append_once(self, rows: DataFrame, name: str, transaction: str, generation: int = 1) -> int:
+        """Append unless `transaction` has been committed; the version that holds the rows."""
+        writer = self._writer(rows, name, _stamp(transaction, generation)).mode("append")
+        writer.option("txnAppId", transaction).option("txnVersion", generation).save()
+        version = self.committed(name, transaction, generation)
+        if version is None:
+            raise ConflictError(
+                f"table {name}: transaction {transaction} was used by a newer write. Remedy:"
+                " repeat the command."
+            )
+        return version
+
+    def replace(self, rows: DataFrame, name: str, predicate: str) -> int:
+        """Replace the rows that meet `predicate`, atomically; the version that holds the new."""
+        stamp = _stamp(f"replace/{uuid.uuid4()}", 1)
+        writer = self._writer(rows, name, stamp).mode("overwrite")
+        try:
+            writer.option("replaceWhere", predicate).save()
+        except DeltaConcurrentModificationException as error:
+            raise ConflictError(
+                f"table {name}: another writer changed it meanwhile. Remedy: repeat the command."
+            ) from error
+        version = self._stamped(name, stamp)
+        assert version is not None, f"table {name}: the commit {stamp} is not in its history"
+        return version
+
+    def _writer(self, rows: DataFrame, name: str, stamp: str) -> DataFrameWriter:
+        writer = rows.select(*self.tables[name].column_names).write.format("delta")
+        return writer.option("userMetadata", stamp).option("path", self.path(name))
+
+    def committed(self, name: str, transaction: str, generation: int = 1) -> int | None:
+        """The version that `transaction` committed, or None.
+
+        Spark skips a repeated transaction without a word, so the newest version may be somebody
+        else's: the stamp in the commit says which one is ours.
+        """
+        snapshot = Snapshot(self.path(name))
+        if (snapshot.transaction_version(transaction) or 0) < generation:
+            return None
+        return self._stamped(name, _stamp(transaction, generation))
+
+    def _stamped(self, name: str, stamp: str) -> int | None:
+        """The version whose commit carries `stamp`; the newest commits are tried first."""
+        snapshot = Snapshot(self.path(name))
+        for limit in (20, None):
+            for commit in snapshot.history(limit):
+                if commit.get("userMetadata") == stamp:
+                    return int(commit["version"])
+        return None
+
+
+def _stamp(transaction: str, generation: int) -> str:
+    return json.dumps({"transaction": transaction, "generation": generation})
+
+
+def _require_columns(table: Table, there: pa.Schema) -> None:
+    """Refuse a table whose columns are not those of the definition."""
+    for field in table.arrow_schema:
+        index = there.get_field_index(field.name)
+        found = "no such column" if index < 0 else str(there.field(index).type)
+        if found.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
+            raise ConfigurationError(
+                f"table {table.name}, column {field.name}: expected {field.type}, found {found}."
+                " Remedy: add or cast the column, or correct the pipeline file."
+            )

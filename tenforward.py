@@ -1,0 +1,40 @@
+"""`tenforward COMMAND ...`: one command whose subcommands are the jobs."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("spark_jobs.create_tables", "create the tables of a pipeline"),
+    "ingest": ("spark_jobs.ingest", "fill the feature store from the pipeline's source"),
+    "bootstrap": ("spark_jobs.bootstrap", "write the first refresh, before any model serves"),
+    "score": ("spark_jobs.score", "the champion scores a day and leaves forward records"),
+    "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
+    "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
+    "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
+}
+
+
+def usage() -> str:
+    """The list of subcommands."""
+    lines = [f"  {name:<10} {meaning}" for name, (_, meaning) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: tenforward COMMAND [OPTIONS]", "", *lines, "", "tenforward COMMAND --help says more."]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] not in COMMANDS:
+        print(f"tenforward: {arguments[0]!r} is not a command.\n\n{usage()}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(COMMANDS[arguments[0]][0])
+    return int(module.main(arguments[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Training on one refresh: the exact reader, the fit, evaluation and promotion."""

@@ -1,0 +1,76 @@
+"""Metrics of predictions on a set of rows: pure NumPy, larger sets give the same numbers.
+
+`loss` is what the gate compares: log loss (binary, multiclass) or mean squared error.
+A metric that the rows do not define (AUC of one class alone) is left out.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from schemas.pipeline import Task
+
+Metrics = dict[str, float]
+BINS = 10
+
+
+def evaluate(task: Task, output: np.ndarray, label: np.ndarray) -> Metrics:
+    """Metrics of outputs (n,) or (n, classes) on labels (n,); only `rows` when n is 0."""
+    if len(label) == 0:
+        return {"rows": 0.0}
+    metrics = EVALUATIONS[task](np.asarray(output, np.float64), np.asarray(label, np.float64))
+    return {"rows": float(len(label))} | metrics
+
+
+def _binary(logit: np.ndarray, label: np.ndarray) -> Metrics:
+    probability = 0.5 * (1 + np.tanh(0.5 * logit))
+    metrics = {
+        "loss": float(np.mean(np.logaddexp(0, logit) - label * logit)),
+        "calibration_error": calibration_error(probability, label),
+    }
+    if label.mean() > 0:
+        metrics["calibration_ratio"] = float(probability.mean() / label.mean())
+    if 0 < label.mean() < 1:
+        metrics["auc"] = auc(logit, label)
+    return metrics
+
+
+def _multiclass(logits: np.ndarray, label: np.ndarray) -> Metrics:
+    top = logits.max(axis=1)
+    total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    chosen = logits[np.arange(len(label)), label.astype(np.int64)]
+    return {
+        "loss": float(np.mean(total - chosen)),
+        "accuracy": float(np.mean(logits.argmax(axis=1) == label)),
+    }
+
+
+def _regression(value: np.ndarray, label: np.ndarray) -> Metrics:
+    return {
+        "loss": float(np.mean((value - label) ** 2)),
+        "mae": float(np.mean(np.abs(value - label))),
+    }
+
+
+EVALUATIONS: dict[Task, Callable[[np.ndarray, np.ndarray], Metrics]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+}
+
+
+def auc(score: np.ndarray, label: np.ndarray) -> float:
+    """Chance that a positive scores above a negative, ties counting half."""
+    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]
+    positives = label.sum()
+    negatives = len(label) - positives
+    above = rank[label > 0].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))
+
+
+def calibration_error(probability: np.ndarray, label: np.ndarray) -> float:
+    """Mean |predicted - observed| over ten groups of equal size by predicted probability."""
+    groups = np.array_split(np.argsort(probability, kind="stable"), BINS)
+    gaps = [abs((probability[g] - label[g]).sum()) for g in groups if len(g)]
+    return float(sum(gaps) / len(label))

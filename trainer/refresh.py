@@ -1,0 +1,191 @@
+"""Opens a refresh: its manifest, and the files it pinned, checked against storage.
+
+Three accounts of the sample must agree before a row is read: the manifest, the Delta snapshot of
+the pinned version, and the disk. A refresh that was vacuumed or altered is refused by name.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from schemas.errors import ConfigurationError, DataQualityError, NoDataError
+from schemas.pipeline import Pipeline
+from schemas.tables import refreshes
+
+NEWEST_SHOWN = 5
+
+
+@dataclass(frozen=True, order=True)
+class DataFile:
+    """One Parquet file of a pinned version."""
+
+    path: Path
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """One refresh as its manifest describes it, its files found whole."""
+
+    refresh_id: str
+    policy: str
+    ds: str
+    sample_digest: str
+    drawn: int
+    held_out: int
+    sampled: tuple[DataFile, ...]
+    holdout: tuple[DataFile, ...]
+
+
+def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh:
+    """The refresh, ready to be read.
+
+    Raises ConfigurationError when it (or a table) does not exist, DataQualityError when it is not
+    what its manifest says any more.
+    """
+    rows = _manifests(warehouse, [("refresh_id", "=", refresh_id)])
+    if not rows:
+        newest = ", ".join(known_refreshes(warehouse, pipeline)[:NEWEST_SHOWN]) or "none"
+        raise ConfigurationError(
+            f"--refresh {refresh_id}: not in table refreshes; the newest of {pipeline.name} are:"
+            f" {newest}. Remedy: name one of these, or run `tenforward select` first."
+        )
+    if len(rows) > 1:
+        raise _refused(refresh_id, f"table refreshes has {len(rows)} manifests of it")
+    row = rows[0]
+    if row["pipeline"] != pipeline.name:
+        raise ConfigurationError(
+            f"--refresh {refresh_id}: belongs to pipeline {row['pipeline']!r}, not"
+            f" {pipeline.name!r}. Remedy: give that pipeline's file as --pipeline."
+        )
+    return Refresh(
+        refresh_id=refresh_id,
+        policy=row["policy"],
+        ds=row["ds"].isoformat(),
+        sample_digest=row["sample_digest"],
+        drawn=row["drawn"],
+        held_out=row["held_out"],
+        sampled=_sampled_files(warehouse, row),
+        holdout=_pinned(warehouse, "holdout", row["holdout_version"], row, row["held_out"]),
+    )
+
+
+def known_refreshes(warehouse: str, pipeline: Pipeline, policy: str | None = None) -> list[str]:
+    """Refreshes of the pipeline (of one policy, if given), newest day first."""
+    wanted = [("pipeline", "=", pipeline.name)]
+    rows = _manifests(warehouse, wanted + ([("policy", "=", policy)] if policy else []))
+    rows.sort(key=lambda row: (row["ds"], row["created_at"]), reverse=True)
+    return [row["refresh_id"] for row in rows]
+
+
+def newest_refresh(warehouse: str, pipeline: Pipeline) -> str:
+    """The newest refresh of the pipeline's own policy. NoDataError if there is none."""
+    known = known_refreshes(warehouse, pipeline, pipeline.selection.policy)
+    if not known:
+        raise NoDataError(
+            f"pipeline {pipeline.name}: no refresh of policy {pipeline.selection.policy!r} yet."
+            " Remedy: run `tenforward select` first."
+        )
+    return known[0]
+
+
+def _manifests(warehouse: str, filters: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """Rows of table `refreshes` that match.
+
+    By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
+    """
+    files = _table(warehouse, "refreshes", None).file_uris()
+    if not files:
+        return []
+    names = refreshes().column_names
+    table: pa.Table = pq.read_table(files, filters=filters, columns=names, partitioning=None)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def _sampled_files(warehouse: str, row: dict[str, Any]) -> tuple[DataFile, ...]:
+    """The sample's files, the manifest's list against the snapshot's."""
+    name = row["refresh_id"]
+    pinned = _pinned(warehouse, "sampled", row["sampled_version"], row, row["drawn"])
+    root = _folder(warehouse, "sampled")
+    recorded = sorted(
+        DataFile(root / entry["path"], int(entry["rows"]), int(entry["bytes"]))
+        for entry in json.loads(row["files"])
+    )
+    if recorded != list(pinned):
+        both = len({file.path for file in recorded} & {file.path for file in pinned})
+        raise _refused(
+            name,
+            f"its manifest lists {len(recorded)} files of {sum(f.rows for f in recorded)} rows,"
+            f" version {row['sampled_version']} of sampled has {len(pinned)} of"
+            f" {sum(f.rows for f in pinned)} rows ({both} paths in common)",
+        )
+    return pinned
+
+
+def _pinned(
+    warehouse: str, table: str, version: int, row: dict[str, Any], expected: int
+) -> tuple[DataFile, ...]:
+    """Files of one refresh at a version of `table`, sorted by path, each whole on disk."""
+    name = row["refresh_id"]
+    root = _folder(warehouse, table)
+    try:
+        snapshot = _table(warehouse, table, version)
+    except DeltaError as error:
+        raise _refused(name, f"version {version} of {table} is gone ({error})") from error
+    actions = pa.table(snapshot.get_add_actions(flatten=True)).to_pylist()
+    files = sorted(
+        # The log writes paths as URIs do, percent signs of Hive folder names included.
+        DataFile(root / unquote(a["path"]), a["num_records"] or 0, a["size_bytes"])
+        for a in actions
+        if a["partition.refresh_id"] == name
+    )
+    total = sum(file.rows for file in files)
+    if total != expected:
+        raise _refused(name, f"version {version} of {table} has {total} rows, not {expected}")
+    for file in files:
+        _check_on_disk(name, table, file)
+    return tuple(files)
+
+
+def _check_on_disk(name: str, table: str, file: DataFile) -> None:
+    try:
+        size = file.path.stat().st_size
+    except FileNotFoundError as error:
+        raise _refused(name, f"file {file.path} of {table} is gone (vacuumed?)") from error
+    if size != file.bytes:
+        raise _refused(name, f"file {file.path} has {size} bytes, the table says {file.bytes}")
+
+
+def _refused(refresh_id: str, what: str) -> DataQualityError:
+    return DataQualityError(
+        f"refresh {refresh_id}: refused, {what}. Remedy: run `tenforward select --force` for its"
+        " date, which makes the same sample again, and train on that."
+    )
+
+
+def _folder(warehouse: str, table: str) -> Path:
+    if "://" in warehouse:
+        raise ConfigurationError(
+            f"--warehouse {warehouse}: training reads local files. Remedy: mount the store."
+        )
+    return Path(warehouse).resolve() / table
+
+
+def _table(warehouse: str, table: str, version: int | None) -> DeltaTable:
+    folder = _folder(warehouse, table)
+    try:
+        return DeltaTable(str(folder), version=version)
+    except TableNotFoundError as error:
+        raise ConfigurationError(
+            f"table {table} = {folder}: not found. Remedy: run `tenforward select` first, or"
+            " correct --warehouse."
+        ) from error

@@ -1,0 +1,173 @@
+"""Runs and model versions in MLflow: what was trained from what, and which model serves.
+
+A model version is created with the gate's outcome among its tags, in one transaction; then the
+alias moves; then the tag `promoted` says so. A run killed in between is finished by the next one.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from schemas.bundle import (
+    CARD,
+    CHAMPION,
+    PROGRAM,
+    WEIGHTS,
+    artifact_location,
+    bundle_folder,
+    champion_version,
+    mlflow_client,
+    tracking_uri,
+)
+from schemas.errors import TenforwardError
+from trainer.gate import Decision
+from trainer.lock import exclusive
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The models of one name, in the warehouse's MLflow."""
+
+    client: MlflowClient
+    warehouse: str
+    pipeline: str
+    name: str
+
+    def champion(self) -> ModelVersion | None:
+        """The version that serves."""
+        return champion_version(self.client, self.name)
+
+    def folder(self, version: ModelVersion) -> Path:
+        """The bundle of a version."""
+        return bundle_folder(self.client, version)
+
+    def trained(self, refresh_id: str, sample_digest: str) -> ModelVersion | None:
+        """The newest version trained on this very sample, if any."""
+        wanted = {"refresh_id": refresh_id, "sample_digest": sample_digest}
+        tags = " and ".join(f"tags.{key} = '{value}'" for key, value in wanted.items())
+        found = self.client.search_model_versions(f"name = '{self.name}' and {tags}")
+        return max(found, key=lambda version: int(version.version), default=None)
+
+    def register(self, record: "Record", write_bundle: Callable[[Path], None]) -> ModelVersion:
+        """Log a run with its bundle, create the version, and promote it if its gate passed."""
+        with _alone(self.warehouse):
+            place = artifact_location(self.warehouse)
+            experiment = _experiment(self.client, self.pipeline, place)
+            _ensure_model(self.client, self.name)
+        run = self.client.create_run(
+            experiment, start_time=record.started_ms, run_name=record.refresh_id, tags=record.tags()
+        )
+        run_id = run.info.run_id
+        try:
+            self.client.log_batch(run_id, metrics=record.metric_entities(), params=record.params())
+            with tempfile.TemporaryDirectory() as folder:
+                write_bundle(Path(folder))
+                self.client.log_artifacts(run_id, folder, "bundle")
+            version = self._version(run_id, f"{run.info.artifact_uri}/bundle", record)
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
+        self.client.set_terminated(run_id)
+        self.finish_promotion(version)
+        return self.client.get_model_version(self.name, str(version.version))
+
+    def _version(self, run_id: str, source: str, record: "Record") -> ModelVersion:
+        # MLflow registers a source that does not exist without a word.
+        stored = {Path(entry.path).name for entry in self.client.list_artifacts(run_id, "bundle")}
+        if not {PROGRAM, CARD, WEIGHTS} <= stored:
+            raise TenforwardError(f"{source}: stored only {sorted(stored)}. Remedy: repeat.")
+        return self.client.create_model_version(
+            self.name, source=source, run_id=run_id, tags=record.tags()
+        )
+
+    def finish_promotion(self, version: ModelVersion) -> bool:
+        """Move the alias to a version whose gate passed, once; whether it was promoted ever."""
+        if version.tags.get("gate") != "passed":
+            return False
+        if "promoted" not in version.tags:
+            self.client.set_registered_model_alias(self.name, CHAMPION, str(version.version))
+            self.client.set_model_version_tag(self.name, str(version.version), "promoted", "true")
+        return True
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one training: settings, metrics by set, origin, the gate's decision."""
+
+    refresh_id: str
+    sample_digest: str
+    parent_version: str | None
+    decision: Decision
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, float]]
+    epoch_losses: list[float]
+    started_ms: int
+
+    def tags(self) -> dict[str, str]:
+        """The tags of the run and of the version."""
+        return {
+            "refresh_id": self.refresh_id,
+            "sample_digest": self.sample_digest,
+            "parent_version": self.parent_version or "none",
+            "gate": "passed" if self.decision.passed else "failed",
+            "gate_reason": self.decision.reason,
+        }
+
+    def params(self) -> list[Param]:
+        """The settings as MLflow keeps them."""
+        return [Param(key, str(value)) for key, value in self.settings.items()]
+
+    def metric_entities(self) -> list[Metric]:
+        """Metrics as `challenger.loss`; the training loss of each epoch under one key."""
+        now = int(time.time() * 1000)
+        ends = [
+            Metric(f"{of}.{name}", value, now, 0)
+            for of, metrics in self.metrics.items()
+            for name, value in metrics.items()
+        ]
+        return ends + [Metric("train_loss", v, now, i) for i, v in enumerate(self.epoch_losses, 1)]
+
+
+def open_registry(warehouse: str, pipeline: str, name: str) -> Registry:
+    """Connect to the warehouse's MLflow; an embedded database is made where there is none."""
+    # Alembic and MLflow report every table they create.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    with _alone(warehouse):
+        client = mlflow_client(warehouse)
+        client.search_experiments(max_results=1)  # the first question makes the tables
+    return Registry(client, warehouse, pipeline, name)
+
+
+def _experiment(client: MlflowClient, pipeline: str, place: str | None) -> str:
+    """Id of the pipeline's experiment, made if missing."""
+    experiment = client.get_experiment_by_name(pipeline)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    return str(client.create_experiment(pipeline, artifact_location=place))
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(name)
+
+
+def _alone(warehouse: str) -> AbstractContextManager[None]:
+    """Of two processes that make a new SQLite database at once, one would die."""
+    if not tracking_uri(warehouse).startswith("sqlite:"):
+        return nullcontext()
+    return exclusive(Path(warehouse) / ".mlflow.lock", wait=True)

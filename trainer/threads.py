@@ -1,0 +1,21 @@
+"""One core a process: more cores come from more ranks, not from more threads.
+
+On a model of this size two threads on two busy cores were 25 times slower than one (they wait
+for each other at every small operation), and the last bits of a sum depend on how many share it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes in the calling thread meanwhile, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
