@@ -7,10 +7,11 @@ it honours OMP_NUM_THREADS itself, which Spark sets in its workers.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inference.program import load_program
 from schemas.bundle import PROGRAM, ModelCard, read_card, stack_inputs
@@ -23,9 +24,9 @@ BLOCK = 1024
 class Scored(NamedTuple):
     """What one forward pass leaves behind."""
 
-    prediction: np.ndarray
+    prediction: NDArray[np.float64]
     """float64: logit or value (n,), or logits (n, classes) of a multiclass model."""
-    sketch: np.ndarray
+    sketch: NDArray[np.float32]
     """float32 (n, width): a fixed projection of the last hidden layer."""
 
 
@@ -36,7 +37,7 @@ class Scorer:
     card: ModelCard
     program: torch.nn.Module
 
-    def score(self, columns: Mapping[str, np.ndarray]) -> Scored:
+    def score(self, columns: Mapping[str, NDArray[Any]]) -> Scored:
         """Score n rows of encoded features (category: int32 code, number: float32, no nulls).
 
         Raises ConfigurationError for a missing column, DataQualityError for an unknown code.
@@ -51,7 +52,9 @@ class Scorer:
             outputs[here], sketch[here] = output, projection
         return Scored(outputs if self.card.task == "multiclass" else outputs[:, 0], sketch)
 
-    def _block(self, categories: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _block(
+        self, categories: NDArray[np.int64], numbers: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = len(categories)
         with torch.inference_mode():
             output, sketch = self.program(

@@ -13,9 +13,10 @@ The program maps (categories int64 (n, c), numbers float32 (n, m)) to
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.errors import ConfigurationError, DataQualityError
@@ -95,8 +96,8 @@ def model_inputs(pipeline: Pipeline) -> list[ModelInput]:
 
 
 def stack_inputs(
-    features: Sequence[ModelInput], columns: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Encoded columns as (categories int64 (n, c), numbers float32 (n, m)).
 
     Raises ConfigurationError for a column that is not there and DataQualityError for a code
@@ -117,7 +118,7 @@ def stack_inputs(
     )
 
 
-def _codes(feature: ModelInput, column: np.ndarray) -> np.ndarray:
+def _codes(feature: ModelInput, column: NDArray[Any]) -> NDArray[np.int64]:
     codes = column.astype(np.int64)
     if codes.size and not (codes.min() >= 0 and codes.max() < (feature.buckets or 0)):
         raise DataQualityError(
@@ -154,6 +155,7 @@ def mlflow_client(warehouse: str) -> "MlflowClient":
     """A client of the registry. The import is here because it takes 2 to 8 s."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     from mlflow import MlflowClient
 
     uri = tracking_uri(warehouse)
@@ -183,8 +185,14 @@ def bundle_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
     """The local folder of a version's bundle; a remote one is downloaded to a fresh folder."""
     from mlflow.artifacts import download_artifacts
 
-    folder = Path(download_artifacts(artifact_uri=version.source, tracking_uri=client.tracking_uri))
-    missing = [name for name in (PROGRAM, CARD, WEIGHTS) if not (folder / name).is_file()]
+    wanted = [PROGRAM, CARD, WEIGHTS]
+    try:
+        folder = Path(
+            download_artifacts(artifact_uri=version.source, tracking_uri=client.tracking_uri)
+        )
+        missing = [name for name in wanted if not (folder / name).is_file()]
+    except OSError:  # also where the whole folder is gone
+        missing = wanted
     if missing:
         raise ConfigurationError(
             f"model {version.name} version {version.version}: {', '.join(missing)} not found in"

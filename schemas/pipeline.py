@@ -122,8 +122,8 @@ class FeatureView(Columns):
 class Feature(Section):
     """One input of the model: where it is read and how it becomes a number.
 
-    `category`: a code in 0 ... buckets - 1, by hash (strings) or remainder (integers); null and
-    missing are a value of their own. `number`: float32, `default` where null or missing.
+    `category`: a code in 0 ... buckets - 1: 0 for null, else 1 + the hash (strings) or the value
+    (integers) modulo buckets - 1. `number`: float32, `default` where null, missing or not finite.
     """
 
     kind: Literal["category", "number"]

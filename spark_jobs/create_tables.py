@@ -10,31 +10,31 @@ from schemas.pipeline import load_pipeline
 from spark_jobs.warehouse import Warehouse
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
     """The command line of `tenforward init`."""
-    parser = argparse.ArgumentParser(prog="tenforward init", description=__doc__)
-    add_common_arguments(parser)
-    return parser.parse_args(argv)
+    line = argparse.ArgumentParser(
+        prog="tenforward init", description="Create the tables of a pipeline that are missing."
+    )
+    add_common_arguments(line)
+    return line
 
 
-def job(argv: Sequence[str] | None) -> dict[str, Any]:
-    """Create what is missing; the result names the tables created."""
-    args = parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
-    warehouse = Warehouse(args.warehouse, pipeline)
+def command(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Arguments -> the tables created; those that were there are checked."""
+    args = parser().parse_args(argv)
+    warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
     created = warehouse.create_missing()
     warehouse.require(*warehouse.tables)
     return {
         "status": "done" if created else "already done",
-        "pipeline": pipeline.name,
-        "warehouse": args.warehouse,
+        "pipeline": warehouse.pipeline.name,
         "created": created,
     }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; its exit code."""
-    return run_command(job, argv)
+    """Run the command; returns its exit code."""
+    return run_command(command, argv)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
             many = scored.prediction.ndim == 2
             absent = pa.nulls(batch.num_rows, pa.float64())
             logits = pa.array(list(scored.prediction) if many else [None] * batch.num_rows)
-            yield pa.record_batch(
+            yield pa.RecordBatch.from_pydict(
                 {
                     "instance_id": batch.column("instance_id"),
                     "prediction": absent if many else pa.array(scored.prediction),

@@ -22,9 +22,8 @@ from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.candidates import held_out, in_window, labelled, labels_as_of, usable
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.rejects import reject
-from spark_jobs.selection.engine import select
 from spark_jobs.selection.policies import policy_for
-from spark_jobs.spark_blocks import SparkBlocks
+from spark_jobs.spark_blocks import select_from
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
@@ -69,13 +68,12 @@ def select_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     records, labels = _inputs(warehouse, plan)
     rejected = _refuse_bad(warehouse, plan, records)
     good = records.where(usable() & F.col("label").isNotNull())
-    blocks = SparkBlocks(good, plan.seed)
-    selection = select(blocks, policy, pipeline.selection.budget, plan.seed, pipeline.task)
+    selection = select_from(good, policy, pipeline.selection.budget, plan.seed, pipeline.task)
     kept = _held_out(warehouse, plan, labels)
     entry = write_refresh(
         warehouse, plan, selection.rows, kept, selection.report, selection.digest, rejected
     )
-    blocks.close()
+    selection.rows.unpersist()
     records.unpersist()
     return result(warehouse, "done", entry)
 

@@ -1,14 +1,22 @@
-"""Blocks of a Spark DataFrame: one narrow shuffle, then each pass runs block by block."""
+"""Blocks of a Spark DataFrame: one narrow shuffle, then each pass runs block by block.
+
+Up to `DRIVER_ROWS` candidates are narrow enough for the driver (some 100 MB): the same kernels run
+there, on the same blocks, to the same bits, and no pass costs a Spark job.
+"""
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.selection.blocks import Kernel, block_bits, split
+from spark_jobs.selection.blocks import ArrowBlocks, Kernel, block_bits, split
+from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.policies import Policy
+from spark_jobs.selection.records import Records
 
 T = TypeVar("T")
 
@@ -19,23 +27,44 @@ _RESULT = (
 )
 
 
-class SparkBlocks:
-    """Implements `selection.blocks.Blocks`; the candidates stay cached until `close`."""
+DRIVER_ROWS = 1 << 18
 
-    def __init__(self, candidates: DataFrame, seed: int) -> None:
-        cached = candidates.persist()
-        self.count = cached.count()
+
+def select_from(
+    candidates: DataFrame, policy: Policy, budget: float, seed: int, task: str
+) -> Selection:
+    """`engine.select` on a DataFrame; the rows of the result are a DataFrame, cached.
+
+    candidates: instance_id, event_time, model_version, prediction, logits, label, segments,
+    sketch; one row an instance.
+    """
+    cached = candidates.persist()
+    count = cached.count()
+    if count <= DRIVER_ROWS:
+        selection = select(ArrowBlocks(cached.toArrow(), seed), policy, budget, seed, task)
+        rows = candidates.sparkSession.createDataFrame(selection.rows, _RESULT)
+        selection = replace(selection, rows=rows.persist())
+    else:
+        blocks = SparkBlocks(cached, count, seed)
+        selection = select(blocks, policy, budget, seed, task)
+        selection = replace(selection, rows=selection.rows.persist())
+        selection.rows.count()
+        blocks.close()
+    cached.unpersist()
+    return selection
+
+
+class SparkBlocks:
+    """Implements `selection.blocks.Blocks`; the shuffled candidates stay cached until `close`."""
+
+    def __init__(self, candidates: DataFrame, count: int, seed: int) -> None:
+        self.count = count
         self._seed = seed
-        self._bits = block_bits(self.count)
-        if self._bits == 0:
-            self._blocked, self._cached = cached.coalesce(1), [cached]
-            return
-        # The shift is unsigned, as in `selection.blocks.block_of`.
-        block = F.shiftrightunsigned(
-            F.xxhash64("instance_id", F.lit(seed).cast("bigint")), 64 - self._bits
-        )
-        self._blocked = cached.repartition(block).persist()
-        self._cached = [cached, self._blocked]
+        self._bits = block_bits(count)
+        hashed = F.xxhash64("instance_id", F.lit(seed).cast("bigint"))
+        # The shift is unsigned, as in `selection.blocks.block_of`; by 64 it would be by 0.
+        block = F.shiftrightunsigned(hashed, 64 - self._bits) if self._bits else F.lit(0)
+        self._blocked = candidates.repartition(block).persist()
 
     def summarise(self, kernel: Kernel[T]) -> dict[int, T]:
         """One small result a block, in block order."""
@@ -44,7 +73,7 @@ class SparkBlocks:
         def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for index, records in _blocks(batches, seed, bits):
                 payload = pickle.dumps(kernel(index, records))
-                yield pa.record_batch({"block": [index], "payload": [payload]})
+                yield pa.RecordBatch.from_pydict({"block": [index], "payload": [payload]})
 
         collected = self._blocked.mapInArrow(run, "block BIGINT, payload BINARY").collect()
         # Pickled by our own executors and sent over Spark's channel, as Spark does with any result.
@@ -63,11 +92,10 @@ class SparkBlocks:
 
     def close(self) -> None:
         """Free the cached candidates."""
-        for frame in self._cached:
-            frame.unpersist()
+        self._blocked.unpersist()
 
 
-def _blocks(batches: Iterator[pa.RecordBatch], seed: int, bits: int) -> Iterator:
+def _blocks(batches: Iterator[pa.RecordBatch], seed: int, bits: int) -> Iterator[tuple[int, Records]]:
     held = list(batches)
     if held:
         table = pa.Table.from_batches(held)

@@ -2,16 +2,20 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
+from schemas.bundle import ModelCard, model_inputs, stack_inputs
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
+from trainer.model import DEFAULT_MODEL, sketch_width
+from trainer.reader import Rows
+from trainer.registry import open_registry
 
 Columns = dict[str, np.ndarray]
 COLUMN_TYPES = {"shop": "string", "slot": "int32", "price": "float32", "age": "float32"}
@@ -63,7 +67,7 @@ def write_refresh(
     rows: Columns,
     held_out: Columns | None = None,
     *,
-    files: int = 4,
+    parts: int = 4,
     day: int = 1,
     **manifest: Any,
 ) -> None:
@@ -75,7 +79,7 @@ def write_refresh(
         "offset": rows.get("offset", np.zeros(count, np.float32)),
         "probability": np.full(count, 0.1),
     }
-    _write(warehouse, sampled(pipeline), refresh_id, rows | own, files)
+    _write(warehouse, sampled(pipeline), refresh_id, rows | own, parts)
     _write(warehouse, holdout(pipeline), refresh_id, held_out, 1)
     table = DeltaTable(str(warehouse / "sampled"))
     row = {
@@ -113,13 +117,13 @@ def list_files(warehouse: Path, refresh_id: str) -> list[dict[str, Any]]:
     """The files of a refresh as its manifest records them."""
     actions = pa.table(DeltaTable(str(warehouse / "sampled")).get_add_actions(flatten=True))
     return [
-        {"path": unquote(a["path"]), "rows": a["num_records"], "bytes": a["size_bytes"]}
+        {"path": a["path"], "rows": a["num_records"], "bytes": a["size_bytes"]}
         for a in actions.to_pylist()
         if a["partition.refresh_id"] == refresh_id
     ]
 
 
-def _write(warehouse: Path, table: Any, refresh_id: str, rows: Columns, files: int) -> None:
+def _write(warehouse: Path, table: Any, refresh_id: str, rows: Columns, parts: int) -> None:
     count = len(rows["label"])
     columns = {
         "refresh_id": np.repeat(refresh_id, count),
@@ -128,10 +132,49 @@ def _write(warehouse: Path, table: Any, refresh_id: str, rows: Columns, files: i
     } | rows
     schema = table.arrow_schema
     whole = pa.table([pa.array(columns[n], schema.field(n).type) for n in schema.names], schema)
-    for part in np.array_split(np.arange(count), files):
+    for part in np.array_split(np.arange(count), parts):
         write_deltalake(
             str(warehouse / table.name),
             whole.take(pa.array(part)),
             mode="append",
             partition_by=list(table.partition_by),
         )
+
+
+def in_memory(pipeline: Pipeline, rows: Columns) -> Rows:
+    """The rows as the reader would hand them over."""
+    categories, numbers = stack_inputs(model_inputs(pipeline), rows)
+    count = len(rows["label"])
+    return Rows(
+        categories=categories,
+        numbers=numbers,
+        label=rows["label"],
+        weight=rows.get("weight", np.ones(count, np.float32)),
+        offset=rows.get("offset", np.zeros(count, np.float32)),
+    )
+
+
+def small_card(pipeline: Pipeline, outputs: int = 1) -> ModelCard:
+    """The card of the pipeline's model."""
+    return ModelCard(
+        pipeline=pipeline.name,
+        task=pipeline.task,
+        architecture=DEFAULT_MODEL,
+        hidden=pipeline.training.hidden,
+        features=model_inputs(pipeline),
+        outputs=outputs,
+        sketch_width=sketch_width(pipeline.training.hidden),
+        refresh_id="none",
+    )
+
+
+@cache
+def empty_database(run: Path) -> Path:
+    """An empty MLflow database, made once a run because that takes 4 s; warehouses get a copy.
+
+    `run` is the run's own temporary folder, `tmp_path_factory.getbasetemp()`.
+    """
+    folder = run / "empty_database"
+    folder.mkdir()
+    open_registry(str(folder), "none", "none")
+    return folder / "mlflow.db"

@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Share(NamedTuple):
     """One rank's part of one batch; the same length on every rank."""
 
-    rows: np.ndarray  # int64 (m,), places in the arrays of the refresh
-    real: np.ndarray  # bool (m,), False where the row is padding and must weigh nothing
+    rows: NDArray[np.int64]  # (m,), places in the arrays of the refresh
+    real: NDArray[np.bool_]  # (m,), False where the row is padding and must weigh nothing
 
 
-def epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of 0 ... rows - 1, int64, a function of (seed, epoch) alone.
 
     Sorting Philox's raw numbers, because NumPy keeps those, unlike `permutation`, for ever.
@@ -33,7 +34,9 @@ def steps(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
-def shares(order: np.ndarray, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Share]:
+def shares(
+    order: NDArray[np.int64], batch_size: int, rank: int = 0, world: int = 1
+) -> Iterator[Share]:
     """The batches of one rank for an epoch in this order; ValueError for an impossible rank."""
     if not 0 <= rank < world or batch_size < 1:
         raise ValueError(f"rank {rank} of {world} with batches of {batch_size}: not possible")

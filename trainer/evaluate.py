@@ -5,8 +5,10 @@ A metric that the rows do not define (AUC of one class alone) is left out.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.pipeline import Task
 
@@ -14,7 +16,7 @@ Metrics = dict[str, float]
 BINS = 10
 
 
-def evaluate(task: Task, output: np.ndarray, label: np.ndarray) -> Metrics:
+def evaluate(task: Task, output: NDArray[Any], label: NDArray[Any]) -> Metrics:
     """Metrics of outputs (n,) or (n, classes) on labels (n,); only `rows` when n is 0."""
     if len(label) == 0:
         return {"rows": 0.0}
@@ -22,7 +24,7 @@ def evaluate(task: Task, output: np.ndarray, label: np.ndarray) -> Metrics:
     return {"rows": float(len(label))} | metrics
 
 
-def _binary(logit: np.ndarray, label: np.ndarray) -> Metrics:
+def _binary(logit: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
     probability = 0.5 * (1 + np.tanh(0.5 * logit))
     metrics = {
         "loss": float(np.mean(np.logaddexp(0, logit) - label * logit)),
@@ -35,7 +37,7 @@ def _binary(logit: np.ndarray, label: np.ndarray) -> Metrics:
     return metrics
 
 
-def _multiclass(logits: np.ndarray, label: np.ndarray) -> Metrics:
+def _multiclass(logits: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
     top = logits.max(axis=1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     chosen = logits[np.arange(len(label)), label.astype(np.int64)]
@@ -45,21 +47,21 @@ def _multiclass(logits: np.ndarray, label: np.ndarray) -> Metrics:
     }
 
 
-def _regression(value: np.ndarray, label: np.ndarray) -> Metrics:
+def _regression(value: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
     return {
         "loss": float(np.mean((value - label) ** 2)),
         "mae": float(np.mean(np.abs(value - label))),
     }
 
 
-EVALUATIONS: dict[Task, Callable[[np.ndarray, np.ndarray], Metrics]] = {
+EVALUATIONS: dict[Task, Callable[[NDArray[np.float64], NDArray[np.float64]], Metrics]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
 }
 
 
-def auc(score: np.ndarray, label: np.ndarray) -> float:
+def auc(score: NDArray[np.float64], label: NDArray[np.float64]) -> float:
     """Chance that a positive scores above a negative, ties counting half."""
     _, place, count = np.unique(score, return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - (count - 1) / 2)[place]
@@ -69,7 +71,7 @@ def auc(score: np.ndarray, label: np.ndarray) -> float:
     return float(above / (positives * negatives))
 
 
-def calibration_error(probability: np.ndarray, label: np.ndarray) -> float:
+def calibration_error(probability: NDArray[np.float64], label: NDArray[np.float64]) -> float:
     """Mean |predicted - observed| over ten groups of equal size by predicted probability."""
     groups = np.array_split(np.argsort(probability, kind="stable"), BINS)
     gaps = [abs((probability[g] - label[g]).sum()) for g in groups if len(g)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -55,7 +56,7 @@ def load_bundle(folder: Path) -> Loaded:
 
 
 @one_thread()
-def predict(model: nn.Module, rows: Rows) -> np.ndarray:
+def predict(model: nn.Module, rows: Rows) -> NDArray[np.float32]:
     """Outputs (n, outputs) of a model on the CPU, for evaluation."""
     if len(rows) == 0:
         return np.zeros((0, 1), np.float32)

@@ -3,7 +3,8 @@
 import logging
 import math
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +13,14 @@ from tqdm import tqdm
 
 from schemas.errors import DataQualityError
 from schemas.pipeline import Task, Training
-from trainer.epoch import epoch_order, shares, steps
+from trainer.epoch import Share, epoch_order, shares, steps
 from trainer.loss import LOSSES, weighted_mean
 from trainer.reader import Rows
 from trainer.threads import one_thread
 
 log = logging.getLogger("tenforward")
+
+QUIET_S = 10.0  # between log lines of one training
 
 
 @dataclass(frozen=True)
@@ -55,27 +58,41 @@ def fit(
         fused=True,
     )
     total = settings.epochs * steps(len(rows), settings.batch_size)
-    step, means = 0, []
-    terminal = sys.stderr.isatty()
-    for epoch in tqdm(range(settings.epochs), "training", unit="epoch", disable=not terminal):
+    step = 0
+    means: list[float] = []
+    for epoch in _with_progress(settings.epochs, means):
         losses = []
         for share in shares(epoch_order(len(rows), settings.seed, epoch), settings.batch_size):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _cosine(step, total)
-            here = torch.from_numpy(share.rows).to(device)
-            weight = data.weight[here] * torch.from_numpy(share.real).to(device)
-            output, _ = model(data.categories[here], data.numbers[here])
-            loss = weighted_mean(LOSSES[task](output, data.label[here], data.offset[here]), weight)
+            loss = _batch_loss(model, data, share, task)
             losses.append(loss.detach())
             optimizer.zero_grad()
             (loss + settings.pull * _distance(anchors)).backward()
             optimizer.step()
             step += 1
         means.append(_finite_mean(torch.stack(losses), epoch))
-        if not terminal:
-            log.info("epoch %d of %d: loss %.5f", epoch + 1, settings.epochs, means[-1])
     model.cpu().eval()
     return means
+
+
+def _batch_loss(model: nn.Module, data: _Device, share: Share, task: Task) -> Tensor:
+    """Weighted mean loss of one batch; padding weighs nothing."""
+    here = torch.from_numpy(share.rows).to(data.label.device)
+    weight = data.weight[here] * torch.from_numpy(share.real).to(data.label.device)
+    output, _ = model(data.categories[here], data.numbers[here])
+    return weighted_mean(LOSSES[task](output, data.label[here], data.offset[here]), weight)
+
+
+def _with_progress(epochs: int, means: list[float]) -> Iterator[int]:
+    """The epochs, with a bar on a terminal; elsewhere a log line now and then, and at the end."""
+    terminal, spoken = sys.stderr.isatty(), time.monotonic()
+    for epoch in tqdm(range(epochs), "training", unit="epoch", leave=False, disable=not terminal):
+        yield epoch
+        last = epoch == epochs - 1
+        if not terminal and (last or time.monotonic() - spoken > QUIET_S):
+            log.info("epoch %d of %d: training loss %.5f", epoch + 1, epochs, means[-1])
+            spoken = time.monotonic()
 
 
 def _on_device(rows: Rows, device: torch.device) -> _Device:

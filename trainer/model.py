@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.bundle import ModelCard
@@ -93,7 +94,9 @@ def build_model(card: ModelCard, seed: int) -> nn.Module:
         return MODELS[card.architecture](card)
 
 
-def standardise(model: nn.Module, numbers: np.ndarray, weight: np.ndarray) -> None:
+def standardise(
+    model: nn.Module, numbers: NDArray[np.float32], weight: NDArray[np.float32]
+) -> None:
     """Set the model's fixed mean and scale from weighted rows (n, m); a constant keeps scale 1."""
     if numbers.shape[1] == 0 or weight.sum() <= 0:
         return

@@ -10,8 +10,10 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.bundle import model_inputs, stack_inputs
 from schemas.columns import Table
@@ -24,7 +26,7 @@ ATTEMPTS = 4  # one pass, and at most three more
 
 log = logging.getLogger("tenforward")
 
-Batches = Iterable[Mapping[str, np.ndarray]]
+Batches = Iterable[Mapping[str, NDArray[Any]]]
 Pass = Callable[[Sequence[Path], Sequence[str]], Batches]
 
 
@@ -32,11 +34,11 @@ Pass = Callable[[Sequence[Path], Sequence[str]], Batches]
 class Rows:
     """A set of rows in memory, ready for tensors; n rows, c categories, m numbers."""
 
-    categories: np.ndarray  # int64 (n, c)
-    numbers: np.ndarray  # float32 (n, m)
-    label: np.ndarray  # float32 (n,)
-    weight: np.ndarray  # float32 (n,), 1 where the table has none
-    offset: np.ndarray  # float32 (n,), 0 where the table has none
+    categories: NDArray[np.int64]  # (n, c)
+    numbers: NDArray[np.float32]  # (n, m)
+    label: NDArray[np.float32]  # (n,)
+    weight: NDArray[np.float32]  # (n,), 1 where the table has none
+    offset: NDArray[np.float32]  # (n,), 0 where the table has none
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -68,10 +70,10 @@ def _rows(pipeline: Pipeline, table: Table, refresh_id: str, files: Sequence[Dat
 
 def read_exactly(
     files: Sequence[DataFile],
-    fields: Mapping[str, np.dtype],
+    fields: Mapping[str, np.dtype[Any]],
     what: str,
     one_pass: Pass | None = None,
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[Any]]:
     """Columns `fields` of the files, in `position` order; `what` names the set in errors.
 
     A pass that gives another number of rows than the files hold is read again, at most three
@@ -94,8 +96,8 @@ def read_exactly(
     )
 
 
-def _collect(batches: Batches, fields: Mapping[str, np.dtype]) -> dict[str, np.ndarray]:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in fields}
+def _collect(batches: Batches, fields: Mapping[str, np.dtype[Any]]) -> dict[str, NDArray[Any]]:
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in fields}
     for batch in batches:
         for name, part in parts.items():
             part.append(np.asarray(batch[name]))
@@ -105,7 +107,7 @@ def _collect(batches: Batches, fields: Mapping[str, np.dtype]) -> dict[str, np.n
     }
 
 
-def _in_order(columns: dict[str, np.ndarray], what: str) -> dict[str, np.ndarray]:
+def _in_order(columns: dict[str, NDArray[Any]], what: str) -> dict[str, NDArray[Any]]:
     order = np.argsort(columns["position"], kind="stable")
     position = columns["position"][order]
     wrong = np.flatnonzero(position != np.arange(len(position)))

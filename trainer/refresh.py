@@ -117,7 +117,7 @@ def _sampled_files(warehouse: str, row: dict[str, Any]) -> tuple[DataFile, ...]:
     pinned = _pinned(warehouse, "sampled", row["sampled_version"], row, row["drawn"])
     root = _folder(warehouse, "sampled")
     recorded = sorted(
-        DataFile(root / entry["path"], int(entry["rows"]), int(entry["bytes"]))
+        DataFile(root / unquote(entry["path"]), int(entry["rows"]), int(entry["bytes"]))
         for entry in json.loads(row["files"])
     )
     if recorded != list(pinned):
@@ -143,7 +143,7 @@ def _pinned(
         raise _refused(name, f"version {version} of {table} is gone ({error})") from error
     actions = pa.table(snapshot.get_add_actions(flatten=True)).to_pylist()
     files = sorted(
-        # The log writes paths as URIs do, percent signs of Hive folder names included.
+        # The log writes paths as URIs do; the manifest copies them.
         DataFile(root / unquote(a["path"]), a["num_records"] or 0, a["size_bytes"])
         for a in actions
         if a["partition.refresh_id"] == name

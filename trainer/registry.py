@@ -11,12 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING, Any
 
 from schemas.bundle import (
     CARD,
@@ -33,32 +28,37 @@ from schemas.errors import TenforwardError
 from trainer.gate import Decision
 from trainer.lock import exclusive
 
+if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+    from mlflow.entities.model_registry import ModelVersion
+
 
 @dataclass(frozen=True)
 class Registry:
     """The models of one name, in the warehouse's MLflow."""
 
-    client: MlflowClient
+    client: "MlflowClient"
     warehouse: str
     pipeline: str
     name: str
 
-    def champion(self) -> ModelVersion | None:
+    def champion(self) -> "ModelVersion | None":
         """The version that serves."""
         return champion_version(self.client, self.name)
 
-    def folder(self, version: ModelVersion) -> Path:
+    def folder(self, version: "ModelVersion") -> Path:
         """The bundle of a version."""
         return bundle_folder(self.client, version)
 
-    def trained(self, refresh_id: str, sample_digest: str) -> ModelVersion | None:
+    def trained(self, refresh_id: str, sample_digest: str) -> "ModelVersion | None":
         """The newest version trained on this very sample, if any."""
         wanted = {"refresh_id": refresh_id, "sample_digest": sample_digest}
         tags = " and ".join(f"tags.{key} = '{value}'" for key, value in wanted.items())
         found = self.client.search_model_versions(f"name = '{self.name}' and {tags}")
         return max(found, key=lambda version: int(version.version), default=None)
 
-    def register(self, record: "Record", write_bundle: Callable[[Path], None]) -> ModelVersion:
+    def register(self, record: "Record", write_bundle: Callable[[Path], None]) -> "ModelVersion":
         """Log a run with its bundle, create the version, and promote it if its gate passed."""
         with _alone(self.warehouse):
             place = artifact_location(self.warehouse)
@@ -81,7 +81,7 @@ class Registry:
         self.finish_promotion(version)
         return self.client.get_model_version(self.name, str(version.version))
 
-    def _version(self, run_id: str, source: str, record: "Record") -> ModelVersion:
+    def _version(self, run_id: str, source: str, record: "Record") -> "ModelVersion":
         # MLflow registers a source that does not exist without a word.
         stored = {Path(entry.path).name for entry in self.client.list_artifacts(run_id, "bundle")}
         if not {PROGRAM, CARD, WEIGHTS} <= stored:
@@ -90,13 +90,16 @@ class Registry:
             self.name, source=source, run_id=run_id, tags=record.tags()
         )
 
-    def finish_promotion(self, version: ModelVersion) -> bool:
+    def finish_promotion(self, version: "ModelVersion") -> bool:
         """Move the alias to a version whose gate passed, once; whether it was promoted ever."""
-        if version.tags.get("gate") != "passed":
+        if "promoted" in version.tags:
+            return True
+        champion = self.champion()
+        overtaken = champion is not None and int(champion.version) > int(version.version)
+        if version.tags.get("gate") != "passed" or overtaken:
             return False
-        if "promoted" not in version.tags:
-            self.client.set_registered_model_alias(self.name, CHAMPION, str(version.version))
-            self.client.set_model_version_tag(self.name, str(version.version), "promoted", "true")
+        self.client.set_registered_model_alias(self.name, CHAMPION, str(version.version))
+        self.client.set_model_version_tag(self.name, str(version.version), "promoted", "true")
         return True
 
 
@@ -123,12 +126,16 @@ class Record:
             "gate_reason": self.decision.reason,
         }
 
-    def params(self) -> list[Param]:
+    def params(self) -> "list[Param]":
         """The settings as MLflow keeps them."""
+        from mlflow.entities import Param
+
         return [Param(key, str(value)) for key, value in self.settings.items()]
 
-    def metric_entities(self) -> list[Metric]:
+    def metric_entities(self) -> "list[Metric]":
         """Metrics as `challenger.loss`; the training loss of each epoch under one key."""
+        from mlflow.entities import Metric
+
         now = int(time.time() * 1000)
         ends = [
             Metric(f"{of}.{name}", value, now, 0)
@@ -140,16 +147,14 @@ class Record:
 
 def open_registry(warehouse: str, pipeline: str, name: str) -> Registry:
     """Connect to the warehouse's MLflow; an embedded database is made where there is none."""
-    # Alembic and MLflow report every table they create.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # else a line a migration
     with _alone(warehouse):
         client = mlflow_client(warehouse)
         client.search_experiments(max_results=1)  # the first question makes the tables
     return Registry(client, warehouse, pipeline, name)
 
 
-def _experiment(client: MlflowClient, pipeline: str, place: str | None) -> str:
+def _experiment(client: "MlflowClient", pipeline: str, place: str | None) -> str:
     """Id of the pipeline's experiment, made if missing."""
     experiment = client.get_experiment_by_name(pipeline)
     if experiment is not None:
@@ -157,7 +162,9 @@ def _experiment(client: MlflowClient, pipeline: str, place: str | None) -> str:
     return str(client.create_experiment(pipeline, artifact_location=place))
 
 
-def _ensure_model(client: MlflowClient, name: str) -> None:
+def _ensure_model(client: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
     try:
         client.get_registered_model(name)
     except MlflowException as error:

@@ -1,22 +1,17 @@
-"""`tenforward train`: one refresh in, one registered model out, promoted if the gate passes.
-
-tenforward train --pipeline pipelines/flights.toml --refresh REFRESH
-"""
+"""`tenforward train`: one refresh in, one registered model out, promoted if the gate passes."""
 
 import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from mlflow.entities.model_registry import ModelVersion
+from torch import nn
 
 from schemas.bundle import ModelCard, model_inputs, registry_exists, tracking_uri
 from schemas.command import add_common_arguments, log, run_command
-from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
-from schemas.tables import MAX_LOGITS
+from trainer.checks import count_outputs, require_comparable
 from trainer.evaluate import Metrics, evaluate
 from trainer.export import Loaded, load_bundle, predict, save_bundle
 from trainer.fit import fit
@@ -26,6 +21,9 @@ from trainer.model import DEFAULT_MODEL, build_model, sketch_width, standardise
 from trainer.reader import Rows, read_holdout, read_sampled
 from trainer.refresh import Refresh, newest_refresh, open_refresh
 from trainer.registry import Record, Registry, open_registry
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 LATEST = "latest"
 
@@ -70,7 +68,7 @@ def train_refresh(
     return {"status": "done"} | result | {"seconds": round(time.time() - began, 3)}
 
 
-def _outcome(version: ModelVersion, promoted: bool) -> dict[str, Any]:
+def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:
     """What a registered version says of its own making."""
     parent = version.tags.get("parent_version")
     return {
@@ -82,7 +80,7 @@ def _outcome(version: ModelVersion, promoted: bool) -> dict[str, Any]:
     }
 
 
-def _plan(refresh: Refresh, champion: ModelVersion | None) -> dict[str, Any]:
+def _plan(refresh: Refresh, champion: "ModelVersion | None") -> dict[str, Any]:
     """What a training would read and compare with."""
     return {
         "files": len(refresh.sampled),
@@ -96,30 +94,24 @@ def _train(
     pipeline: Pipeline,
     refresh: Refresh,
     registry: Registry,
-    champion: ModelVersion | None,
+    champion: "ModelVersion | None",
     began: float,
 ) -> dict[str, Any]:
     """Read, fit, compare with the champion, register; the part of the result they decide."""
     rows, held_out = read_sampled(pipeline, refresh), read_holdout(pipeline, refresh)
     serving = None if champion is None else load_bundle(registry.folder(champion))
-    card = _card(pipeline, refresh, _outputs(pipeline.task, rows, held_out, serving))
-    if serving is not None:
-        _require_comparable(serving.card, card)
+    serving_card = None if serving is None else serving.card
+    outputs = count_outputs(pipeline.task, rows, held_out, serving_card)
+    card = _card(pipeline, refresh, outputs)
+    if serving_card is not None:
+        require_comparable(serving_card, card)
     parent = serving if pipeline.training.warm_start else None
     if parent is not None and not parent.card.same_shape(card):
         log.info("the champion has other layers: starting from scratch")
         parent = None
     if champion is not None and parent is not None:
         card = card.model_copy(update={"parent_version": str(champion.version)})
-
-    model = build_model(card, pipeline.training.seed)
-    if parent is None:
-        standardise(model, rows.numbers, rows.weight)
-    else:
-        model.load_state_dict(parent.weights)
-    pulled_to = None if parent is None else parent.weights
-    losses = fit(model, rows, pipeline.task, pipeline.training, pulled_to)
-
+    model, losses = _fit(pipeline, card, rows, parent)
     metrics = {"challenger": _measure(model, card, held_out)}
     if serving is not None:
         metrics["champion"] = _measure(serving.model(), serving.card, held_out)
@@ -136,6 +128,18 @@ def _train(
     version = registry.register(record, lambda folder: save_bundle(model, card, folder))
     log.info("%s version %s: %s", registry.name, version.version, record.decision.reason)
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
+
+
+def _fit(
+    pipeline: Pipeline, card: ModelCard, rows: Rows, parent: Loaded | None
+) -> tuple[nn.Module, list[float]]:
+    """The fitted model, from scratch or from its parent, and the loss of each epoch."""
+    model = build_model(card, pipeline.training.seed)
+    if parent is None:
+        standardise(model, rows.numbers, rows.weight)
+        return model, fit(model, rows, pipeline.task, pipeline.training)
+    model.load_state_dict(parent.weights)
+    return model, fit(model, rows, pipeline.task, pipeline.training, parent.weights)
 
 
 def _card(pipeline: Pipeline, refresh: Refresh, outputs: int) -> ModelCard:
@@ -157,50 +161,15 @@ def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     return pipeline.training.model_dump() | origin
 
 
-def _measure(model: Any, card: ModelCard, held_out: Rows) -> Metrics:
+def _measure(model: nn.Module, card: ModelCard, held_out: Rows) -> Metrics:
     output = predict(model, held_out)
     return evaluate(
         card.task, output if card.task == "multiclass" else output[:, 0], held_out.label
     )
 
 
-def _require_comparable(champion: ModelCard, card: ModelCard) -> None:
-    """The gate measures both on the same rows, so both must be able to read them."""
-    if (champion.task, champion.features, champion.outputs) != (
-        card.task,
-        card.features,
-        card.outputs,
-    ):
-        raise ConfigurationError(
-            "features: the champion was trained on other features, buckets or classes and cannot"
-            " be measured on these rows. Remedy: restore them in the pipeline file, or start a new"
-            " line of models with --model NAME."
-        )
-
-
-def _outputs(task: str, rows: Rows, held_out: Rows, serving: Loaded | None) -> int:
-    """Outputs of the model: 1, or the number of classes; labels that do not fit are refused."""
-    if len(rows) == 0:
-        raise NoDataError("the refresh has no rows. Remedy: widen the window, or raise the budget.")
-    if rows.weight.sum() <= 0:
-        raise DataQualityError("weight: the sample's weights sum to 0. Remedy: select again.")
-    labels = np.unique(np.concatenate([rows.label, held_out.label]))
-    if task == "regression":
-        return 1
-    classes = 2 if task == "binary" else MAX_LOGITS
-    strange = labels[(labels % 1 != 0) | (labels < 0) | (labels >= classes)]
-    if strange.size:
-        raise DataQualityError(
-            f"label = {strange[0]}: not a class from 0 to {classes - 1} of task {task!r}."
-            " Remedy: correct the label column, or set task in the pipeline file."
-        )
-    if task == "binary":
-        return 1
-    return serving.card.outputs if serving else int(labels.max()) + 1
-
-
 def _job(argv: Sequence[str] | None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="tenforward train", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="tenforward train", description=__doc__)
     add_common_arguments(parser)
     parser.add_argument("--refresh", default=LATEST, help="refresh id (default: the newest)")
     parser.add_argument("--model", metavar="NAME", help="registry name (default: the pipeline's)")

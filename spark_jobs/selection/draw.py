@@ -50,12 +50,20 @@ def _require_usable(records: pa.Table) -> None:
             "records: an instance_id occurs twice. Remedy: keep the newest record of each."
         )
     for name in ("prediction", "label"):
-        if name in records.column_names and "logits" not in records.column_names:
-            finite = pc.fill_null(pc.is_finite(records[name]), False)
-            if not pc.all(finite).as_py():
-                bad = records.filter(pc.invert(finite))
-                first = bad.slice(0, 1).select(["instance_id", name]).to_pylist()
-                raise DataQualityError(
-                    f"records: {name} is null or not finite in {bad.num_rows} rows, first"
-                    f" {first[0]}. Remedy: leave such rows out, they belong to forward_rejects."
-                )
+        bad = records.filter(_not_finite(records, name))
+        if bad.num_rows:
+            first = bad.slice(0, 1).select(["instance_id", name]).to_pylist()[0]
+            raise DataQualityError(
+                f"records: {name} is null or not finite in {bad.num_rows} rows, first {first}."
+                " Remedy: leave such rows out, they belong to forward_rejects."
+            )
+
+
+def _not_finite(records: pa.Table, name: str) -> pa.ChunkedArray:
+    """Mask of rows whose value is missing or not a number; logits stand in for a prediction."""
+    absent = pa.nulls(records.num_rows, pa.float64())
+    values = records[name] if name in records.column_names else absent
+    bad = pc.invert(pc.fill_null(pc.is_finite(pc.cast(values, pa.float64())), False))
+    if name == "prediction" and "logits" in records.column_names:
+        return pc.and_(bad, pc.is_null(records["logits"]))
+    return bad

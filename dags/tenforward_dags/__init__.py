@@ -1,0 +1,1 @@
+"""What the DAG file is made of: imports airflow and the standard library, nothing else."""

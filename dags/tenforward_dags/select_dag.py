@@ -1,0 +1,85 @@
+"""`select_<name>`: each day, score its instances, select its refresh, ring the bell."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, task
+
+from tenforward_dags.day import TEMPLATE, whole_day
+from tenforward_dags.retries import RETRIES
+from tenforward_dags.settings import Deployment
+
+# Earlier than any data, because Airflow refuses to backfill days before it.
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+DOC = """\
+For the day that has just ended (the run's logical date, UTC):
+
+* `score`: the champion scores the day's instances and appends forward records;
+* `select`: draws the refresh of the window that ends with the day;
+* `announce`: emits the asset event on which `train_{name}` starts. A backfilled run emits none:
+  trigger `train_{name}` once when the backfill has ended.
+
+Each task may be repeated at any time: what is done is left alone. Exit codes 2 (configuration),
+3 (no data) and 4 (data quality) fail at once, the rest is retried.
+
+Pipeline file `{file}`, warehouse `{warehouse}`.
+"""
+
+
+def refreshes_asset(name: str) -> Asset:
+    """The bell of a pipeline. The table `refreshes` is the truth; an event only says: look."""
+    return Asset(f"{name}_refreshes", group="tenforward")
+
+
+def select_dag(deployment: Deployment) -> DAG:
+    """The daily DAG of one pipeline."""
+    name = deployment.name
+    with DAG(
+        dag_id=f"select_{name}",
+        description=f"Score a day of {name} and select its training rows.",
+        # Plain "@daily" has no data interval: its run for a day would start as the day begins.
+        schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+        start_date=BEGINNING,
+        catchup=False,
+        max_active_runs=1,
+        default_args=RETRIES | {"execution_timeout": timedelta(hours=3)},
+        user_defined_macros={"whole_day": whole_day},
+        tags=["tenforward", name],
+        doc_md=DOC.format(name=name, file=deployment.pipeline_file, warehouse=deployment.warehouse),
+    ) as dag:
+        score = _spark_task("score", deployment, deployment.jobs / "score.py")
+        select = _spark_task("select", deployment, deployment.jobs / "select_sample.py")
+        score >> select >> _announce(name)
+    return dag
+
+
+def _spark_task(task_id: str, deployment: Deployment, job: Path) -> SparkSubmitOperator:
+    """One job through spark-submit; master and queue come from the connection."""
+    return SparkSubmitOperator(
+        task_id=task_id,
+        name=f"tenforward {task_id} {deployment.name}",
+        conn_id="spark_default",
+        application=str(job),
+        application_args=[*deployment.arguments, "--ds", TEMPLATE],
+        py_files=deployment.py_files,
+    )
+
+
+def _backfilled(context: Context) -> bool:
+    """Whether the run is one of a backfill, which would start a training for each of its days."""
+    return context["dag_run"].run_type == "backfill"
+
+
+def _announce(name: str) -> Any:
+    """The task that emits the event, with the pipeline and the day in its extra."""
+    bell = refreshes_asset(name)
+
+    @task.skip_if(_backfilled, "a backfilled run rings no bell")
+    @task(outlets=[bell])
+    def announce(day: str, *, outlet_events: Any = None) -> None:
+        outlet_events[bell].extra = {"pipeline": name, "ds": day}
+
+    return announce(TEMPLATE)

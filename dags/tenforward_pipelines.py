@@ -1,0 +1,13 @@
+"""The DAGs of every pipeline: `select_<name>` each day, `train_<name>` on each new refresh.
+
+Airflow reads this file; what it makes is in the package beside it.
+"""
+
+# Airflow opens a file only where both words, airflow and dag, occur in it.
+from tenforward_dags.select_dag import select_dag
+from tenforward_dags.settings import deployments
+from tenforward_dags.train_dag import train_dag
+
+for deployment in deployments():
+    for dag in (select_dag(deployment), train_dag(deployment)):
+        globals()[dag.dag_id] = dag

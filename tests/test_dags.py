@@ -1,0 +1,447 @@
+"""The DAGs: what they import, how they are built, what they run, and what a failure does.
+
+Airflow lives in processes of its own here: one that describes the DAGs, and is forbidden whatever
+an environment with Airflow alone would lack, and one that runs them with recording stubs in place
+of spark-submit and tenforward. Real runs are in the end-to-end test.
+"""
+
+import ast
+import importlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DAGS = ROOT / "dags"
+DAG_FILES = sorted(DAGS.rglob("*.py"))
+
+ABSENT = {"pyspark", "delta", "deltalake", "numba", "numpy", "pandas", "pyarrow", "scipy"}
+ABSENT |= {"torch", "petastorm", "mlflow"}
+ABSENT |= {"schemas", "spark_jobs", "trainer", "inference", "tenforward", "benchmarks"}
+CODES = (1, 2, 3, 4, 5, 137)
+DAY = "2013-02-14"
+
+# A stub appends its name and arguments to $CALLS. What it does then is a matter of the day:
+# refused for ever on one, a conflict at the first try on another.
+STUB = """#!/usr/bin/env bash
+python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "${0##*/}" "$@" >>"$CALLS"
+case "$*" in
+    *2013-02-16) if mkdir "$CALLS.tried" 2>/dev/null; then exit 5; fi ;;
+    *2013-02-17) exit 4 ;;
+esac
+"""
+
+
+# --- what the describing process does (this file is also its script) ---
+
+
+def describe() -> dict[str, Any]:
+    """The DAGs as plain values; runs where only Airflow can be imported."""
+    import time
+
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    def bag() -> Any:
+        return BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+
+    first = bag()  # imports Airflow's operators; the second shows what our files take
+    if first.import_errors:
+        sys.exit("\n".join(first.import_errors.values()))
+    began = time.monotonic()
+    again = bag()
+    return {
+        "seconds": time.monotonic() - began,
+        "dags": {dag_id: _described(dag) for dag_id, dag in again.dags.items()},
+        "decisions": _decisions(again.dags),
+        "days": _days(),
+        "backfilled": _announce_when("backfill", again.dags),
+        "scheduled": _announce_when("scheduled", again.dags),
+    }
+
+
+def _described(dag: Any) -> dict[str, Any]:
+    return {
+        "order": [task.task_id for task in dag.topological_sort()],
+        "downstream": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
+        "asset": getattr(dag.schedule, "name", None),
+        "next": _next_run(dag),
+        "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs,
+        "tags": sorted(dag.tags),
+        "doc": dag.doc_md,
+        "tasks": {task.task_id: _task(task) for task in dag.tasks},
+    }
+
+
+def _next_run(dag: Any) -> list[str] | None:
+    """For the first run on or after DAY: its logical date, and when it starts."""
+    from airflow.sdk.timezone import datetime
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import TimeRestriction
+
+    info = coerce_to_core_timetable(dag.timetable).next_dagrun_info(
+        last_automated_data_interval=None,
+        restriction=TimeRestriction(datetime(2013, 2, 14), None, True),
+    )
+    return [str(info.logical_date)[:16], str(info.run_after)[:16]] if info else None
+
+
+def _task(task: Any) -> dict[str, Any]:
+    return {
+        "type": type(task).__name__,
+        "pool": task.pool,
+        "retries": task.retries,
+        "backoff": task.retry_exponential_backoff,
+        "policy": type(task.retry_policy).__name__,
+        "timeout": task.execution_timeout.total_seconds(),
+        "outlets": [asset.name for asset in task.outlets],
+        "connection": getattr(task, "_conn_id", None),
+        "application": getattr(task, "application", None),
+        "arguments": getattr(task, "application_args", None),
+        "command": getattr(task, "bash_command", None),
+    }
+
+
+def _decisions(dags: Any) -> dict[str, dict[int, str]]:
+    """What the retry policy makes of each exit code, by the operators' own exceptions."""
+    from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+    from airflow.providers.standard.operators.bash import BashOperator
+
+    def spark(code: int) -> None:
+        hook = SparkSubmitHook()
+        command = ["bash", "-c", f"exit {code}", "spark-submit"]
+        setattr(hook, "_get_spark_binary_path", lambda: command)  # noqa: B010 -- a method
+        hook.submit("score.py")
+
+    def bash(code: int) -> None:
+        BashOperator(task_id="t", bash_command=f"exit {code}").execute({})
+
+    found: dict[str, dict[int, str]] = {}
+    policy = dags["train_flights"].get_task("train").retry_policy
+    for name, run in {"spark": spark, "bash": bash}.items():
+        found[name] = {}
+        for code in CODES:
+            try:
+                run(code)
+            except Exception as error:  # noqa: BLE001 -- whatever the operator raises
+                found[name][code] = policy.evaluate(error, 1, 2).action.value
+    return found
+
+
+def _days() -> dict[str, str]:
+    """The day of runs, or why they have none."""
+    from datetime import UTC, datetime, timedelta
+
+    from airflow.sdk.exceptions import AirflowFailException
+    from tenforward_dags.day import whole_day
+
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    runs = {
+        "past": SimpleNamespace(logical_date=datetime(2013, 2, 14, 5, tzinfo=UTC), run_after=now),
+        "today": SimpleNamespace(logical_date=now, run_after=now),
+        "worker's clock is late": SimpleNamespace(logical_date=now, run_after=midnight),
+        "no date": SimpleNamespace(logical_date=None, run_after=now),
+    }
+    found = {}
+    for name, run in runs.items():
+        try:
+            found[name] = whole_day(run)
+        except AirflowFailException as error:
+            found[name] = str(error)
+    return found
+
+
+def _announce_when(run_type: str, dags: Any) -> str:
+    """Whether the bell rings in a run of this type."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    announce = dags["select_flights"].get_task("announce")
+    try:
+        announce._pre_execute_hook({"dag_run": SimpleNamespace(run_type=run_type)})
+    except AirflowSkipException as error:
+        return str(error)
+    return "rings"
+
+
+class _AirflowAlone:
+    """Refuses to import what an environment with Airflow alone does not have."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name.split(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"{name}: not in Airflow's environment", name=name)
+
+
+# --- fixtures ---
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An Airflow home whose spark-submit and tenforward are stubs."""
+    from benchmarks.airflow_home import airflow_home
+
+    folder = tmp_path_factory.mktemp("airflow")
+    stubs = folder / "stubs"
+    stubs.mkdir()
+    for name in ("spark-submit", "tenforward"):
+        (stubs / name).write_text(STUB)
+        (stubs / name).chmod(0o755)
+    made = airflow_home(folder, TENFORWARD_WAREHOUSE="/lake/it's {pipeline}")
+    return made | {"PATH": f"{stubs}:{made['PATH']}", "CALLS": str(folder / "calls")}
+
+
+@pytest.fixture(scope="module")
+def described(environment: dict[str, str]) -> dict[str, Any]:
+    """What `describe` says, from a process where nothing but Airflow can be imported."""
+    done = subprocess.run(
+        [sys.executable, __file__], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+@pytest.fixture(scope="module")
+def select(described: dict[str, Any]) -> dict[str, Any]:
+    dag: dict[str, Any] = described["dags"]["select_flights"]
+    return dag
+
+
+@pytest.fixture(scope="module")
+def train(described: dict[str, Any]) -> dict[str, Any]:
+    dag: dict[str, Any] = described["dags"]["train_flights"]
+    return dag
+
+
+RUNS = [f"select_flights@{DAY}", "train_flights"]
+RUNS += ["select_flights@2013-02-16", "select_flights@2013-02-17"]
+
+
+@pytest.fixture(scope="module")
+def ran(environment: dict[str, str]) -> SimpleNamespace:
+    """The results of RUNS, and the command lines that the stubs recorded."""
+    from benchmarks.airflow_home import run_dags
+
+    with Path(environment["CALLS"]).with_name("log").open("w+") as log:
+        results = run_dags(environment, RUNS, log)
+        log.seek(0)
+        text = log.read()
+    calls = [json.loads(line) for line in Path(environment["CALLS"]).read_text().splitlines()]
+    return SimpleNamespace(results=results, calls=calls, log=text)
+
+
+# --- (a) Airflow alone ---
+
+
+def test_dag_files_import_where_airflow_is_alone(described: dict[str, Any]) -> None:
+    names = {file.stem for file in (ROOT / "pipelines").glob("*.toml")}
+    assert {"select_flights", "train_flights"} <= set(described["dags"])
+    assert len(described["dags"]) == 2 * len(names)
+    assert described["seconds"] < 0.5  # 0.03 s on a machine with nothing else to do
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
+def test_dag_files_name_only_airflow_and_the_standard_library(file: Path) -> None:
+    ours = {entry.stem for entry in DAGS.iterdir()}
+    allowed = sys.stdlib_module_names | {"airflow"} | ours
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        assert {name.split(".")[0] for name in names} <= allowed
+
+
+def test_dag_folder_shadows_no_module() -> None:
+    from importlib.metadata import packages_distributions
+
+    taken = sys.stdlib_module_names | set(packages_distributions())
+    assert not {entry.stem for entry in DAGS.iterdir()} & taken
+
+
+# --- (b) structure ---
+
+
+def test_select_scores_then_selects_then_announces(select: dict[str, Any]) -> None:
+    assert select["order"] == ["score", "select", "announce"]
+    assert select["downstream"] == {"score": ["select"], "select": ["announce"], "announce": []}
+    assert select["tasks"]["announce"]["outlets"] == ["flights_refreshes"]
+    assert select["max_active_runs"] == 1
+    assert not select["catchup"]
+
+
+def test_the_run_of_a_day_starts_when_the_day_has_ended(select: dict[str, Any]) -> None:
+    assert select["next"] == ["2013-02-14 00:00", "2013-02-15 00:00"]
+
+
+def test_train_starts_on_the_asset_in_the_gpu_pool(train: dict[str, Any]) -> None:
+    assert train["asset"] == "flights_refreshes"
+    assert train["order"] == ["train"]
+    assert train["tasks"]["train"]["pool"] == "gpu"
+    assert train["max_active_runs"] == 1
+    assert json.loads((DAGS / "pools.json").read_text())["gpu"]["slots"] == 1
+
+
+def test_every_task_has_retries_a_limit_and_words(described: dict[str, Any]) -> None:
+    for dag in described["dags"].values():
+        assert "tenforward" in dag["tags"]
+        assert dag["doc"].strip()
+        assert "{" not in dag["doc"].replace("{pipeline}", "")
+        for task in dag["tasks"].values():
+            assert task["retries"] >= 1
+            assert task["backoff"] > 1
+            assert task["policy"] == "FinalExitCodes"
+            assert task["timeout"] > 0
+
+
+def test_spark_tasks_take_their_master_from_the_connection(select: dict[str, Any]) -> None:
+    for name, job in {"score": "score.py", "select": "select_sample.py"}.items():
+        task = select["tasks"][name]
+        assert task["type"] == "SparkSubmitOperator"
+        assert task["connection"] == "spark_default"
+        assert task["application"] == str(ROOT / "spark_jobs" / job)
+
+
+def test_the_jobs_accept_what_the_spark_tasks_say(select: dict[str, Any]) -> None:
+    from spark_jobs import score, select_sample
+
+    for name, job in {"score": score, "select": select_sample}.items():
+        said = [DAY if "{{" in word else word for word in select["tasks"][name]["arguments"]]
+        args = job.parser().parse_args(said)
+        assert args.ds == date.fromisoformat(DAY)
+        assert args.warehouse == "/lake/it's flights"
+        assert args.pipeline == str(ROOT / "pipelines" / "flights.toml")
+
+
+def test_the_trainer_accepts_what_the_train_task_says(
+    train: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import tenforward
+    from trainer import train as trainer
+
+    def heard(pipeline: Any, warehouse: str, refresh: str | None, **_: Any) -> dict[str, Any]:
+        return {"pipeline": pipeline.name, "warehouse": warehouse, "refresh": refresh}
+
+    monkeypatch.setattr(trainer, "train_refresh", heard)
+    command, *arguments = shlex.split(train["tasks"]["train"]["command"])
+    assert command == "tenforward"
+    assert tenforward.main(arguments) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert said == {"pipeline": "flights", "warehouse": "/lake/it's flights", "refresh": None}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The DAGs' settings, which need no Airflow, reading an empty folder of pipelines."""
+    monkeypatch.syspath_prepend(str(DAGS))
+    monkeypatch.setenv("TENFORWARD_PIPELINES", str(tmp_path))
+    return importlib.import_module("tenforward_dags.settings")
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({}, "no pipeline file"),
+        ({"a.toml": "name ="}, "a.toml: Invalid value"),
+        ({"a.toml": "title = 'a'"}, "a.toml: name = None"),
+        ({"a.toml": "name = 'a; rm -rf /'"}, "is not a pipeline's name"),
+        ({"a.toml": "name = 'a'", "b.toml": "name = 'a'"}, "b.toml: name = 'a' is also that of a"),
+    ],
+)
+def test_a_pipeline_file_without_a_usable_name_is_refused(
+    settings: Any, tmp_path: Path, files: dict[str, str], complaint: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        settings.deployments()
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "place"),
+    [("", "/p/warehouse"), ("w", "/p/w"), ("/w/{pipeline}", "/w/a"), ("s3://b/w", "s3://b/w")],
+)
+def test_a_warehouse_is_absolute_or_a_uri(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warehouse: str, place: str
+) -> None:
+    (tmp_path / "a.toml").write_text("name = 'a'")
+    monkeypatch.setenv("TENFORWARD_ROOT", "/p")
+    monkeypatch.setenv("TENFORWARD_WAREHOUSE", warehouse)
+    assert [found.warehouse for found in settings.deployments()] == [place]
+
+
+# --- (c) failures, days and bells ---
+
+
+@pytest.mark.parametrize("operator", ["spark", "bash"])
+def test_exit_codes_2_3_4_are_final_and_the_others_retried(
+    described: dict[str, Any], operator: str
+) -> None:
+    final = {"2": "fail", "3": "fail", "4": "fail"}
+    again = {"1": "default", "5": "default", "137": "default"}
+    assert described["decisions"][operator] == final | again
+
+
+def test_a_day_that_is_not_over_is_refused(described: dict[str, Any]) -> None:
+    days = described["days"]
+    assert days["past"] == DAY
+    assert "not over yet" in days["today"]
+    assert days["worker's clock is late"].count("-") == 2
+    assert "no logical date" in days["no date"]
+
+
+def test_a_backfilled_run_rings_no_bell(described: dict[str, Any]) -> None:
+    assert described["scheduled"] == "rings"
+    assert "no bell" in described["backfilled"]
+
+
+# --- (d) runs ---
+
+
+@pytest.mark.airflow
+@pytest.mark.slow
+class TestRuns:
+    def test_the_commands_of_a_day(self, ran: SimpleNamespace) -> None:
+        both = ["--pipeline", f"{ROOT}/pipelines/flights.toml", "--warehouse", "/lake/it's flights"]
+        spark = ["spark-submit", "--master", "local[*]", "--name"]
+        score = ["tenforward score flights", f"{ROOT}/spark_jobs/score.py"]
+        select = ["tenforward select flights", f"{ROOT}/spark_jobs/select_sample.py"]
+        assert ran.calls[:3] == [
+            [*spark, *score, *both, "--ds", DAY],
+            [*spark, *select, *both, "--ds", DAY],
+            ["tenforward", "train", *both, "--refresh", "latest"],
+        ]
+
+    def test_the_event_says_which_pipeline_and_day(self, ran: SimpleNamespace) -> None:
+        day, training, *_ = ran.results
+        assert day["state"] == training["state"] == "success"
+        extra = {"pipeline": "flights", "ds": DAY}
+        assert day["events"] == [{"asset": "flights_refreshes", "extra": extra}]
+
+    def test_a_conflict_is_tried_again(self, ran: SimpleNamespace) -> None:
+        assert ran.results[2]["state"] == "success"
+        jobs = [Path(call[5]).stem for call in ran.calls if call[-1] == "2013-02-16"]
+        assert jobs == ["score", "score", "select_sample"]
+
+    def test_a_refused_day_fails_at_once_and_rings_no_bell(self, ran: SimpleNamespace) -> None:
+        refused = ran.results[3]
+        assert refused["state"] == "failed"
+        assert refused["tasks"] == {"score": "failed"} | dict.fromkeys(
+            ["select", "announce"], "upstream_failed"
+        )
+        assert refused["errors"]["score"].endswith("Error code is: 4.")
+        assert refused["events"] == []
+        assert len([call for call in ran.calls if call[-1] == "2013-02-17"]) == 1
+        assert "refused for data quality" in ran.log
+
+
+if __name__ == "__main__":
+    sys.meta_path.insert(0, _AirflowAlone())
+    print(json.dumps(describe()))

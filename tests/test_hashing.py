@@ -1,0 +1,58 @@
+"""One hash of (id, seed), with the same value in Spark and in NumPy."""
+
+import struct
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import xxhash
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from spark_jobs.selection.hashing import hash_ids, hash_step
+
+WORDS = ["", "a", "abcd", "abcdefgh", "été", "x" * 31, "x" * 32, "y" * 33, "z" * 100]
+
+
+def reference(content: bytes, seed: int) -> int:
+    inner = xxhash.xxh64_intdigest(content, seed=42)
+    return xxhash.xxh64_intdigest(struct.pack("<q", seed), seed=inner)
+
+
+@pytest.mark.parametrize("seed", [1, 7, (1 << 53) - 1])
+def test_strings_hash_as_the_xxhash_library_does(seed):
+    expected = [reference(word.encode(), seed) for word in WORDS]
+    assert hash_ids(pa.array(WORDS), seed).tolist() == expected
+
+
+def test_integers_hash_as_the_xxhash_library_does():
+    numbers = [0, 1, -1, 2**62, -(2**63)]
+    expected = [reference(struct.pack("<q", number), 7) for number in numbers]
+    assert hash_ids(pa.array(numbers, pa.int64()), 7).tolist() == expected
+
+
+def test_a_slice_of_ids_hashes_like_the_ids():
+    ids = pa.array(WORDS)
+    assert hash_ids(ids.slice(3, 4), 7).tolist() == hash_ids(ids, 7).tolist()[3:7]
+
+
+def test_spark_and_numpy_agree(spark: SparkSession):
+    numbers = list(range(len(WORDS)))
+    frame = spark.createDataFrame(list(zip(WORDS, numbers, strict=True)), "word string, n bigint")
+    seed = F.lit(7).cast("bigint")
+    rows = frame.select("word", "n", F.xxhash64("word", seed), F.xxhash64("n", seed)).collect()
+    words, numbers, by_word, by_number = (list(column) for column in zip(*rows, strict=True))
+    assert hash_ids(pa.array(words), 7).view(np.int64).tolist() == by_word
+    assert hash_ids(pa.array(numbers, pa.int64()), 7).view(np.int64).tolist() == by_number
+
+
+def test_an_id_that_is_null_or_of_another_type_is_refused():
+    with pytest.raises(TypeError, match="null"):
+        hash_ids(pa.array(["a", None]), 1)
+    with pytest.raises(TypeError, match="double"):
+        hash_ids(pa.array([1.5]), 1)
+
+
+def test_steps_differ_in_every_part():
+    values = {hash_step(1), hash_step(1, 0), hash_step(1, 1), hash_step(2, 1), hash_step(1, 0, 1)}
+    assert len(values) == 5

@@ -1,0 +1,41 @@
+"""What is refused before a model is fitted: rows and champions that cannot be used together."""
+
+import numpy as np
+
+from schemas.bundle import ModelCard
+from schemas.errors import ConfigurationError, DataQualityError, NoDataError
+from schemas.pipeline import Task
+from schemas.tables import MAX_LOGITS
+from trainer.reader import Rows
+
+
+def require_comparable(champion: ModelCard, card: ModelCard) -> None:
+    """The gate measures both on the same rows, so both must be able to read them."""
+    reads = {"task", "features", "outputs"}
+    if champion.model_dump(include=reads) != card.model_dump(include=reads):
+        raise ConfigurationError(
+            "features: the champion was trained on other features, buckets or classes and cannot"
+            " be measured on these rows. Remedy: restore them in the pipeline file, or start a new"
+            " line of models with --model NAME."
+        )
+
+
+def count_outputs(task: Task, rows: Rows, held_out: Rows, champion: ModelCard | None) -> int:
+    """Outputs of the model: 1, or the number of classes; labels that do not fit are refused."""
+    if len(rows) == 0:
+        raise NoDataError("the refresh has no rows. Remedy: widen the window, or raise the budget.")
+    if rows.weight.sum() <= 0:
+        raise DataQualityError("weight: the sample's weights sum to 0. Remedy: select again.")
+    if task == "regression":
+        return 1
+    labels = np.unique(np.concatenate([rows.label, held_out.label]))
+    limit = 2 if task == "binary" else champion.outputs if champion else MAX_LOGITS
+    strange = labels[(labels % 1 != 0) | (labels < 0) | (labels >= limit)]
+    if strange.size:
+        raise DataQualityError(
+            f"label = {strange[0]}: not a class from 0 to {limit - 1} of task {task!r}."
+            " Remedy: correct the label column, or set task in the pipeline file."
+        )
+    if task == "binary":
+        return 1
+    return champion.outputs if champion else int(labels.max()) + 1
