@@ -19,7 +19,7 @@ def usage() -> str:
     """The list of subcommands."""
     lines = [f"  {name:<10} {meaning}" for name, (_, meaning) in COMMANDS.items()]
     return "\n".join(
-        ["usage: tenforward COMMAND [OPTIONS]", "", *lines, "", "tenforward COMMAND --help says more."]
+        ["usage: tenforward COMMAND [OPTIONS]", "", *lines, "", "COMMAND --help says more."]
     )
 
 

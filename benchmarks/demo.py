@@ -23,10 +23,10 @@ from benchmarks.next_day import Served, next_day_losses
 from schemas.bundle import tracking_uri
 from schemas.command import configure_logging
 from schemas.pipeline import load_pipeline
-from spark_jobs.backfill import backfill, days
+from spark_jobs.backfill import backfill, days, train_day
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest
-from spark_jobs.select_sample import refresh_id, select_day
+from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse
 from trainer.train import train_refresh
 
@@ -93,11 +93,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         "day         candidates  drawn  mean-loss gap    next-day log loss",
         "                                              champion  uniform   never retrained",
     ]
-    for row in rows:
-        lines.append(
-            f"{row['ds']}  {row['candidates']:>10,}  {row['drawn']:>5,}  {row['gap']:>+13.4f}"
-            f"  {row['champion']:>8.4f}  {row['uniform']:>7.4f}  {row['never']:>15.4f}"
-        )
+    lines += [
+        f"{row['ds']}  {row['candidates']:>10,}  {row['drawn']:>5,}  {row['mean_loss_gap']:>+13.4f}"
+        f"  {row['champion']:>8.4f}  {row['uniform']:>7.4f}  {row['never']:>15.4f}"
+        for row in rows
+    ]
     flights = sum(row["rows"] for row in rows)
     mean = {arm: sum(row[arm] * row["rows"] for row in rows) / flights for arm in arms}
     lines.append(
@@ -134,9 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     configure_logging()
     warehouse = Warehouse(args.warehouse, load_pipeline(PIPELINE))
-    uniform = Warehouse(
-        args.warehouse, load_pipeline(PIPELINE, {"selection.policy": "uniform"})
-    )
+    uniform = Warehouse(args.warehouse, load_pipeline(PIPELINE, {"selection.policy": "uniform"}))
     start = JANUARY[1] + timedelta(days=1)
     newest = start + timedelta(days=args.days)
     first = prepare(warehouse, newest)
@@ -147,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with step("the uniform twin of every day"):
         twins = [uniform_twin(uniform, ds) for ds in days(start, newest)]
     trained = [day["train"] for day in done]
-    trained.append(train_refresh(warehouse.pipeline, args.warehouse, refresh_id(warehouse.pipeline, newest)))
+    trained.append(train_day(warehouse, newest))  # done by the DAG: the registry answers
     with step("the next day of every day"):
         rows = compare(warehouse, first, list(days(start, newest)), trained, twins)
     print(table(rows))
@@ -172,9 +170,8 @@ def compare(
     losses = next_day_losses(warehouse, served)
     results = [select_day(warehouse, ds) for ds in dates]  # done already: the manifest answers
     return [
-        {"ds": day.ds, "candidates": r["candidates"], "drawn": r["drawn"], "gap": r["mean_loss_gap"]}
-        | loss
-        for day, r, loss in zip(served, results, losses, strict=True)
+        loss | {name: result[name] for name in ("ds", "candidates", "drawn", "mean_loss_gap")}
+        for result, loss in zip(results, losses, strict=True)
     ]
 
 

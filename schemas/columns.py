@@ -5,13 +5,22 @@ a `pyarrow.Schema`, its reader form a dictionary of NumPy types, for Petastorm b
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 ColumnType = Literal[
-    "string", "bool", "int32", "int64", "float32", "float64", "date", "timestamp", "strings", "floats"
+    "string",
+    "bool",
+    "int32",
+    "int64",
+    "float32",
+    "float64",
+    "date",
+    "timestamp",
+    "strings",
+    "floats",
 ]
 
 
@@ -20,7 +29,7 @@ class Forms(NamedTuple):
 
     spark: str
     arrow: pa.DataType
-    numpy: np.dtype | None
+    numpy: np.dtype[Any] | None
 
 
 TYPES: dict[str, Forms] = {
@@ -102,7 +111,7 @@ class Table:
         )
 
     @property
-    def reader_fields(self) -> dict[str, np.dtype]:
+    def reader_fields(self) -> dict[str, np.dtype[Any]]:
         """The reader's form: the columns a tensor can hold, with their NumPy types."""
         forms = {column.name: TYPES[column.type].numpy for column in self.columns}
         return {name: dtype for name, dtype in forms.items() if dtype is not None}

@@ -17,7 +17,9 @@ log = logging.getLogger("tenforward")
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """`--pipeline` and `--warehouse`, which every command takes."""
-    parser.add_argument("--pipeline", required=True, metavar="FILE", help="the pipeline's TOML file")
+    parser.add_argument(
+        "--pipeline", required=True, metavar="FILE", help="the pipeline's TOML file"
+    )
     parser.add_argument(
         "--warehouse",
         default=os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse"),
@@ -34,7 +36,9 @@ def parse_date(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; write YYYY-MM-DD") from None
 
 
-def run_command(job: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None) -> int:
+def run_command(
+    job: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None
+) -> int:
     """Run `job(argv)`, print its result as one JSON line on stdout, return the exit code."""
     configure_logging()
     with stdout_kept_for_result() as emit:
@@ -95,6 +99,14 @@ def configure_logging() -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+def require_over(ds: date) -> None:
+    """Refuse a UTC day that has not ended: half a day done would count as the whole of it."""
+    if ds >= datetime.now(UTC).date():
+        raise ConfigurationError(
+            f"--ds = {ds}: this UTC day is not over. Remedy: give an earlier day."
+        )
 
 
 def require_order(start: date, end: date) -> None:

@@ -86,7 +86,7 @@ class Instances(Columns):
     def _segments_are_strings(self) -> "Instances":
         for name in self.segments:
             if name not in self.columns or self.columns[name].type != "string":
-                raise ValueError(f"segments: {name!r} is not a string column of [instances.columns]")
+                raise ValueError(f"segments: no string column {name!r} in [instances.columns]")
         return self
 
 
@@ -152,7 +152,7 @@ class Training(Section):
     learning_rate: float = Field(default=3e-3, gt=0, le=10)
     weight_decay: float = Field(default=1e-4, ge=0, le=10)
     pull: float = Field(
-        default=0.0, ge=0, le=1e6, description="L2-SP: strength of the pull to the parent's weights."
+        default=0.0, ge=0, le=1e6, description="L2-SP: how hard the parent's weights pull."
     )
     warm_start: bool = True
     seed: int = Field(default=1, ge=1, lt=1 << 31)
@@ -225,7 +225,9 @@ def load_pipeline(path: str | Path, overrides: dict[str, Any] | None = None) -> 
             f"{path}: {error.strerror}. Remedy: name a pipeline file with --pipeline."
         ) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: not valid TOML: {error}. Remedy: mend it there.") from error
+        raise ConfigurationError(
+            f"{path}: not valid TOML: {error}. Remedy: mend it there."
+        ) from error
     for field, value in (overrides or {}).items():
         if value is not None:
             _set(data, field.split("."), value)
@@ -266,5 +268,5 @@ def _explain(path: Path, error: ValidationError) -> str:
 
 def _known_fields() -> list[str]:
     """Every field name of every section, for suggestions."""
-    sections = [Pipeline, *Section.__subclasses__(), *Columns.__subclasses__()]
+    sections: list[type[Section]] = [*Section.__subclasses__(), *Columns.__subclasses__()]
     return sorted({name for section in sections for name in section.model_fields})

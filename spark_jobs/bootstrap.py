@@ -59,9 +59,7 @@ def _labels(warehouse: Warehouse, plan: RefreshPlan) -> DataFrame:
     """Instances of the range with their labels as of the cut."""
 
     def window(name: str) -> DataFrame:
-        return in_window(
-            warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds
-        )
+        return in_window(warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds)
 
     labels = labels_as_of(window("labels"), warehouse.pipeline.labels.label, plan.cut)
     asked = window("instances").select("instance_id", "event_time")

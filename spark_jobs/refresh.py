@@ -11,11 +11,11 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
-from deltalake import DeltaTable as Snapshot
-from pyspark.sql import DataFrame, Row, SparkSession, Window
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
+from schemas.manifests import read_manifests
 from spark_jobs.point_in_time import with_features
 from spark_jobs.warehouse import Warehouse
 
@@ -35,10 +35,7 @@ class RefreshPlan:
 
 def manifest(warehouse: Warehouse, refresh_id: str) -> dict[str, Any] | None:
     """The manifest of a refresh, or None where it does not exist."""
-    table = Snapshot(warehouse.path("refreshes")).to_pyarrow_table(
-        filters=[("refresh_id", "=", refresh_id)]
-    )
-    rows = table.to_pylist()
+    rows = read_manifests(warehouse.path("refreshes"), refresh_id=refresh_id)
     return rows[0] if rows else None
 
 
@@ -91,8 +88,7 @@ def write_refresh(
         "drawn": sum(file["rows"] for file in files),
         "rejected": rejected,
         "held_out": sum(
-            file["rows"]
-            for file in _files(warehouse, "holdout", holdout_version, plan.refresh_id)
+            file["rows"] for file in _files(warehouse, "holdout", holdout_version, plan.refresh_id)
         ),
         "sampled_version": sampled_version,
         "holdout_version": holdout_version,
@@ -105,9 +101,8 @@ def write_refresh(
         raise ArithmeticError(
             f"refresh {plan.refresh_id}: {report['drawn']} rows drawn, {entry['drawn']} written"
         )
-    schema = T.StructType.fromDDL(warehouse.tables["refreshes"].spark_ddl)
-    row = warehouse.spark.createDataFrame([Row(**entry)], schema)
-    warehouse.append_once(row, "refreshes", f"refresh/{plan.refresh_id}")
+    table = pa.Table.from_pylist([entry], schema=warehouse.tables["refreshes"].arrow_schema)
+    warehouse.replace(warehouse.spark.createDataFrame(table), "refreshes", predicate)
     return entry
 
 
@@ -116,7 +111,13 @@ def _with_features(
 ) -> DataFrame:
     """Drawn and held-out rows with their features: one point-in-time join for both."""
     drawn = decisions.where("drawn").select(
-        "instance_id", "label", "weight", "offset", "probability", "position", F.lit(True).alias("trains")
+        "instance_id",
+        "label",
+        "weight",
+        "offset",
+        "probability",
+        "position",
+        F.lit(True).alias("trains"),
     )
     order = F.row_number().over(Window.orderBy("instance_id")) - 1
     kept = held_out.select(

@@ -7,7 +7,7 @@
 import argparse
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from inference.champion import Champion, find_champion
-from schemas.command import add_common_arguments, parse_date, run_command
+from schemas.command import add_common_arguments, parse_date, require_over, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.candidates import usable
@@ -35,7 +35,7 @@ def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
     bundle = {file.name: file.read_bytes() for file in champion.folder.iterdir() if file.is_file()}
     shared = features.sparkSession.sparkContext.broadcast(bundle)
 
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         scorer = scorer_of(shared.value)
         for batch in batches:
             columns = {
@@ -147,6 +147,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> scoring."""
     args = parser().parse_args(argv)
     pipeline = load_pipeline(args.pipeline)
+    require_over(args.ds)
     return score_day(Warehouse(args.warehouse, pipeline), args.ds)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.command import add_common_arguments, parse_date, run_command
+from schemas.command import add_common_arguments, parse_date, require_over, run_command
 from schemas.errors import DataQualityError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.candidates import held_out, in_window, labelled, labels_as_of, usable
@@ -56,13 +56,16 @@ def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
     )
 
 
-def select_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
-    """Select the refresh of a day, unless it is there; the result of the command."""
+def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[str, Any]:
+    """Select the refresh of a day, unless it is there; the result of the command.
+
+    `force` makes it anew from the tables as they are now, in place of the old one.
+    """
     pipeline = warehouse.pipeline
     policy = policy_for(pipeline.selection.policy, pipeline.task)
     warehouse.require(*warehouse.tables)
     done = manifest(warehouse, refresh_id(pipeline, ds))
-    if done is not None:
+    if done is not None and not force:
         return result(warehouse, "already done", done)
     plan = plan_refresh(warehouse, ds)
     records, labels = _inputs(warehouse, plan)
@@ -142,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--policy", help="instead of selection.policy of the pipeline")
     line.add_argument("--budget", type=float, help="instead of selection.budget: a share of rows")
     line.add_argument("--seed", type=int, help="instead of selection.seed")
+    line.add_argument("--force", action="store_true", help="make the refresh anew")
     line.add_argument("--dry-run", action="store_true", help="say what would be done")
     return line
 
@@ -151,13 +155,15 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     args = parser().parse_args(argv)
     overrides = {f"selection.{name}": getattr(args, name) for name in ("policy", "budget", "seed")}
     pipeline = load_pipeline(args.pipeline, overrides)
+    require_over(args.ds)
     policy_for(pipeline.selection.policy, pipeline.task)  # refuse before Spark starts
     warehouse = Warehouse(args.warehouse, pipeline)
     if args.dry_run:
         warehouse.require(*warehouse.tables)
         there = manifest(warehouse, refresh_id(pipeline, args.ds)) is not None
-        return {"status": "already done" if there else "would run", **vars(plan_refresh(warehouse, args.ds))}
-    return select_day(warehouse, args.ds)
+        status = "already done" if there else "planned"
+        return {"status": status, **vars(plan_refresh(warehouse, args.ds))}
+    return select_day(warehouse, args.ds, force=args.force)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ there, on the same blocks, to the same bits, and no pass costs a Spark job.
 """
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -70,7 +70,7 @@ class SparkBlocks:
         """One small result a block, in block order."""
         seed, bits = self._seed, self._bits
 
-        def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for index, records in _blocks(batches, seed, bits):
                 payload = pickle.dumps(kernel(index, records))
                 yield pa.RecordBatch.from_pydict({"block": [index], "payload": [payload]})
@@ -84,7 +84,7 @@ class SparkBlocks:
         """One table a block, as a DataFrame."""
         seed, bits = self._seed, self._bits
 
-        def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for index, records in _blocks(batches, seed, bits):
                 yield from kernel(index, records).to_batches()
 
@@ -95,7 +95,9 @@ class SparkBlocks:
         self._blocked.unpersist()
 
 
-def _blocks(batches: Iterator[pa.RecordBatch], seed: int, bits: int) -> Iterator[tuple[int, Records]]:
+def _blocks(
+    batches: Iterable[pa.RecordBatch], seed: int, bits: int
+) -> Iterator[tuple[int, Records]]:
     held = list(batches)
     if held:
         table = pa.Table.from_batches(held)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 from delta.exceptions import DeltaConcurrentModificationException
@@ -67,8 +67,9 @@ class Warehouse:
 
     def _create(self, table: Table) -> None:
         """One CREATE TABLE for all of it; as table properties, constraints need no ALTER each."""
+        columns = cast(T.StructType, T.StructType.fromDDL(table.spark_ddl))
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table.name))
-        builder = builder.comment(table.doc).addColumns(T.StructType.fromDDL(table.spark_ddl))
+        builder = builder.comment(table.doc).addColumns(columns)
         if table.partition_by:
             builder = builder.partitionedBy(*table.partition_by)
         constraints = {f"delta.constraints.{k}": v for k, v in table.constraints.items()}

@@ -9,7 +9,11 @@ from spark_jobs.selection import blocks, draw
 from spark_jobs.selection.policies import POLICIES
 from tests.logged_records import binary_records, multiclass_records, regression_records
 
-TABLES = {"binary": binary_records, "regression": regression_records, "multiclass": multiclass_records}
+TABLES = {
+    "binary": binary_records,
+    "regression": regression_records,
+    "multiclass": multiclass_records,
+}
 
 
 @pytest.mark.parametrize("policy", list(POLICIES))

@@ -1,5 +1,7 @@
 """pi = (1 - floor) min(1, c s) + floor k / N, with the sum of pi = k."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,8 @@ def slow_factor(score: np.ndarray, budget: int) -> float:
     low, high = 0.0, 1e12
     for _ in range(400):
         middle = (low + high) / 2
-        low, high = (middle, high) if np.minimum(1, middle * score).sum() < budget else (low, middle)
+        short = np.minimum(1, middle * score).sum() < budget
+        low, high = (middle, high) if short else (low, middle)
     return high
 
 
@@ -22,7 +25,7 @@ def solved(score: np.ndarray, budget: int, floor: float = 0.0, blocks: int = 3) 
         factor = p.next_factor(scale, parts)
         if factor <= scale.factor * (1 + 1e-15):
             return scale
-        scale = scale._replace(factor=factor)
+        scale = replace(scale, factor=factor)
 
 
 SCORES = {

@@ -11,13 +11,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
+from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
-from schemas.tables import refreshes
 
 NEWEST_SHOWN = 5
 
@@ -51,7 +50,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
     Raises ConfigurationError when it (or a table) does not exist, DataQualityError when it is not
     what its manifest says any more.
     """
-    rows = _manifests(warehouse, [("refresh_id", "=", refresh_id)])
+    rows = _manifests(warehouse, refresh_id=refresh_id)
     if not rows:
         newest = ", ".join(known_refreshes(warehouse, pipeline)[:NEWEST_SHOWN]) or "none"
         raise ConfigurationError(
@@ -80,9 +79,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
 
 def known_refreshes(warehouse: str, pipeline: Pipeline, policy: str | None = None) -> list[str]:
     """Refreshes of the pipeline (of one policy, if given), newest day first."""
-    wanted = [("pipeline", "=", pipeline.name)]
-    rows = _manifests(warehouse, wanted + ([("policy", "=", policy)] if policy else []))
-    rows.sort(key=lambda row: (row["ds"], row["created_at"]), reverse=True)
+    rows = _manifests(warehouse, pipeline=pipeline.name, **({"policy": policy} if policy else {}))
     return [row["refresh_id"] for row in rows]
 
 
@@ -97,18 +94,10 @@ def newest_refresh(warehouse: str, pipeline: Pipeline) -> str:
     return known[0]
 
 
-def _manifests(warehouse: str, filters: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
-    """Rows of table `refreshes` that match.
-
-    By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
-    """
-    files = _table(warehouse, "refreshes", None).file_uris()
-    if not files:
-        return []
-    names = refreshes().column_names
-    table: pa.Table = pq.read_table(files, filters=filters, columns=names, partitioning=None)
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+def _manifests(warehouse: str, **wanted: str) -> list[dict[str, Any]]:
+    """Rows of table `refreshes` that match, newest day first."""
+    _table(warehouse, "refreshes", None)  # refuses a warehouse that has none
+    return read_manifests(str(_folder(warehouse, "refreshes")), **wanted)
 
 
 def _sampled_files(warehouse: str, row: dict[str, Any]) -> tuple[DataFile, ...]:

@@ -5,12 +5,14 @@ a kernel computes from a block is the same, to the last bit, on any cluster (law
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.hashing import hash_ids
 from spark_jobs.selection.records import Records, from_arrow
 
@@ -37,7 +39,7 @@ def block_bits(count: int) -> int:
     return max(0, (count - 1) // BLOCK_ROWS).bit_length()
 
 
-def block_of(hashes: np.ndarray, bits: int) -> np.ndarray:
+def block_of(hashes: Array, bits: int) -> Array:
     """Index of each hash's block, shape (n,)."""
     if bits == 0:
         return np.zeros(hashes.size, np.int64)
@@ -52,7 +54,7 @@ def split(candidates: pa.Table, seed: int, bits: int) -> Iterator[tuple[int, Rec
     ordered = candidates.take(order)
     block = block_of(hashes[order.to_numpy()], bits)
     edges = np.flatnonzero(np.diff(block, prepend=-1, append=-1))
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         yield int(block[low]), from_arrow(ordered.slice(low, high - low))
 
 

@@ -13,9 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spark_jobs.selection import records as rec
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Records
-
-Array = np.ndarray
 
 RIDGE = 5.0  # times the mean squared residual over k
 BOUNDS = (0.1, 4.0)
@@ -33,7 +32,9 @@ class Auxiliary(NamedTuple):
     @property
     def names(self) -> list[str]:
         """A name a column, in order."""
-        residuals = ["residual"] if self.outputs == 1 else [f"residual{c}" for c in range(self.outputs)]
+        residuals = (
+            ["residual"] if self.outputs == 1 else [f"residual{c}" for c in range(self.outputs)]
+        )
         products = [f"{r} x prediction" for r in residuals if self.outputs == 1]
         for place, levels in enumerate(self.levels):
             products += [f"{r} x segment{place}={level}" for level in levels for r in residuals]
@@ -68,7 +69,9 @@ def auxiliary_matrix(records: Records, task: str, offset: Array, columns: Auxili
     return np.hstack([np.ones((records.size, 1)), products])
 
 
-def block_totals(auxiliary: Array, share: Array, weight: Array, drawn: Array, outputs: int) -> Totals:
+def block_totals(
+    auxiliary: Array, share: Array, weight: Array, drawn: Array, outputs: int
+) -> Totals:
     """Totals of a block.
 
     auxiliary (n, p); share (n,): what each row counts for in the target, drawn or not; weight
@@ -95,11 +98,16 @@ def _gram(rows: Array, weight: Array) -> Array:
     return total
 
 
+def _summed(blocks: list[Totals], budget: int) -> tuple[Array, Array, Array]:
+    """Target (p,), what the drawn rows make of it (p,), and their gram matrix (p, p)."""
+    target = np.sum([block.target for block in blocks], axis=0)
+    drawn = np.sum([block.drawn for block in blocks], axis=0) / budget
+    return target, drawn, np.sum([block.gram for block in blocks], axis=0) / budget
+
+
 def solve(blocks: list[Totals], budget: int) -> Array:
     """Coefficients q, shape (p,): weights are multiplied by 1 + a'q."""
-    target = sum(block.target for block in blocks)
-    drawn = sum(block.drawn for block in blocks) / budget
-    gram = sum(block.gram for block in blocks) / budget
+    target, drawn, gram = _summed(blocks, budget)
     ridge = RIDGE * sum(block.square for block in blocks) / budget
     if ridge == 0.0:  # every prediction is right: nothing to reproduce
         return np.zeros_like(target)
@@ -114,10 +122,9 @@ def multipliers(auxiliary: Array, coefficients: Array) -> Array:
 
 def achieved(blocks: list[Totals], budget: int, names: list[str]) -> dict[str, object]:
     """How far the calibrated sample is from each total, next to the spread of that total."""
-    target = sum(block.target for block in blocks)
-    drawn = sum(block.drawn for block in blocks) / budget
+    target, drawn, gram = _summed(blocks, budget)
     gap = drawn - target
-    scale = np.sqrt(sum(np.diagonal(block.gram) for block in blocks) / budget)
+    scale = np.sqrt(np.diagonal(gram))
     relative = np.abs(gap) / np.where(scale > 0, scale, 1.0)
     worst = int(np.argmax(relative))
     return {

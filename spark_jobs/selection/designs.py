@@ -7,14 +7,14 @@ size of the sample is exact.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.hashing import hash_step
-
-Array = np.ndarray
 
 UNIT_BITS = 40
 ONE = 1 << UNIT_BITS
@@ -108,7 +108,7 @@ def mean_match(probability: Array, loss: Array, start: Start, seed: int) -> Arra
     drawn = systematic(probability, loss, start, seed)
     groups = max(1, -(-loss.size // MATCH_GROUP))
     edges = np.linspace(0, loss.size, groups + 1).astype(np.int64)
-    for group, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for group, (low, high) in enumerate(pairwise(edges)):
         picks = np.array(
             [hash_step(seed, start.offset, group, step) >> 1 for step in range(MATCH_STEPS)],
             dtype=np.int64,

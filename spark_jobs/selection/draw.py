@@ -34,7 +34,9 @@ def draw(
         )
     _require_usable(records)
     chosen = policy_for(policy, task or infer_task(records))
-    selection = select(ArrowBlocks(records, seed), chosen, budget, seed, task or infer_task(records))
+    selection = select(
+        ArrowBlocks(records, seed), chosen, budget, seed, task or infer_task(records)
+    )
     order = pc.index_in(records["instance_id"], value_set=selection.rows["instance_id"])
     return selection.rows.take(order).select(COLUMNS)
 

@@ -43,7 +43,7 @@ def select(blocks: Blocks, policy: Policy, budget: float, seed: int, task: str) 
     if policy.calibrated:
         plan = replace(plan, columns=_auxiliary(surveys, blocks.count))
     drawn = blocks.summarise(partial(kernels.drawn_totals, plan=plan))
-    before = accumulate((block.count for block in drawn.values()), initial=0)
+    before = accumulate((block.rows for block in drawn.values()), initial=0)
     plan = replace(plan, positions=dict(zip(drawn, before, strict=False)))
     if policy.calibrated:
         totals = [block.totals for block in drawn.values() if block.totals is not None]

@@ -9,6 +9,8 @@ import numba
 import numpy as np
 import pyarrow as pa
 
+from spark_jobs.selection.arrays import Array
+
 _P1 = np.uint64(0x9E3779B185EBCA87)
 _P2 = np.uint64(0xC2B2AE3D27D4EB4F)
 _P3 = np.uint64(0x165667B19E3779F9)
@@ -23,7 +25,7 @@ def _rotl(x: np.uint64, bits: int) -> np.uint64:
 
 
 @numba.njit(cache=True)
-def _word(data: np.ndarray, at: int, width: int) -> np.uint64:
+def _word(data: Array, at: int, width: int) -> np.uint64:
     value = np.uint64(0)
     for i in range(width):
         value |= np.uint64(data[at + i]) << np.uint64(8 * i)
@@ -45,7 +47,7 @@ def _avalanche(h: np.uint64) -> np.uint64:
 
 
 @numba.njit(cache=True)
-def _hash_bytes(data: np.ndarray, start: int, stop: int, seed: np.uint64) -> np.uint64:
+def _hash_bytes(data: Array, start: int, stop: int, seed: np.uint64) -> np.uint64:
     size = stop - start
     at = start
     if size >= 32:
@@ -81,7 +83,7 @@ def _hash_long(value: np.uint64, seed: np.uint64) -> np.uint64:
 
 
 @numba.njit(cache=True)
-def _hash_strings(data: np.ndarray, offsets: np.ndarray, seed: np.uint64) -> np.ndarray:
+def _hash_strings(data: Array, offsets: Array, seed: np.uint64) -> Array:
     out = np.empty(offsets.size - 1, np.uint64)
     for i in range(out.size):
         out[i] = _hash_long(seed, _hash_bytes(data, offsets[i], offsets[i + 1], _SPARK_SEED))
@@ -89,14 +91,14 @@ def _hash_strings(data: np.ndarray, offsets: np.ndarray, seed: np.uint64) -> np.
 
 
 @numba.njit(cache=True)
-def _hash_longs(values: np.ndarray, seed: np.uint64) -> np.ndarray:
+def _hash_longs(values: Array, seed: np.uint64) -> Array:
     out = np.empty(values.size, np.uint64)
     for i in range(out.size):
         out[i] = _hash_long(seed, _hash_long(values[i], _SPARK_SEED))
     return out
 
 
-def hash_ids(ids: pa.Array, seed: int) -> np.ndarray:
+def hash_ids(ids: pa.Array, seed: int) -> Array:
     """uint64 hash of each id, shape (n,); ids are strings or integers without nulls.
 
     Integers are hashed as 64-bit, as Spark does for BIGINT. Raises TypeError for other types.
@@ -105,7 +107,9 @@ def hash_ids(ids: pa.Array, seed: int) -> np.ndarray:
         raise TypeError("an id is null; every candidate needs one")
     word = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
     if pa.types.is_integer(ids.type):
-        return _hash_longs(ids.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64), word)
+        return _hash_longs(
+            ids.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64), word
+        )
     if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
         raise TypeError(f"ids are {ids.type}; strings or integers can be hashed")
     ids = ids.cast(pa.large_string())

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from spark_jobs.selection import calibration
 from spark_jobs.selection import records as rec
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs import DESIGNS, Start, UnitTotals, unit_totals
 from spark_jobs.selection.policies import Policy
 from spark_jobs.selection.probabilities import (
@@ -22,8 +23,6 @@ from spark_jobs.selection.probabilities import (
 from spark_jobs.selection.records import Records
 from spark_jobs.selection.scores import SCORES
 from spark_jobs.selection.weights import WEIGHTINGS
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Plan:
 
     def with_factor(self, factor: float) -> "Plan":
         """The plan with another c."""
-        return replace(self, scale=self.scale._replace(factor=factor))
+        return replace(self, scale=replace(self.scale, factor=factor))
 
 
 class Survey(NamedTuple):
@@ -66,7 +65,9 @@ def survey(index: int, records: Records, *, task: str, score: str) -> Survey:
         score_sum=float(size.sum()),
         prediction_sum=float(records.prediction.sum()) if flat else 0.0,
         prediction_square=float((records.prediction**2).sum()) if flat else 0.0,
-        levels=tuple(tuple(sorted({k[place] for k in records.segments})) for place in range(places)),
+        levels=tuple(
+            tuple(sorted({k[place] for k in records.segments})) for place in range(places)
+        ),
         sketch_width=records.sketch.shape[1],
         outputs=1 if flat else records.prediction.shape[1],
     )
@@ -106,7 +107,7 @@ def choose(index: int, records: Records, plan: Plan) -> Choice:
 class Drawn(NamedTuple):
     """Of one block: how many rows were drawn and, if calibrated, its calibration totals."""
 
-    count: int
+    rows: int
     totals: calibration.Totals | None
 
 
@@ -123,9 +124,7 @@ def drawn_totals(index: int, records: Records, *, plan: Plan) -> Drawn:
     count_for = choice.pi.actual / plan.scale.budget if tilted else 1.0 / plan.scale.count
     share = np.broadcast_to(count_for, (records.size,))
     outputs = plan.columns.outputs
-    return Drawn(
-        count, calibration.block_totals(auxiliary, share, weight, choice.drawn, outputs)
-    )
+    return Drawn(count, calibration.block_totals(auxiliary, share, weight, choice.drawn, outputs))
 
 
 def _final_weight(choice: Choice, auxiliary: Array, plan: Plan) -> Array:

@@ -20,7 +20,9 @@ class Policy:
     calibrated: bool = False
 
     def __post_init__(self) -> None:
-        assert self.score in SCORES and self.design in DESIGNS and self.weighting in WEIGHTINGS
+        assert self.score in SCORES, self.score
+        assert self.design in DESIGNS, self.design
+        assert self.weighting in WEIGHTINGS, self.weighting
 
 
 POLICIES: dict[str, Policy] = {

@@ -1,19 +1,20 @@
 """Inclusion probabilities: pi = (1 - floor) min(1, c s) + floor k / N, with the sum of pi = k."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Records
 from spark_jobs.selection.scores import SCORES
-
-Array = np.ndarray
 
 # A score of zero would be a probability of zero, which no weight repairs.
 SMALLEST_SHARE = 1e-6
 
 
-class Scale(NamedTuple):
+@dataclass(frozen=True)
+class Scale:
     """What turns scores into probabilities, the same for every block."""
 
     count: int  # N

@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.errors import ConfigurationError
-
-Array = np.ndarray
+from spark_jobs.selection.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,16 @@ import numpy as np
 
 from spark_jobs.selection import calibration
 from spark_jobs.selection import records as rec
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.kernels import Plan, decided, digest, drawn_totals
 from spark_jobs.selection.records import Records
-
-Array = np.ndarray
 
 
 class Segment(NamedTuple):
     """Of one block and segment key: rows, drawn rows, smallest probability, loss sums."""
 
-    count: int
+    rows: int
     drawn: int
     min_probability: float
 
@@ -113,5 +112,5 @@ def _merge(cards: list[Card]) -> dict[str, dict[str, float]]:
         for key, new in one.segments.items():
             old = merged.get(key, Segment(0, 0, 1.0))
             least = min(old.min_probability, new.min_probability)
-            merged[key] = Segment(old.count + new.count, old.drawn + new.drawn, least)
+            merged[key] = Segment(old.rows + new.rows, old.drawn + new.drawn, least)
     return {key: merged[key]._asdict() for key in sorted(merged)}

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from spark_jobs.selection import records as rec
+from spark_jobs.selection.arrays import Array
 
-Array = np.ndarray
 Score = Callable[[str, Array, Array], Array]
 
 

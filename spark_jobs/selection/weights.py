@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.probabilities import Probabilities
-
-Array = np.ndarray
 
 
 class Weights(NamedTuple):

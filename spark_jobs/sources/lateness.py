@@ -56,4 +56,4 @@ def _trailing_share(
 
 def _nanoseconds(times: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
     """Nanoseconds since 1970, UTC, whatever unit pandas chose."""
-    return times.as_unit("ns").to_numpy().astype("datetime64[ns]").view(np.int64)
+    return times.tz_convert(None).to_numpy().astype("datetime64[ns]").view(np.int64)

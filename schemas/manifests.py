@@ -1,0 +1,27 @@
+"""Reading the table `refreshes` without Spark: its rows are small and few."""
+
+from typing import Any
+
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from schemas.tables import refreshes
+
+
+def read_manifests(path: str, **wanted: str) -> list[dict[str, Any]]:
+    """Manifests in the table at `path` whose columns equal `wanted`, newest day first.
+
+    By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
+    Raises deltalake's TableNotFoundError where there is no table.
+    """
+    table = DeltaTable(path)
+    files = table.file_uris()
+    if not files:
+        return []
+    rows: list[dict[str, Any]] = pq.read_table(
+        files,
+        filters=[(name, "=", value) for name, value in wanted.items()] or None,
+        columns=refreshes().column_names,
+        partitioning=None,
+    ).to_pylist()
+    return sorted(rows, key=lambda row: (row["ds"], row["created_at"]), reverse=True)

@@ -1,0 +1,274 @@
+"""The as-of join, against its rules one by one and against a slow reference on random rows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from schemas.errors import ConfigurationError
+from schemas.pipeline import FeatureView, Pipeline, load_pipeline
+from spark_jobs.ingest import to_arrow, trim
+from spark_jobs.point_in_time import as_of_join, columns_used, with_features
+from spark_jobs.sources import flights
+from spark_jobs.warehouse import Warehouse
+
+NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
+TIME = pa.timestamp("us", tz="UTC")
+TEXT = pa.string()
+ASKED = pa.schema([("instance_id", TEXT), ("event_time", TIME), ("case", TEXT), ("key", TEXT)])
+KNOWN = pa.schema(
+    [
+        ("case", TEXT),
+        ("key", TEXT),
+        ("event_timestamp", TIME),
+        ("created", TIME),
+        ("a", pa.int64()),
+        ("b", TEXT),
+    ]
+)
+
+
+def view(ttl: str | None, entity: tuple[str, ...] = ("case", "key")) -> FeatureView:
+    """A view of two columns, keyed by test case and key."""
+    columns = {"a": {"type": "int64"}, "b": {"type": "string"}}
+    return FeatureView.model_validate(
+        {"name": "view", "entity": list(entity), "ttl": ttl, "columns": columns}
+    )
+
+
+def at(minutes: float) -> datetime:
+    """A moment `minutes` after noon."""
+    return NOON + timedelta(minutes=minutes)
+
+
+def frame(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> DataFrame:
+    """A DataFrame of `rows`."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=schema))
+
+
+@dataclass(frozen=True)
+class Case:
+    """View rows as (timestamp, created, a), minutes after noon; asked at noon, ttl 10 minutes."""
+
+    rows: list[tuple[float, float, int | None]]
+    expected: int | None
+    key: str | None = "k"
+    row_key: str | None = "k"
+
+
+CASES = {
+    "the newest row wins": Case([(-3, -3, 1), (-1, -1, 2), (-2, -2, 3)], 2),
+    "a row of that very moment counts": Case([(-5, -5, 1), (0, 0, 2)], 2),
+    "a row of a moment later does not": Case([(-5, -5, 1), (0.001, 0.001, 2)], 1),
+    "a row that held but was not known yet does not count": Case([(-5, -5, 1), (-2, 1, 2)], 1),
+    "a row known before it holds waits": Case([(-5, -5, 1), (2, -4, 2)], 1),
+    "known exactly at the moment counts": Case([(-5, -5, 1), (-2, 0, 2)], 2),
+    "a late row of an older time does not displace a newer one": Case(
+        [(-2, -2, 1), (-6, -1, 2)], 1
+    ),
+    "a correction, created later for the same time, wins": Case([(-2, -1, 1), (-2, -2, 2)], 1),
+    "a full tie is settled by the values": Case([(-2, -2, 1), (-2, -2, 3), (-2, -2, 2)], 3),
+    "a null in the newest row is the answer": Case([(-5, -5, 1), (-2, -2, None)], None),
+    "as old as the ttl is too old": Case([(-10, -10, 1)], None),
+    "a moment younger is not": Case([(-9.999, -9.999, 1)], 1),
+    "late knowledge does not renew the ttl": Case([(-11, -1, 1)], None),
+    "an entity without rows gets null": Case([(-1, -1, 1)], None, key="another"),
+    "a null entity gets null": Case([(-1, -1, 1)], None, key=None),
+    "a null entity does not match a null entity": Case([(-1, -1, 1)], None, key=None, row_key=None),
+    "a row without entity is nobody's": Case([(-1, -1, 1)], None, row_key=None),
+    "no rows at all": Case([], None),
+}
+
+
+@pytest.fixture(scope="module")
+def answers(spark: SparkSession) -> dict[str, list[int | None]]:
+    """Every case's answers, in one query."""
+    asked = [(name, NOON, name, case.key) for name, case in CASES.items()]
+    known = [
+        (name, case.row_key, at(timestamp), at(created), a, "")
+        for name, case in CASES.items()
+        for timestamp, created, a in case.rows
+    ]
+    joined = as_of_join(frame(spark, asked, ASKED), frame(spark, known, KNOWN), view("10m"))
+    found: dict[str, list[int | None]] = {name: [] for name in CASES}
+    for row in joined.collect():
+        found[row["instance_id"]].append(row["a"])
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rule(answers: Mapping[str, list[int | None]], name: str) -> None:
+    assert answers[name] == [CASES[name].expected]
+
+
+def random_rows(seed: int, cases: int = 150) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Instances and view rows of many small cases; coarse times, so that ties abound."""
+    rng = np.random.default_rng(seed)
+    keys: list[Any] = ["x", "y", None]
+    asked, known = [], []
+    for case in map(str, range(cases)):
+        for number in range(rng.integers(0, 5)):
+            key = rng.choice(keys)
+            asked.append((f"{case}/{number}", at(int(rng.integers(0, 15))), case, key))
+        for _ in range(rng.integers(0, 9)):
+            timestamp = int(rng.integers(-5, 15))
+            created = timestamp + int(rng.integers(-3, 8))
+            a = int(rng.integers(0, 3)) if rng.random() < 0.8 else None
+            b = str(rng.choice(["p", "q"])) if rng.random() < 0.8 else None
+            key = rng.choice(keys)
+            known.append((case, key, at(timestamp), at(created), a, b))
+    return asked, known
+
+
+def reference(
+    asked: list[tuple[Any, ...]], known: list[tuple[Any, ...]], ttl: timedelta | None
+) -> list[tuple[Any, ...]]:
+    """Row by row: all that may be used, then the newest of it."""
+    result = []
+    for instance_id, event_time, *entity in asked:
+        usable = [
+            row[2:]
+            for row in known
+            if list(row[:2]) == entity
+            and None not in entity
+            and row[2] <= event_time
+            and row[3] <= event_time
+            and (ttl is None or row[2] > event_time - ttl)
+        ]
+        best = max(usable, key=_order, default=(None, None, None, None))
+        result.append((instance_id, event_time, *entity, *best[2:]))
+    return sorted(result)
+
+
+def _order(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Timestamp, created, values; null below any value."""
+    timestamp, created, a, b = row
+    return (timestamp, created, a is not None, a or 0, b is not None, b or "")
+
+
+@pytest.mark.parametrize("ttl", [None, "6m"])
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_agrees_with_a_row_by_row_reference(
+    spark: SparkSession, ttl: str | None, seed: int
+) -> None:
+    asked, known = random_rows(seed)
+    joined = as_of_join(frame(spark, asked, ASKED), frame(spark, known, KNOWN), view(ttl))
+    table = joined.toArrow()
+    assert table.column_names == ["instance_id", "event_time", "case", "key", "a", "b"]
+    found = sorted(tuple(row.values()) for row in table.to_pylist())
+    assert found == reference(asked, known, None if ttl is None else timedelta(minutes=6))
+
+
+def test_law_5_nothing_from_the_future_changes_an_answer(spark: SparkSession) -> None:
+    asked, known = random_rows(seed=5)
+    asked = [row for row in asked if row[1] <= at(7)]
+    past = [row for row in known if max(row[2], row[3]) <= at(7)]
+    assert 0 < len(past) < len(known)
+    instances = frame(spark, asked, ASKED)
+    answers = [
+        as_of_join(instances, frame(spark, rows, KNOWN), view(None)).toArrow().to_pylist()
+        for rows in (known, past)
+    ]
+    first, second = (sorted(rows, key=lambda row: str(row["instance_id"])) for rows in answers)
+    assert first == second
+
+
+def test_an_instance_that_stands_twice_is_refused(spark: SparkSession) -> None:
+    twice = frame(spark, [("i", at(0), "c", "k"), ("i", at(1), "c", "k")], ASKED)
+    with pytest.raises(PySparkException, match=r"instance_id = i: more than one row\. Remedy"):
+        as_of_join(twice, frame(spark, [], KNOWN), view(None)).collect()
+
+
+def test_an_entity_that_the_instances_lack_is_refused(spark: SparkSession) -> None:
+    instances = frame(spark, [], ASKED)
+    with pytest.raises(ConfigurationError, match=r"feature_views\.view\.entity = 'plane'.*Remedy"):
+        as_of_join(instances, frame(spark, [], KNOWN), view(None, ("plane",)))
+
+
+@dataclass(frozen=True)
+class Shelf(Warehouse):
+    """A warehouse of tables in memory, that remembers which versions were asked for."""
+
+    tables_by_name: Mapping[str, pa.Table] = field(default_factory=dict)
+    asked: dict[str, int | None] = field(default_factory=dict)
+
+    def read(self, name: str, version: int | None = None) -> DataFrame:
+        self.asked[name] = version
+        return self.spark.createDataFrame(self.tables_by_name[name])
+
+
+@pytest.fixture(scope="module")
+def real_day(spark: SparkSession) -> tuple[Shelf, DataFrame, dict[str, pd.DataFrame]]:
+    """Real flights of 1 February, with the features they can need."""
+    pipeline: Pipeline = load_pipeline("pipelines/flights.toml")
+    day = date(2013, 2, 1)
+    files = flights.read_files(flights.data_dir())
+    winter = files.flights[files.flights["month"] <= 2]
+    frames = trim(flights.build(replace(files, flights=winter)), pipeline, day, day)
+    shelf = Shelf("nowhere", pipeline)
+    tables = {name: to_arrow(frames, shelf.tables[name]) for name in frames}
+    shelf = Shelf("nowhere", pipeline, tables)
+    return shelf, spark.createDataFrame(tables["instances"]), frames
+
+
+def test_features_of_a_real_day(
+    real_day: tuple[Shelf, DataFrame, dict[str, pd.DataFrame]],
+) -> None:
+    shelf, instances, frames = real_day
+    pipeline = shelf.pipeline
+    found = with_features(shelf, instances, {"features/planes": 3}).toArrow()
+    assert found.column_names == ["instance_id", "event_time", *pipeline.features]
+    assert all(column.null_count == 0 for column in found.columns)
+    assert shelf.asked["features/planes"] == 3
+    assert shelf.asked["features/weather"] is None
+    expected = merged(frames, pipeline)
+    result = found.to_pandas().sort_values("instance_id", ignore_index=True)
+    assert result["instance_id"].tolist() == expected["instance_id"].tolist()
+    for name, feature in pipeline.features.items():
+        if feature.kind == "number":
+            wanted = expected[pipeline.feature_source(name)[1]].fillna(feature.default)
+            np.testing.assert_array_equal(result[name], wanted.astype("float32"), err_msg=name)
+
+
+def merged(frames: Mapping[str, pd.DataFrame], pipeline: Pipeline) -> pd.DataFrame:
+    """The features by pandas: each view's rows become known in the order of their timestamps."""
+    rows = frames["instances"].sort_values("event_time", kind="stable")
+    rows = rows.astype({"event_time": "datetime64[us, UTC]"})
+    for each in pipeline.feature_views:
+        created, timestamp = each.created_timestamp_column, each.timestamp_field
+        known = frames[f"features/{each.name}"].sort_values([timestamp, created])
+        assert known[created].is_monotonic_increasing
+        known = known.astype({created: "datetime64[us, UTC]"})
+        keys = each.entity
+        rows = pd.merge_asof(rows, known, left_on="event_time", right_on=created, by=keys)
+        if each.ttl is not None:
+            stale = rows[timestamp] <= rows["event_time"] - pd.Timedelta(each.ttl)
+            rows.loc[stale, list(each.columns)] = np.nan
+        rows = rows.drop(columns=[created, timestamp])
+    return rows.sort_values("instance_id", ignore_index=True)
+
+
+def test_only_what_a_feature_names_is_read(
+    real_day: tuple[Shelf, DataFrame, dict[str, pd.DataFrame]],
+) -> None:
+    shelf, instances, _ = real_day
+    kept = {"temp": shelf.pipeline.features["temp"]}
+    small = Shelf("nowhere", shelf.pipeline.model_copy(update={"features": kept}))
+    narrow = {"features/weather": shelf.tables_by_name["features/weather"]}
+    small = Shelf("nowhere", small.pipeline, narrow)
+    found = with_features(small, instances.select("instance_id", "event_time", "origin"))
+    assert found.columns == ["instance_id", "event_time", "temp"]
+    assert columns_used(small.pipeline) == {"weather": {"temp"}}
+    assert list(small.asked) == ["features/weather"]
