@@ -21,6 +21,7 @@ from schemas.pipeline import load_pipeline
 from spark_jobs.candidates import held_out, in_window, labels_as_of
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.select_sample import plan_refresh, result
+from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
 
 
@@ -38,9 +39,10 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         window_start=start,
         cut=datetime.combine(end + timedelta(days=1), time(), UTC),
     )
-    labels = _labels(warehouse, plan).persist()
-    trained = labels.where(~held_out(warehouse.pipeline.holdout))
-    decisions = all_drawn(trained).persist()
+    dates = warehouse.rows_by_date("instances", plan.versions["instances"])
+    at_most = sum(count for day, count in dates.items() if start <= day <= end)
+    labels = settle(_labels(warehouse, plan), at_most)
+    decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
     count = decisions.count()
     if count == 0:
         raise NoDataError(

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from schemas.manifests import read_manifests
 from spark_jobs.point_in_time import with_features
+from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
 
 
@@ -53,12 +54,12 @@ def write_refresh(
     decisions: every candidate, with the columns of `selection_probabilities` but the refresh id.
     held_out: instance_id and label of the held-out rows of the window.
     """
-    predicate = f"refresh_id = '{plan.refresh_id}'"
-    decisions = decisions.withColumn("refresh_id", F.lit(plan.refresh_id)).persist()
-    rows = _with_features(warehouse, plan, decisions, held_out).persist()
+    decisions = decisions.withColumn("refresh_id", F.lit(plan.refresh_id))
+    at_most = int(report["drawn"]) + held_out.count()
+    rows = settle(_with_features(warehouse, plan, decisions, held_out), at_most)
     with ThreadPoolExecutor(max_workers=3) as pool:
         writes = [
-            pool.submit(warehouse.replace, frame, name, predicate)
+            pool.submit(warehouse.replace_refresh, frame, name, plan.refresh_id)
             for name, frame in {
                 "selection_probabilities": decisions,
                 "sampled": _in_files(
@@ -70,7 +71,6 @@ def write_refresh(
             }.items()
         ]
         _, sampled_version, holdout_version = (write.result() for write in writes)
-    decisions.unpersist()
     rows.unpersist()
     files = _files(warehouse, "sampled", sampled_version, plan.refresh_id)
     entry = {
@@ -102,7 +102,9 @@ def write_refresh(
             f"refresh {plan.refresh_id}: {report['drawn']} rows drawn, {entry['drawn']} written"
         )
     table = pa.Table.from_pylist([entry], schema=warehouse.tables["refreshes"].arrow_schema)
-    warehouse.replace(warehouse.spark.createDataFrame(table), "refreshes", predicate)
+    warehouse.replace_refresh(
+        warehouse.spark.createDataFrame(table), "refreshes", plan.refresh_id
+    )
     return entry
 
 

@@ -23,6 +23,7 @@ from spark_jobs.candidates import held_out, in_window, labelled, labels_as_of, u
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.rejects import reject
 from spark_jobs.selection.policies import policy_for
+from spark_jobs.settle import settle
 from spark_jobs.spark_blocks import select_from
 from spark_jobs.warehouse import Warehouse
 
@@ -85,13 +86,17 @@ def _inputs(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFra
     """Newest records of the window with labels as of the cut, hold-out left out; the labels."""
     pipeline = warehouse.pipeline
 
-    def window(name: str) -> DataFrame:
+    def window(name: str) -> tuple[DataFrame, int]:
         rows = warehouse.read(name, plan.versions[name])
-        return in_window(rows, plan.window_start, plan.ds)
+        dates = warehouse.rows_by_date(name, plan.versions[name]).items()
+        count = sum(count for day, count in dates if plan.window_start <= day <= plan.ds)
+        return in_window(rows, plan.window_start, plan.ds), count
 
-    labels = labels_as_of(window("labels"), pipeline.labels.label, plan.cut).persist()
-    records = window("forward_records").where(~held_out(pipeline.holdout))
-    joined = labelled(records, labels).persist()
+    arrived, label_count = window("labels")
+    labels = settle(labels_as_of(arrived, pipeline.labels.label, plan.cut), label_count)
+    recorded, record_count = window("forward_records")
+    records = recorded.where(~held_out(pipeline.holdout))
+    joined = settle(labelled(records, labels), record_count)
     if joined.isEmpty():
         raise NoDataError(
             f"--ds = {plan.ds}: no forward records from {plan.window_start} to {plan.ds}."

@@ -17,6 +17,7 @@ from spark_jobs.selection.blocks import ArrowBlocks, Kernel, block_bits, split
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import Policy
 from spark_jobs.selection.records import Records
+from spark_jobs.settle import DRIVER_ROWS
 
 T = TypeVar("T")
 
@@ -27,9 +28,6 @@ _RESULT = (
 )
 
 
-DRIVER_ROWS = 1 << 18
-
-
 def select_from(
     candidates: DataFrame, policy: Policy, budget: float, seed: int, task: str
 ) -> Selection:
@@ -38,20 +36,18 @@ def select_from(
     candidates: instance_id, event_time, model_version, prediction, logits, label, segments,
     sketch; one row an instance.
     """
-    cached = candidates.persist()
-    count = cached.count()
+    count = candidates.count()
     if count <= DRIVER_ROWS:
-        selection = select(ArrowBlocks(cached.toArrow(), seed), policy, budget, seed, task)
-        rows = candidates.sparkSession.createDataFrame(selection.rows, _RESULT)
-        selection = replace(selection, rows=rows.persist())
-    else:
-        blocks = SparkBlocks(cached, count, seed)
-        selection = select(blocks, policy, budget, seed, task)
-        selection = replace(selection, rows=selection.rows.persist())
-        selection.rows.count()
-        blocks.close()
-    cached.unpersist()
-    return selection
+        selection = select(ArrowBlocks(candidates.toArrow(), seed), policy, budget, seed, task)
+        return replace(
+            selection, rows=candidates.sparkSession.createDataFrame(selection.rows, _RESULT)
+        )
+    blocks = SparkBlocks(candidates, count, seed)
+    selection = select(blocks, policy, budget, seed, task)
+    rows = selection.rows.persist()
+    rows.count()  # computed while the blocks are still cached
+    blocks.close()
+    return replace(selection, rows=rows)
 
 
 class SparkBlocks:

@@ -21,6 +21,7 @@ from pyspark.sql import types as T
 
 from schemas.columns import Table
 from schemas.errors import ConfigurationError, ConflictError
+from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
 from schemas.tables import all_tables
 from spark_jobs.session import spark_session
@@ -61,6 +62,9 @@ class Warehouse:
     def create_missing(self) -> list[str]:
         """Create the tables that are not there, with constraints and properties; their names."""
         missing = [table for table in self.tables.values() if not self.exists(table.name)]
+        if not missing:
+            return []
+        self.spark.active()  # started here, because the threads below would race to start it
         with ThreadPoolExecutor(max_workers=4) as pool:
             list(pool.map(self._create, missing))
         return [table.name for table in missing]
@@ -105,10 +109,10 @@ class Warehouse:
         """The newest version of the table."""
         return Snapshot(self.path(name)).version()
 
-    def rows_by_date(self, name: str) -> dict[date, int]:
+    def rows_by_date(self, name: str, version: int | None = None) -> dict[date, int]:
         """Rows of each event date, from the log's statistics alone."""
         counts: dict[date, int] = {}
-        for file in self.files(name):
+        for file in self.files(name, version):
             day = file["partition"]["event_date"]
             counts[day] = counts.get(day, 0) + file["rows"]
         return counts
@@ -121,7 +125,7 @@ class Warehouse:
                 "path": action["path"],
                 "rows": action["num_records"],
                 "bytes": action["size_bytes"],
-                "partition": action["partition"],
+                "partition": action.get("partition") or {},
             }
             for action in pa.table(actions).to_pylist()
         ]
@@ -139,12 +143,16 @@ class Warehouse:
             )
         return version
 
-    def replace(self, rows: DataFrame, name: str, predicate: str) -> int:
-        """Replace the rows that meet `predicate`, atomically; the version that holds the new."""
+    def replace_refresh(self, rows: DataFrame, name: str, refresh_id: str) -> int:
+        """Replace the rows of one refresh, atomically; the version that holds the new ones."""
         stamp = _stamp(f"replace/{uuid.uuid4()}", 1)
-        writer = self._writer(rows, name, stamp).mode("overwrite")
+        writer = self._writer(rows, name, stamp)
         try:
-            writer.option("replaceWhere", predicate).save()
+            if self._has_refresh(name, refresh_id):
+                predicate = f"refresh_id = '{refresh_id}'"
+                writer.mode("overwrite").option("replaceWhere", predicate).save()
+            else:  # nothing to replace: an append is cheaper, and conflicts with no other writer
+                writer.mode("append").save()
         except DeltaConcurrentModificationException as error:
             raise ConflictError(
                 f"table {name}: another writer changed it meanwhile. Remedy: repeat the command."
@@ -152,6 +160,11 @@ class Warehouse:
         version = self._stamped(name, stamp)
         assert version is not None, f"table {name}: the commit {stamp} is not in its history"
         return version
+
+    def _has_refresh(self, name: str, refresh_id: str) -> bool:
+        if self.tables[name].partition_by == ("refresh_id",):
+            return any(f["partition"]["refresh_id"] == refresh_id for f in self.files(name))
+        return bool(read_manifests(self.path(name), refresh_id=refresh_id))
 
     def _writer(self, rows: DataFrame, name: str, stamp: str) -> DataFrameWriter:
         writer = rows.select(*self.tables[name].column_names).write.format("delta")

@@ -272,3 +272,14 @@ def test_only_what_a_feature_names_is_read(
     assert found.columns == ["instance_id", "event_time", "temp"]
     assert columns_used(small.pipeline) == {"weather": {"temp"}}
     assert list(small.asked) == ["features/weather"]
+
+
+def test_features_of_the_instances_alone_need_no_view(
+    real_day: tuple[Shelf, DataFrame, dict[str, pd.DataFrame]],
+) -> None:
+    shelf, instances, frames = real_day
+    kept = {name: shelf.pipeline.features[name] for name in ("hour", "distance")}
+    small = Shelf("nowhere", shelf.pipeline.model_copy(update={"features": kept}))
+    found = with_features(small, instances).toArrow()
+    assert found.column_names == ["instance_id", "event_time", "hour", "distance"]
+    assert found.num_rows == len(frames["instances"])
