@@ -1,50 +1,97 @@
-"""How well each day's models would have answered the next day: log loss on labelled flights."""
+"""What a day's models would have answered the next day, against a uniform sample's and the first's.
 
+The uniform twin is drawn by `draw` from the same candidates with the same budget, fitted with the
+same code from its own predecessor, and serves only if it passes the same gate on the same held-out
+rows. It writes no tables: features of all days are joined once.
+"""
+
+from collections.abc import Callable
 from datetime import date, timedelta
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
+from torch import nn
 
 from inference.champion import find_version
 from inference.scorer import load_scorer
+from schemas.bundle import stack_inputs
 from spark_jobs.point_in_time import with_features
+from spark_jobs.select_sample import refresh_id
+from spark_jobs.selection import draw
 from spark_jobs.selection.records import loss
 from spark_jobs.warehouse import Warehouse
+from trainer.export import Loaded, load_bundle, predict
+from trainer.gate import decide
+from trainer.reader import Rows, read_holdout
+from trainer.refresh import open_refresh
+from trainer.train import fitted, measure
 
-
-class Served(NamedTuple):
-    """The models after a day's training, by registered name and version."""
-
-    ds: date
-    versions: dict[str, tuple[str, str]]  # arm -> (model name, version)
+Answer = Callable[[pa.Table], np.ndarray]
 
 
 def labelled_features(warehouse: Warehouse, first: date, last: date) -> pa.Table:
-    """Encoded features, event date and label of every labelled instance of the days."""
-    instances = warehouse.read("instances").where(F.col("event_date").between(first, last))
-    label = F.col(warehouse.pipeline.labels.label).alias("label")
-    labels = warehouse.read("labels").select("instance_id", "event_date", label)
-    features = with_features(warehouse, instances, None)
+    """instance_id, event_date, label and encoded features of every labelled instance."""
+    between = F.col("event_date").between(F.lit(first), F.lit(last))
+    label = F.col(warehouse.pipeline.labels.label).cast("float").alias("label")
+    labels = warehouse.read("labels").where(between).select("instance_id", "event_date", label)
+    features = with_features(warehouse, warehouse.read("instances").where(between))
     return features.join(labels, "instance_id", "inner").toArrow()
 
 
-def next_day_losses(warehouse: Warehouse, served: list[Served]) -> list[dict[str, float]]:
-    """For each day, the mean log loss of each arm's model on the following day, and its rows."""
-    one = timedelta(days=1)
-    rows = labelled_features(warehouse, served[0].ds + one, served[-1].ds + one)
-    return [_losses(warehouse, rows, day) for day in served]
+def registered(warehouse: Warehouse, version: str) -> Answer:
+    """The predictions of a registered version of the pipeline's model."""
+    scorer = load_scorer(find_version(warehouse.pipeline.name, version, warehouse.root).folder)
+    names = [feature.name for feature in scorer.card.features]
+    return lambda rows: scorer.score({name: rows[name].to_numpy() for name in names}).prediction
 
 
-def _losses(warehouse: Warehouse, rows: pa.Table, day: Served) -> dict[str, float]:
-    flights = rows.filter(pc.equal(rows["event_date"], pa.scalar(day.ds + timedelta(days=1))))
-    label = flights["label"].to_numpy()
-    result: dict[str, float] = {"rows": float(label.size)}
-    for arm, (name, version) in day.versions.items():
-        scorer = load_scorer(find_version(name, version, warehouse.root).folder)
-        columns = {f.name: flights[f.name].to_numpy() for f in scorer.card.features}
-        prediction = scorer.score(columns).prediction
-        result[arm] = float(np.mean(loss(warehouse.pipeline.task, prediction, label)))
-    return result
+class UniformTwin:
+    """A line of models of its own, fitted on uniform samples, beginning with the first model."""
+
+    def __init__(self, warehouse: Warehouse, first_version: str) -> None:
+        self.warehouse = warehouse
+        folder = find_version(warehouse.pipeline.name, first_version, warehouse.root).folder
+        self.serving: Loaded = load_bundle(Path(folder))
+
+    def learn(self, ds: date, rows: pa.Table) -> Answer:
+        """Fit on a uniform sample of a day's candidates; the model that serves afterwards."""
+        pipeline, card = self.warehouse.pipeline, self.serving.card
+        refresh = open_refresh(self.warehouse.root, pipeline, refresh_id(pipeline, ds))
+        model, _ = fitted(pipeline, card, self._rows(self._sample(ds, rows)), self.serving)
+        held_out = read_holdout(pipeline, refresh)
+        before = measure(self.serving.model(), card, held_out)
+        if decide(measure(model, card, held_out), before, pipeline.gate).passed:
+            self.serving = Loaded(card, model.state_dict())
+        serving = self.serving.model()
+        return lambda asked: self._answer(serving, asked)
+
+    def _sample(self, ds: date, rows: pa.Table) -> pa.Table:
+        """Features of a uniform sample of the day's candidates, of the budget's size."""
+        pipeline, name = self.warehouse.pipeline, refresh_id(self.warehouse.pipeline, ds)
+        table = self.warehouse.read("selection_probabilities")
+        candidates = table.where(F.col("refresh_id") == F.lit(name)).select("instance_id", "label")
+        unscored = candidates.withColumn("prediction", F.lit(0.0)).toArrow()
+        budget = pipeline.selection.budget
+        drawn = draw(unscored, policy="uniform", budget=budget, seed=pipeline.selection.seed)
+        chosen = drawn.filter(drawn["drawn"])["instance_id"]
+        return rows.filter(pc.is_in(rows["instance_id"], value_set=chosen.combine_chunks()))
+
+    def _rows(self, table: pa.Table) -> Rows:
+        columns = {f.name: table[f.name].to_numpy() for f in self.serving.card.features}
+        categories, numbers = stack_inputs(self.serving.card.features, columns)
+        ones = np.ones(table.num_rows, np.float32)
+        return Rows(categories, numbers, table["label"].to_numpy(), ones, 0 * ones)
+
+    def _answer(self, model: nn.Module, asked: pa.Table) -> np.ndarray:
+        return predict(model, self._rows(asked))[:, 0].astype(np.float64)
+
+
+def next_day(rows: pa.Table, task: str, ds: date, arms: dict[str, Answer]) -> dict[str, float]:
+    """Mean log loss of each arm on the day after `ds`, and the number of flights."""
+    asked = rows.filter(pc.equal(rows["event_date"], pa.scalar(ds + timedelta(days=1))))
+    label = asked["label"].to_numpy().astype(np.float64)
+    losses = {arm: float(loss(task, answer(asked), label).mean()) for arm, answer in arms.items()}
+    return losses | {"flights": asked.num_rows}

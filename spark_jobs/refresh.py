@@ -56,7 +56,7 @@ def write_refresh(
     """
     decisions = decisions.withColumn("refresh_id", F.lit(plan.refresh_id))
     at_most = int(report["drawn"]) + held_out.count()
-    rows = settle(_with_features(warehouse, plan, decisions, held_out), at_most)
+    rows = settle(_with_features(warehouse, plan, decisions, held_out, at_most), at_most)
     with ThreadPoolExecutor(max_workers=3) as pool:
         writes = [
             pool.submit(warehouse.replace_refresh, frame, name, plan.refresh_id)
@@ -102,14 +102,16 @@ def write_refresh(
             f"refresh {plan.refresh_id}: {report['drawn']} rows drawn, {entry['drawn']} written"
         )
     table = pa.Table.from_pylist([entry], schema=warehouse.tables["refreshes"].arrow_schema)
-    warehouse.replace_refresh(
-        warehouse.spark.createDataFrame(table), "refreshes", plan.refresh_id
-    )
+    warehouse.replace_refresh(warehouse.spark.createDataFrame(table), "refreshes", plan.refresh_id)
     return entry
 
 
 def _with_features(
-    warehouse: Warehouse, plan: RefreshPlan, decisions: DataFrame, held_out: DataFrame
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    decisions: DataFrame,
+    held_out: DataFrame,
+    at_most: int,
 ) -> DataFrame:
     """Drawn and held-out rows with their features: one point-in-time join for both."""
     drawn = decisions.where("drawn").select(
@@ -136,7 +138,8 @@ def _with_features(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
     )
     # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done.
-    chosen = instances.join(wanted.select("instance_id"), "instance_id", "left_semi")
+    ids = wanted.select("instance_id")
+    chosen = settle(instances.join(ids, "instance_id", "left_semi"), at_most)
     features = with_features(warehouse, chosen, plan.versions).drop("event_time")
     label, weight, offset = (F.col(c).cast("float") for c in ("label", "weight", "offset"))
     return (

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from inference.champion import Champion, find_champion
@@ -22,10 +22,13 @@ from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.candidates import usable
 from spark_jobs.point_in_time import with_features
 from spark_jobs.rejects import reject
+from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
 from spark_jobs.worker_model import scorer_of
 
 log = logging.getLogger("tenforward")
+
+TRANSACTION = "score/"
 
 _ANSWER = "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, sketch ARRAY<FLOAT>"
 
@@ -59,7 +62,7 @@ def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
 
 
 def forward_records(
-    instances: DataFrame, answers: DataFrame, pipeline: Pipeline, version: str, batch: str
+    instances: DataFrame, answers: DataFrame, pipeline: Pipeline, version: str
 ) -> DataFrame:
     """The records that the answers leave behind; the columns of the table."""
     empty = F.lit("")
@@ -70,7 +73,7 @@ def forward_records(
     return asked.join(answers, "instance_id", "inner").withColumns(
         {
             "model_version": F.lit(version),
-            "batch_id": F.lit(batch),
+            "batch_id": F.concat(F.lit(TRANSACTION), F.col("event_date").cast("string")),
             "recorded_at": F.current_timestamp(),
             "label": nothing,
             "loss": nothing,
@@ -80,47 +83,70 @@ def forward_records(
 
 def score_transaction(ds: date) -> str:
     """The transaction, and the batch, of a day's scoring."""
-    return f"score/{ds}"
+    return f"{TRANSACTION}{ds}"
 
 
 def score_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     """Score a day with the champion, unless that is done; the result of the command."""
-    pipeline = warehouse.pipeline
     warehouse.require(*warehouse.tables)
-    batch = score_transaction(ds)
-    done = warehouse.committed("forward_records", batch)
-    if done is not None:
-        return {"status": "already done", "pipeline": pipeline.name, "ds": ds, "version": done}
+    return score_days(warehouse, [ds])[0]
+
+
+def score_days(warehouse: Warehouse, dates: Sequence[date]) -> list[dict[str, Any]]:
+    """Score several days with one champion: one job over them all, one append a day."""
+    done = {ds: warehouse.committed("forward_records", score_transaction(ds)) for ds in dates}
+    todo = [ds for ds in dates if done[ds] is None]
+    records = _records(warehouse, todo) if todo else None
+    return [
+        _already(warehouse, ds, version)
+        if version is not None or records is None
+        else _append(warehouse, ds, records)
+        for ds, version in done.items()
+    ]
+
+
+def _records(warehouse: Warehouse, dates: Sequence[date]) -> DataFrame:
+    """Forward records of every instance of the days, computed. NoDataError for an empty day."""
+    counts = warehouse.rows_by_date("instances")
+    for ds in dates:
+        if not counts.get(ds):
+            raise NoDataError(
+                f"--ds = {ds}: no instances on that UTC date. Remedy: ingest the day first, or"
+                " correct the date."
+            )
     champion = _champion(warehouse)
-    instances = warehouse.read("instances").where(F.col("event_date") == F.lit(ds))
+    asked = sum(counts[ds] for ds in dates)
+    day = warehouse.read("instances").where(F.col("event_date").isin(*dates))
+    instances = settle(day, asked)
     features = with_features(warehouse, instances, None).drop("event_time")
     answers = forward_passes(features, champion)
-    records = forward_records(instances, answers, pipeline, champion.version, batch).persist()
-    counted = records.agg(F.count("*"), F.count(F.when(_bad(), 1))).first()
-    total, bad = counted if counted is not None else (0, 0)
-    if total == 0:
-        raise NoDataError(
-            f"--ds = {ds}: no instances on that UTC date. Remedy: ingest the day first, or correct"
-            " the date."
-        )
+    records = forward_records(instances, answers, warehouse.pipeline, champion.version)
+    return settle(records, asked)
+
+
+def _append(warehouse: Warehouse, ds: date, records: DataFrame) -> dict[str, Any]:
+    """Append one day's records, the unusable ones to the rejects."""
+    day = records.where(F.col("event_date") == F.lit(ds))
+    counted = day.agg(F.count("*"), F.count(F.when(~usable(), 1)), F.first("model_version")).first()
+    total, bad, model = counted if counted is not None else (0, 0, "")
     if bad:  # before the good ones: their commit says that the day is done
         why = F.lit("prediction, logits or sketch is not a finite number")
-        reject(warehouse, records.where(_bad()), why, batch)
-    version = warehouse.append_once(records.where(~_bad()), "forward_records", batch)
-    records.unpersist()
+        reject(warehouse, day.where(~usable()), why, score_transaction(ds))
+    version = warehouse.append_once(day.where(usable()), "forward_records", score_transaction(ds))
     return {
         "status": "done",
-        "pipeline": pipeline.name,
+        "pipeline": warehouse.pipeline.name,
         "ds": ds,
-        "model_version": champion.version,
+        "model_version": model,
         "records": total - bad,
         "rejected": bad,
         "version": version,
     }
 
 
-def _bad() -> Column:
-    return ~usable()
+def _already(warehouse: Warehouse, ds: date, version: int | None) -> dict[str, Any]:
+    name = warehouse.pipeline.name
+    return {"status": "already done", "pipeline": name, "ds": ds, "version": version}
 
 
 def _champion(warehouse: Warehouse) -> Champion:

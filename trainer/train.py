@@ -111,10 +111,10 @@ def _train(
         parent = None
     if champion is not None and parent is not None:
         card = card.model_copy(update={"parent_version": str(champion.version)})
-    model, losses = _fit(pipeline, card, rows, parent)
-    metrics = {"challenger": _measure(model, card, held_out)}
+    model, losses = fitted(pipeline, card, rows, parent)
+    metrics = {"challenger": measure(model, card, held_out)}
     if serving is not None:
-        metrics["champion"] = _measure(serving.model(), serving.card, held_out)
+        metrics["champion"] = measure(serving.model(), serving.card, held_out)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
@@ -130,7 +130,7 @@ def _train(
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
 
 
-def _fit(
+def fitted(
     pipeline: Pipeline, card: ModelCard, rows: Rows, parent: Loaded | None
 ) -> tuple[nn.Module, list[float]]:
     """The fitted model, from scratch or from its parent, and the loss of each epoch."""
@@ -161,7 +161,8 @@ def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     return pipeline.training.model_dump() | origin
 
 
-def _measure(model: nn.Module, card: ModelCard, held_out: Rows) -> Metrics:
+def measure(model: nn.Module, card: ModelCard, held_out: Rows) -> Metrics:
+    """How well a model answers for held-out rows."""
     output = predict(model, held_out)
     return evaluate(
         card.task, output if card.task == "multiclass" else output[:, 0], held_out.label

@@ -1,0 +1,142 @@
+"""Bad input gets an error that names field, value and remedy, its exit code, and loses nothing."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+import tenforward
+from schemas.errors import DataQualityError
+from spark_jobs.refresh import manifest
+from spark_jobs.select_sample import refresh_id, select_day
+from tests.flights_loop import LOOPED, PIPELINE, copied, versions
+
+
+def run(capfd, *arguments: object) -> tuple[int, dict]:
+    """Exit code and JSON result of `tenforward ...`."""
+    code = tenforward.main([str(argument) for argument in arguments])
+    return code, json.loads(capfd.readouterr().out.splitlines()[-1])
+
+
+@pytest.fixture
+def here(loop) -> list[str]:
+    return ["--pipeline", PIPELINE, "--warehouse", loop["warehouse"].root]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "names"),
+    [
+        (["select", "--ds", "2013-01-08", "--policy", "best"], 2, ["policy", "best"]),
+        (["select", "--ds", "2013-01-08", "--budget", "0"], 2, ["selection.budget", "0", "Remedy"]),
+        (["select", "--ds", "2013-01-08", "--budget", "1.5"], 2, ["selection.budget", "1.5"]),
+        (["select", "--ds", "2012-01-01"], 3, ["2012-01-01", "no forward records", "Remedy"]),
+        (["select", "--ds", "2999-01-01"], 2, ["2999-01-01", "not over"]),
+        (["score", "--ds", "2012-01-01"], 3, ["2012-01-01", "no instances", "Remedy"]),
+        (["train", "--refresh", "nothing"], 2, ["nothing", "calibrated"]),
+        (["backfill", "--start", "2013-01-09", "--end", "2013-01-07"], 2, ["--start", "--end"]),
+        (["backfill", "--start", "2012-01-01", "--end", "2012-01-02"], 3, ["2012-01-01"]),
+    ],
+)  # fmt: skip
+def test_law_7_the_error_names_the_field_the_value_and_the_remedy(
+    loop, here, capfd, arguments, code, names
+):
+    before = versions(loop["warehouse"])
+    got, result = run(capfd, arguments[0], *here, *arguments[1:])
+    assert got == code == result["exit_code"]
+    assert [name for name in names if name not in result["error"]] == []
+    assert versions(loop["warehouse"]) == before
+
+
+def test_a_missing_table_is_named_with_its_path(capfd, tmp_path):
+    line = ["select", "--pipeline", PIPELINE, "--warehouse", tmp_path, "--ds", "2013-01-08"]
+    code, result = run(capfd, *line)
+    assert code == 2
+    assert "not found" in result["error"]
+    assert str(tmp_path) in result["error"]
+    assert "tenforward ingest" in result["error"]
+
+
+def test_a_missing_pipeline_file_is_named(capfd):
+    code, result = run(capfd, "select", "--pipeline", "nowhere.toml", "--ds", "2013-01-08")
+    assert code == 2
+    assert "nowhere.toml" in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ('label = "late"', 'label = "tardy"', ["tardy", "late, arrival_delay"]),
+        ("budget = 0.1", "budjet = 0.1", ["budjet", "'budget'"]),
+        ('name = "flights"', 'name = "drop table"', ["drop table", "lower-case"]),
+        ('ttl = "6h"', 'ttl = "6 hours"', ["6 hours", "28d"]),
+        ("weather.temp", "weather.heat", ["features.temp", "weather.heat"]),
+        ('task = "binary"', 'task = "ranking"', ["task", "ranking", "binary"]),
+        ("holdout = 0.05", "", ["holdout"]),
+    ],
+)
+def test_law_7_a_faulty_pipeline_file_is_explained(capfd, tmp_path, old, new, names):
+    text = Path(PIPELINE).read_text()
+    assert old in text
+    (tmp_path / "p.toml").write_text(text.replace(old, new, 1))
+    code, result = run(capfd, "select", "--pipeline", tmp_path / "p.toml", "--ds", "2013-01-08")
+    if new == "":  # a default holds: the next fault is the warehouse's
+        assert "table" in result["error"]
+    else:
+        assert [name for name in names if name not in result["error"]] == []
+    assert code == 2
+
+
+def test_a_label_column_that_the_table_lacks_is_named(loop, capfd, tmp_path):
+    text = Path(PIPELINE).read_text().replace('label = "late"', 'label = "tardy"')
+    text = text.replace("late = {", "tardy = {", 1)
+    (tmp_path / "p.toml").write_text(text)
+    root = loop["warehouse"].root
+    line = ["select", "--pipeline", tmp_path / "p.toml", "--warehouse", root, "--ds", "2013-01-08"]
+    code, result = run(capfd, *line)
+    assert code == 2
+    assert "table labels, column tardy" in result["error"]
+
+
+def with_bad_records(loop, folder, share: float):
+    """A copy whose forward records, written by somebody without constraints, hold NaN losses."""
+    warehouse = copied(loop["warehouse"], folder)
+    path = warehouse.path("forward_records")
+    for name in ("prediction_valid", "predicted"):
+        warehouse.spark.sql(f"ALTER TABLE delta.`{path}` DROP CONSTRAINT {name}")
+    newest = warehouse.read("forward_records").where(F.col("event_date") == F.lit(LOOPED[1]))
+    chosen = F.pmod(F.xxhash64("instance_id"), F.lit(1000)) < F.lit(int(1000 * share))
+    spoiled = newest.where(chosen).withColumns(
+        {"prediction": F.lit(float("nan")), "recorded_at": F.current_timestamp()}
+    )
+    warehouse.append_once(spoiled, "forward_records", "a careless writer")
+    return warehouse
+
+
+def test_a_few_nan_losses_go_to_the_rejects_and_are_counted(loop, tmp_path):
+    warehouse = with_bad_records(loop, tmp_path, share=0.01)
+    done = select_day(warehouse, LOOPED[1], force=True)
+    rejects = warehouse.read("forward_rejects").toArrow().to_pylist()
+    assert done["rejected"] == len(rejects) > 0
+    assert "finite" in rejects[0]["reason"]
+    assert json.loads(rejects[0]["record"])["prediction"] == "NaN"
+
+
+def test_many_nan_losses_refuse_the_refresh_and_write_none(loop, tmp_path):
+    warehouse = with_bad_records(loop, tmp_path, share=0.2)
+    other = date(2013, 1, 9)
+    assert manifest(warehouse, refresh_id(warehouse.pipeline, other)) is None
+    with pytest.raises(DataQualityError, match=r"max_reject_share = 0\.01"):
+        select_day(warehouse, other)
+    assert manifest(warehouse, refresh_id(warehouse.pipeline, other)) is None
+
+
+def test_a_warehouse_of_another_pipeline_is_refused(loop, capfd, tmp_path):
+    text = Path(PIPELINE).read_text().replace('name = "flights"', 'name = "trains"', 1)
+    (tmp_path / "p.toml").write_text(text)
+    root = loop["warehouse"].root
+    line = ["select", "--pipeline", tmp_path / "p.toml", "--warehouse", root, "--ds", "2013-01-08"]
+    code, result = run(capfd, *line)
+    assert code == 2
+    assert "holds pipeline 'flights'" in result["error"]

@@ -1,0 +1,170 @@
+"""Real flights go through ingest, bootstrap, score, select, train: what stands afterwards."""
+
+import json
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql import functions as F
+
+from schemas.errors import TenforwardError
+from spark_jobs import backfill, refresh, select_sample
+from spark_jobs.candidates import held_out, in_window, labelled, labels_as_of
+from spark_jobs.refresh import manifest
+from spark_jobs.select_sample import plan_refresh, refresh_id, select_day
+from spark_jobs.selection import draw
+from spark_jobs.warehouse import Warehouse
+from tests.flights_loop import LOOPED, copied, versions
+
+DS = LOOPED[1]
+
+
+def rows(warehouse: Warehouse, name: str, of: str | None = None) -> pa.Table:
+    frame = warehouse.read(name)
+    return (frame if of is None else frame.where(F.col("refresh_id") == of)).toArrow()
+
+
+def test_every_step_of_every_day_ran(loop):
+    assert loop["trained"]["promoted"]
+    for day in loop["days"]:
+        assert [day[step]["status"] for step in ("score", "select", "train")] == ["done"] * 3
+        assert day["score"]["rejected"] == 0
+        assert day["select"]["drawn"] == round(0.1 * day["select"]["candidates"])
+
+
+def test_each_instance_of_a_day_has_one_record_with_sketch_and_segments(loop):
+    warehouse = loop["warehouse"]
+    records = rows(warehouse, "forward_records").to_pandas()
+    asked = rows(warehouse, "instances").to_pandas()
+    asked = asked[
+        asked.event_date.isin([str(day) for day in LOOPED]) | asked.event_date.isin(LOOPED)
+    ]
+    assert sorted(records.instance_id) == sorted(asked.instance_id)
+    assert set(records.sketch.map(len)) == {16}
+    keys = records.merge(asked, on="instance_id")
+    assert [list(s) for s in keys.segments] == keys[["origin", "carrier"]].to_numpy().tolist()
+
+
+def test_law_2_repeating_the_backfill_changes_no_table_version(loop):
+    before = versions(loop["warehouse"])
+    again = backfill.backfill(loop["warehouse"], *LOOPED)
+    assert all(day[step]["status"] == "already done" for day in again for step in backfill.STEPS)
+    assert versions(loop["warehouse"]) == before
+
+
+def test_law_1_selecting_a_day_anew_gives_the_same_digest(loop, tmp_path):
+    first = loop["days"][1]["select"]
+    again = select_day(copied(loop["warehouse"], tmp_path), DS, force=True)
+    assert again["status"] == "done"
+    assert again["sample_digest"] == first["sample_digest"]
+    assert again["sampled"]["version"] > first["sampled"]["version"]
+
+
+def test_law_1_draw_selects_row_for_row_what_the_job_selected(loop):
+    warehouse = loop["warehouse"]
+    plan = plan_refresh(warehouse, DS)
+    labels = labels_as_of(warehouse.read("labels"), "late", plan.cut)
+    window = in_window(warehouse.read("forward_records"), plan.window_start, DS)
+    good = labelled(window.where(~held_out(0.05)), labels).where("label IS NOT NULL")
+    drawn = draw(good.toArrow(), policy="calibrated", budget=0.1, seed=plan.seed)
+    table = rows(warehouse, "selection_probabilities", plan.refresh_id)
+    ordered = [("instance_id", "ascending")]
+    assert table.select(drawn.column_names).sort_by(ordered).to_pylist() == (
+        drawn.sort_by(ordered).to_pylist()
+    )
+
+
+def test_law_3_the_table_of_probabilities_sums_to_the_budget(loop):
+    plan_id = loop["days"][1]["select"]["refresh_id"]
+    table = rows(loop["warehouse"], "selection_probabilities", plan_id).to_pandas()
+    assert table.probability.sum() == pytest.approx(table.drawn.sum(), rel=1e-9)
+    assert table.drawn.sum() == manifest(loop["warehouse"], plan_id)["drawn"]
+    assert np.allclose(
+        table.offset, np.log(table.probability_positive / table.probability_negative)
+    )
+
+
+def test_law_4_the_files_of_a_sample_are_equal_and_in_the_manifest(loop):
+    entry = manifest(loop["warehouse"], loop["days"][1]["select"]["refresh_id"])
+    sizes = [file["rows"] for file in json.loads(entry["files"])]
+    assert sum(sizes) == entry["drawn"]
+    assert len(sizes) == 4
+    assert max(sizes) - min(sizes) <= 1
+    sample = rows(loop["warehouse"], "sampled", entry["refresh_id"])
+    assert sorted(sample["position"].to_pylist()) == list(range(entry["drawn"]))
+    assert all(column.null_count == 0 for column in sample.columns)
+
+
+def test_law_5_the_hold_out_is_never_drawn(loop):
+    warehouse = loop["warehouse"]
+    kept = set(rows(warehouse, "holdout")["instance_id"].to_pylist())
+    assert len(kept) > 100
+    for name in ("sampled", "selection_probabilities"):
+        assert not kept & set(rows(warehouse, name)["instance_id"].to_pylist())
+
+
+def test_law_5_labels_that_come_after_the_cut_change_nothing(loop, tmp_path):
+    warehouse = copied(loop["warehouse"], tmp_path)
+    cut = plan_refresh(warehouse, DS).cut
+    known = warehouse.read("labels").where(F.col("event_date") == F.lit(DS))
+    late = known.withColumns(
+        {"known_at": F.lit(cut + timedelta(seconds=1)), "late": 1 - F.col("late")}
+    )
+    warehouse.append_once(late, "labels", "corrections")
+    again = select_day(warehouse, DS, force=True)
+    assert again["sample_digest"] == loop["days"][1]["select"]["sample_digest"]
+
+
+def test_law_5_a_label_is_known_only_once_the_flight_has_landed(loop):
+    table = rows(
+        loop["warehouse"], "selection_probabilities", loop["days"][1]["select"]["refresh_id"]
+    )
+    known = rows(loop["warehouse"], "labels").to_pandas().set_index("instance_id").known_at
+    cut = datetime.combine(DS + timedelta(days=1), datetime.min.time()).astimezone(known.dt.tz)
+    assert (known[table["instance_id"].to_pylist()] <= cut).all()
+
+
+def test_a_refresh_that_dies_before_its_manifest_is_no_refresh(loop, tmp_path, monkeypatch):
+    warehouse = copied(loop["warehouse"], tmp_path)
+    other = Warehouse(
+        warehouse.root,
+        warehouse.pipeline.model_copy(
+            update={"selection": warehouse.pipeline.selection.model_copy(update={"seed": 99})}
+        ),
+    )
+    name = refresh_id(other.pipeline, DS)
+    replace = Warehouse.replace_refresh
+
+    def dies(self, frame, table, of):
+        if table == "refreshes":
+            raise OSError("the disk is full")
+        return replace(self, frame, table, of)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Warehouse, "replace_refresh", dies)
+        with pytest.raises(OSError, match="disk is full"):
+            select_day(other, DS)
+    assert refresh.manifest(other, name) is None
+    done = select_day(other, DS)
+    assert done["status"] == "done"
+    assert rows(other, "sampled", name).num_rows == done["drawn"]
+    assert rows(other, "selection_probabilities", name).num_rows == done["candidates"]
+
+
+def test_a_failed_day_is_named_and_the_days_before_are_kept(loop, monkeypatch):
+    def broken(warehouse, ds):
+        raise TenforwardError("no space left")
+
+    steps = {"score": select_sample.select_day, "select": broken}
+    monkeypatch.setattr(backfill, "STEPS", steps)
+    with pytest.raises(TenforwardError, match=r"2013-01-07, select: no space left"):
+        backfill.backfill(loop["warehouse"], *LOOPED)
+
+
+def test_a_dry_run_plans_with_counts_and_changes_nothing(loop):
+    before = versions(loop["warehouse"])
+    planned = backfill.plan(loop["warehouse"], LOOPED[0], date(2013, 1, 9))
+    assert [day["scored"] for day in planned] == [True, True, False]
+    assert all(day["instances"] > 600 for day in planned)
+    assert versions(loop["warehouse"]) == before
