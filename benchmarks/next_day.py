@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 from torch import nn
 
@@ -71,9 +72,16 @@ class UniformTwin:
     def _sample(self, ds: date, rows: pa.Table) -> pa.Table:
         """Features of a uniform sample of the day's candidates, of the budget's size."""
         pipeline, name = self.warehouse.pipeline, refresh_id(self.warehouse.pipeline, ds)
-        table = self.warehouse.read("selection_probabilities")
-        candidates = table.where(F.col("refresh_id") == F.lit(name)).select("instance_id", "label")
-        unscored = candidates.withColumn("prediction", F.lit(0.0)).toArrow()
+        folder = self.warehouse.path("selection_probabilities")
+        paths = [
+            f"{folder}/{file['path']}"
+            for file in self.warehouse.files("selection_probabilities")
+            if file["partition"]["refresh_id"] == name
+        ]
+        columns = ["instance_id", "label"]
+        candidates = pq.read_table(paths, columns=columns, partitioning=None)
+        # A uniform draw looks at no prediction.
+        unscored = candidates.append_column("prediction", pa.array(np.zeros(len(candidates))))
         budget = pipeline.selection.budget
         drawn = draw(unscored, policy="uniform", budget=budget, seed=pipeline.selection.seed)
         chosen = drawn.filter(drawn["drawn"])["instance_id"]

@@ -105,8 +105,8 @@ def _asked(instances: DataFrame, views: Sequence[FeatureView]) -> DataFrame:
     places = [
         F.struct(F.lit(index).alias("_view"), _entity(view).alias("_entity"))
         for index, view in enumerate(views)
-    ] or [F.struct(F.lit(0).alias("_view"), F.array(F.lit("")).alias("_entity"))]
-    unknown = F.exists("_place._entity", lambda part: part.isNull())
+    ] or [F.struct(F.lit(0).alias("_view"), F.lit("").alias("_entity"))]
+    unknown = F.col("_place._entity").isNull()
     return instances.select("*", F.explode(F.array(*places)).alias("_place")).select(
         F.lit(True).alias("_asked"),
         F.col("instance_id").alias("_id"),
@@ -137,7 +137,12 @@ def _known(rows: DataFrame, index: int, view: FeatureView) -> DataFrame:
 
 
 def _entity(view: FeatureView) -> Column:
-    return F.array(*(F.col(name).cast("string") for name in view.entity))
+    """The entity as one string, null where a part is: arrays would be compared item by item."""
+    parts = [F.col(name).cast("string") for name in view.entity]
+    if len(parts) == 1:
+        return parts[0]
+    # Each part after its length, so that ("a", "bc") and ("ab", "c") stay apart.
+    return F.concat(*(F.concat(F.length(part), F.lit(":"), part) for part in parts))
 
 
 def _slot(index: int) -> str:

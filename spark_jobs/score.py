@@ -8,6 +8,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
@@ -97,12 +98,15 @@ def score_days(warehouse: Warehouse, dates: Sequence[date]) -> list[dict[str, An
     done = {ds: warehouse.committed("forward_records", score_transaction(ds)) for ds in dates}
     todo = [ds for ds in dates if done[ds] is None]
     records = _records(warehouse, todo) if todo else None
-    return [
-        _already(warehouse, ds, version)
-        if version is not None or records is None
-        else _append(warehouse, ds, records)
-        for ds, version in done.items()
-    ]
+
+    def finish(ds: date) -> dict[str, Any]:
+        if records is None or done[ds] is not None:
+            name = warehouse.pipeline.name
+            return {"status": "already done", "pipeline": name, "ds": ds, "version": done[ds]}
+        return _append(warehouse, ds, records)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:  # an append mostly waits for its commit
+        return list(pool.map(finish, dates))
 
 
 def _records(warehouse: Warehouse, dates: Sequence[date]) -> DataFrame:
@@ -142,11 +146,6 @@ def _append(warehouse: Warehouse, ds: date, records: DataFrame) -> dict[str, Any
         "rejected": bad,
         "version": version,
     }
-
-
-def _already(warehouse: Warehouse, ds: date, version: int | None) -> dict[str, Any]:
-    name = warehouse.pipeline.name
-    return {"status": "already done", "pipeline": name, "ds": ds, "version": version}
 
 
 def _champion(warehouse: Warehouse) -> Champion:

@@ -1,0 +1,86 @@
+"""The backfill command, spark-submit and the Airflow DAGs: one sample, and the README's lines."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from benchmarks.airflow_home import airflow_home, run_dags
+from spark_jobs.score import score_day
+from spark_jobs.select_sample import select_day
+from spark_jobs.warehouse import Warehouse
+from tests.flights_loop import LOOPED, PIPELINE, versions
+
+ROOT = Path(__file__).parents[1]
+NEWEST = date(2013, 1, 9)
+BIN = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture
+def twin(loop, tmp_path) -> Warehouse:
+    """The whole warehouse again, registry included."""
+    shutil.copytree(loop["warehouse"].root, tmp_path / "warehouse")
+    return Warehouse(str(tmp_path / "warehouse"), loop["warehouse"].pipeline)
+
+
+def readme_lines() -> list[str]:
+    """The lines of the README's bash blocks, on the days of the fixture."""
+    text = (ROOT / "README.md").read_text()
+    lines = "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)).splitlines()
+    days = {"2013-02-01": LOOPED[0], "2013-02-10": LOOPED[1], "2013-02-11": LOOPED[1]}
+    for shown, day in days.items():
+        lines = [line.replace(shown, str(day)) for line in lines]
+    return lines
+
+
+def run(line: str, warehouse: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"TENFORWARD_WAREHOUSE": warehouse, "PATH": BIN}
+    words = shlex.split(line.replace("--warehouse warehouse", f"--warehouse {warehouse}"))
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_run_as_they_stand(loop):
+    before = versions(loop["warehouse"])
+    lines = readme_lines()
+    assert len(lines) == 7
+    for line in lines:
+        done = run(line, loop["warehouse"].root)
+        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert versions(loop["warehouse"]) == before
+
+
+@pytest.mark.slow
+def test_law_1_spark_submit_selects_the_same_sample_twice(loop, twin):
+    script = "spark-submit --py-files dist/tenforward.zip spark_jobs/select_sample.py"
+    line = f"{script} --pipeline {PIPELINE} --ds {LOOPED[1]} --force"
+    assert run("make zip", twin.root).returncode == 0
+    done = run(line, twin.root)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["status"] == "done"
+    assert result["sample_digest"] == loop["days"][1]["select"]["sample_digest"]
+
+
+@pytest.mark.slow
+@pytest.mark.airflow
+def test_law_1_the_airflow_run_draws_the_sample_of_the_backfill(loop, twin, tmp_path):
+    with (tmp_path / "log").open("w+") as log:
+        environment = airflow_home(tmp_path / "airflow", TENFORWARD_WAREHOUSE=twin.root)
+        results = run_dags(environment, [f"select_flights@{NEWEST}", "train_flights"], log)
+        log.seek(0)
+        states = [result["state"] for result in results]
+        assert states == ["success"] * 2, f"{results}\n{log.read()[-6000:]}"
+    by_airflow = select_day(twin, NEWEST)
+    assert by_airflow["status"] == "already done"
+    score_day(loop["warehouse"], NEWEST)
+    by_backfill = select_day(loop["warehouse"], NEWEST)
+    assert by_backfill["status"] == "done"
+    assert by_backfill["sample_digest"] == by_airflow["sample_digest"]
