@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("spark_jobs.score", "the champion scores a day and leaves forward records"),
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
+    "status": ("trainer.status", "the last refreshes, their models, and the one that serves"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
 }
 

@@ -41,6 +41,8 @@ def run_command(
 ) -> int:
     """Run `job(argv)`, print its result as one JSON line on stdout, return the exit code."""
     configure_logging()
+    if {"-h", "--help"} & set(sys.argv[1:] if argv is None else argv):
+        job(argv)  # argparse prints the help and exits; stdout is still the caller's
     with stdout_kept_for_result() as emit:
         try:
             emit(job(argv))

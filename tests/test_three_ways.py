@@ -37,7 +37,7 @@ def readme_lines() -> list[str]:
     days = {"2013-02-01": LOOPED[0], "2013-02-10": LOOPED[1], "2013-02-11": LOOPED[1]}
     for shown, day in days.items():
         lines = [line.replace(shown, str(day)) for line in lines]
-    return lines
+    return [line for line in lines if line]
 
 
 def run(line: str, warehouse: str) -> subprocess.CompletedProcess[str]:

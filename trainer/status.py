@@ -1,0 +1,77 @@
+"""`tenforward status`: the last refreshes, what was trained on them, and the model that serves.
+
+tenforward status --pipeline pipelines/flights.toml
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from schemas.bundle import champion_version, mlflow_client, registry_exists
+from schemas.command import add_common_arguments, log, run_command
+from schemas.errors import ConfigurationError
+from schemas.manifests import read_manifests
+from schemas.pipeline import Pipeline, load_pipeline
+
+
+def status(pipeline: Pipeline, warehouse: str, last: int = 10) -> dict[str, Any]:
+    """The newest `last` refreshes with their model versions, and the champion's version."""
+    path = f"{warehouse}/refreshes" if "://" in warehouse else str(Path(warehouse) / "refreshes")
+    if not DeltaTable.is_deltatable(path):
+        raise ConfigurationError(
+            f"table refreshes = {path}: not found. Remedy: run `tenforward init`, or correct"
+            " --warehouse."
+        )
+    champion, versions = _registered(pipeline.name, warehouse)
+    shown = ("refresh_id", "ds", "policy", "candidates", "drawn", "rejected", "sample_digest")
+    rows = read_manifests(path, pipeline=pipeline.name)[:last]
+    return {
+        "pipeline": pipeline.name,
+        "champion": champion,
+        "refreshes": [
+            {name: row[name] for name in shown} | {"versions": versions.get(row["refresh_id"], [])}
+            for row in rows
+        ],
+    }
+
+
+def _registered(name: str, warehouse: str) -> tuple[str | None, dict[str, list[str]]]:
+    """The champion's version, and the versions trained on each refresh."""
+    if not registry_exists(warehouse):
+        return None, {}
+    client = mlflow_client(warehouse)
+    champion = champion_version(client, name)
+    trained: dict[str, list[str]] = {}
+    for version in client.search_model_versions(f"name = '{name}'"):
+        trained.setdefault(version.tags.get("refresh_id", ""), []).append(str(version.version))
+    return None if champion is None else str(champion.version), trained
+
+
+def _job(argv: Sequence[str] | None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="tenforward status", description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument("--last", type=int, default=10, help="refreshes shown (%(default)s)")
+    args = parser.parse_args(argv)
+    result = status(load_pipeline(args.pipeline), args.warehouse, args.last)
+    log.info("champion of %s: version %s", result["pipeline"], result["champion"])
+    for row in result["refreshes"]:
+        log.info(
+            "%s: %s of %s drawn, versions %s",
+            row["refresh_id"],
+            row["drawn"],
+            row["candidates"],
+            ", ".join(row["versions"]) or "none",
+        )
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    return run_command(_job, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
