@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-from delta.exceptions import DeltaConcurrentModificationException
+from delta import exceptions as delta
 from delta.tables import DeltaTable
 from deltalake import DeltaTable as Snapshot
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
@@ -27,6 +27,18 @@ from schemas.tables import all_tables
 from spark_jobs.session import spark_session
 
 OWNER = "tenforward.pipeline"
+
+# Each of them by name: in Python, unlike in Scala, they do not derive from the first.
+_CONFLICTS = (
+    delta.DeltaConcurrentModificationException,
+    delta.ConcurrentWriteException,
+    delta.MetadataChangedException,
+    delta.ProtocolChangedException,
+    delta.ConcurrentAppendException,
+    delta.ConcurrentDeleteReadException,
+    delta.ConcurrentDeleteDeleteException,
+    delta.ConcurrentTransactionException,
+)
 
 
 @dataclass(frozen=True)
@@ -132,34 +144,41 @@ class Warehouse:
         return sorted(files, key=lambda file: str(file["path"]))
 
     def append_once(self, rows: DataFrame, name: str, transaction: str, generation: int = 1) -> int:
-        """Append unless `transaction` has been committed; the version that holds the rows."""
-        writer = self._writer(rows, name, _stamp(transaction, generation)).mode("append")
-        writer.option("txnAppId", transaction).option("txnVersion", generation).save()
+        """Append unless `transaction` has been committed; the version that holds the rows.
+
+        Raises ConflictError where another writer commits the transaction meanwhile.
+        """
+        what = f"table {name}, transaction {transaction}"
+        writer = self._writer(rows, name, _stamp(transaction, generation))
+        _save(writer.mode("append"), transaction, generation, what)
         version = self.committed(name, transaction, generation)
         if version is None:
-            raise ConflictError(
-                f"table {name}: transaction {transaction} was used by a newer write. Remedy:"
-                " repeat the command."
-            )
+            raise ConflictError(f"{what}: used by a newer write. Remedy: repeat the command.")
         return version
 
     def replace_refresh(self, rows: DataFrame, name: str, refresh_id: str) -> int:
-        """Replace the rows of one refresh, atomically; the version that holds the new ones."""
+        """Replace the rows of one refresh, atomically; the version that holds the new ones.
+
+        Raises ConflictError where another run writes the same refresh meanwhile.
+        """
+        # Taken before the look for rows: a run that writes them after it takes the same number.
+        number = self._next_number(name, f"refresh/{refresh_id}")
         stamp = _stamp(f"replace/{uuid.uuid4()}", 1)
         writer = self._writer(rows, name, stamp)
-        try:
-            if self._has_refresh(name, refresh_id):
-                predicate = f"refresh_id = '{refresh_id}'"
-                writer.mode("overwrite").option("replaceWhere", predicate).save()
-            else:  # nothing to replace: an append is cheaper, and conflicts with no other writer
-                writer.mode("append").save()
-        except DeltaConcurrentModificationException as error:
-            raise ConflictError(
-                f"table {name}: another writer changed it meanwhile. Remedy: repeat the command."
-            ) from error
+        if self._has_refresh(name, refresh_id):
+            writer = writer.mode("overwrite").option("replaceWhere", f"refresh_id = '{refresh_id}'")
+        else:  # nothing to replace: an append is cheaper, and conflicts with no other refresh
+            writer = writer.mode("append")
+        what = f"table {name}, refresh {refresh_id}"
+        _save(writer, f"refresh/{refresh_id}", number, what)
         version = self._stamped(name, stamp)
-        assert version is not None, f"table {name}: the commit {stamp} is not in its history"
+        if version is None:  # the number was taken, and Spark skipped the write without a word
+            raise _overtaken(what)
         return version
+
+    def _next_number(self, name: str, application: str) -> int:
+        """The number that the application's next transaction on the table must bear."""
+        return (Snapshot(self.path(name)).transaction_version(application) or 0) + 1
 
     def _has_refresh(self, name: str, refresh_id: str) -> bool:
         if self.tables[name].partition_by == ("refresh_id",):
@@ -189,6 +208,24 @@ class Warehouse:
                 if commit.get("userMetadata") == stamp:
                     return int(commit["version"])
         return None
+
+
+def _save(writer: DataFrameWriter, application: str, number: int, what: str) -> None:
+    """Write as transaction `number` of the application; skipped where that one is committed.
+
+    Raises ConflictError, naming `what`, where another writer wins.
+    """
+    try:
+        writer.option("txnAppId", application).option("txnVersion", number).save()
+    except _CONFLICTS as error:
+        raise _overtaken(what) from error
+
+
+def _overtaken(what: str) -> ConflictError:
+    return ConflictError(
+        f"{what}: another run changed the table meanwhile. Remedy: repeat the command when the"
+        " other run has ended."
+    )
 
 
 def _stamp(transaction: str, generation: int) -> str:
