@@ -3,7 +3,6 @@
 A warehouse holds one pipeline. Tables are created up front; jobs never create or widen one.
 """
 
-import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -143,27 +142,23 @@ class Warehouse:
         ]
         return sorted(files, key=lambda file: str(file["path"]))
 
-    def append_once(self, rows: DataFrame, name: str, transaction: str, generation: int = 1) -> int:
+    def append_once(self, rows: DataFrame, name: str, transaction: str) -> int:
         """Append unless `transaction` has been committed; the version that holds the rows.
 
         Raises ConflictError where another writer commits the transaction meanwhile.
         """
-        what = f"table {name}, transaction {transaction}"
-        writer = self._writer(rows, name, _stamp(transaction, generation))
-        _save(writer.mode("append"), transaction, generation, what)
-        version = self.committed(name, transaction, generation)
-        if version is None:
-            raise ConflictError(f"{what}: used by a newer write. Remedy: repeat the command.")
-        return version
+        writer = self._writer(rows, name, stamp=transaction).mode("append")
+        _save(writer, transaction, 1, f"table {name}, transaction {transaction}")
+        return self._holding(name, transaction)
 
     def replace_refresh(self, rows: DataFrame, name: str, refresh_id: str) -> int:
         """Replace the rows of one refresh, atomically; the version that holds the new ones.
 
         Raises ConflictError where another run writes the same refresh meanwhile.
         """
-        # Taken before the look for rows: a run that writes them after it takes the same number.
+        # Taken before the look for rows: a run whose rows it does not see competes for this number.
         number = self._next_number(name, f"refresh/{refresh_id}")
-        stamp = _stamp(f"replace/{uuid.uuid4()}", 1)
+        stamp = f"replace/{uuid.uuid4()}"
         writer = self._writer(rows, name, stamp)
         if self._has_refresh(name, refresh_id):
             writer = writer.mode("overwrite").option("replaceWhere", f"refresh_id = '{refresh_id}'")
@@ -189,16 +184,21 @@ class Warehouse:
         writer = rows.select(*self.tables[name].column_names).write.format("delta")
         return writer.option("userMetadata", stamp).option("path", self.path(name))
 
-    def committed(self, name: str, transaction: str, generation: int = 1) -> int | None:
-        """The version that `transaction` committed, or None.
+    def committed(self, name: str, transaction: str) -> int | None:
+        """The version that holds what `transaction` appended, or None where it has not yet."""
+        if Snapshot(self.path(name)).transaction_version(transaction) is None:
+            return None
+        return self._holding(name, transaction)
+
+    def _holding(self, name: str, transaction: str) -> int:
+        """The version that a committed `transaction` made.
 
         Spark skips a repeated transaction without a word, so the newest version may be somebody
-        else's: the stamp in the commit says which one is ours.
+        else's: the stamp in the commit says which one is ours. The table knows its transactions
+        for longer than its commits; the newest version then stands for one that it has forgotten.
         """
-        snapshot = Snapshot(self.path(name))
-        if (snapshot.transaction_version(transaction) or 0) < generation:
-            return None
-        return self._stamped(name, _stamp(transaction, generation))
+        version = self._stamped(name, transaction)
+        return self.version(name) if version is None else version
 
     def _stamped(self, name: str, stamp: str) -> int | None:
         """The version whose commit carries `stamp`; the newest commits are tried first."""
@@ -226,10 +226,6 @@ def _overtaken(what: str) -> ConflictError:
         f"{what}: another run changed the table meanwhile. Remedy: repeat the command when the"
         " other run has ended."
     )
-
-
-def _stamp(transaction: str, generation: int) -> str:
-    return json.dumps({"transaction": transaction, "generation": generation})
 
 
 def _require_columns(table: Table, there: pa.Schema) -> None:

@@ -144,3 +144,13 @@ def test_of_two_appends_of_one_transaction_one_is_refused(warehouse, refresh_id,
     assert written(warehouse, "holdout", refresh_id) == ROWS
     version = warehouse.version("holdout")
     assert append(frame) == version == warehouse.version("holdout")
+
+
+def test_a_transaction_outlives_the_log_of_its_commit(warehouse, refresh_id, monkeypatch):
+    frame = rows(warehouse, "holdout", refresh_id)
+    warehouse.append_once(frame, "holdout", refresh_id)
+    monkeypatch.setattr("spark_jobs.warehouse.Snapshot.history", lambda *_: [])
+    newest = warehouse.version("holdout")
+    assert warehouse.committed("holdout", refresh_id) == newest
+    assert warehouse.append_once(frame, "holdout", refresh_id) == newest
+    assert written(warehouse, "holdout", refresh_id) == ROWS
