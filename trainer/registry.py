@@ -74,7 +74,7 @@ class Registry:
                 write_bundle(Path(folder))
                 self.client.log_artifacts(run_id, folder, "bundle")
             version = self._version(run_id, f"{run.info.artifact_uri}/bundle", record)
-        except BaseException:
+        except BaseException:  # an interrupt or exit as well: no run may stay "running" for ever
             self.client.set_terminated(run_id, "FAILED")
             raise
         self.client.set_terminated(run_id)
