@@ -1,8 +1,8 @@
 """The DAGs: what they import, how they are built, what they run, and what a failure does.
 
-Airflow lives in processes of its own here: one that describes the DAGs, and is forbidden whatever
-an environment with Airflow alone would lack, and one that runs them with recording stubs in place
-of spark-submit and tenforward. Real runs are in the end-to-end test.
+Airflow lives in processes of its own here: one that describes the DAGs (`dag_facts`), and one that
+runs them with recording stubs in place of spark-submit and tenforward. Real runs are in the
+end-to-end test.
 """
 
 import ast
@@ -10,7 +10,6 @@ import importlib
 import json
 import re
 import shlex
-import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -19,15 +18,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-DAGS = ROOT / "dags"
-DAG_FILES = sorted(DAGS.rglob("*.py"))
+from tests.dag_facts import DAGS, DAY, ROOT, described_alone
 
-ABSENT = {"pyspark", "delta", "deltalake", "numba", "numpy", "pandas", "pyarrow", "scipy"}
-ABSENT |= {"torch", "petastorm", "mlflow"}
-ABSENT |= {"schemas", "spark_jobs", "trainer", "inference", "tenforward", "benchmarks"}
-CODES = (1, 2, 3, 4, 5, 137)
-DAY = "2013-02-14"
+DAG_FILES = sorted(DAGS.rglob("*.py"))
 
 # A stub appends its name and arguments to $CALLS. What it does then is a matter of the day:
 # refused for ever on one, a conflict at the first try on another.
@@ -38,146 +31,6 @@ case "$*" in
     *2013-02-17) exit 4 ;;
 esac
 """
-
-
-# --- what the describing process does (this file is also its script) ---
-
-
-def describe() -> dict[str, Any]:
-    """The DAGs as plain values; runs where only Airflow can be imported."""
-    import time
-
-    from airflow.dag_processing.dagbag import BundleDagBag
-
-    def bag() -> Any:
-        return BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
-
-    first = bag()  # imports Airflow's operators; the second shows what our files take
-    if first.import_errors:
-        sys.exit("\n".join(first.import_errors.values()))
-    began = time.monotonic()
-    again = bag()
-    return {
-        "seconds": time.monotonic() - began,
-        "dags": {dag_id: _described(dag) for dag_id, dag in again.dags.items()},
-        "decisions": _decisions(again.dags),
-        "days": _days(),
-        "backfilled": _announce_when("backfill", again.dags),
-        "scheduled": _announce_when("scheduled", again.dags),
-    }
-
-
-def _described(dag: Any) -> dict[str, Any]:
-    return {
-        "order": [task.task_id for task in dag.topological_sort()],
-        "downstream": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
-        "asset": getattr(dag.schedule, "name", None),
-        "next": _next_run(dag),
-        "catchup": dag.catchup,
-        "max_active_runs": dag.max_active_runs,
-        "tags": sorted(dag.tags),
-        "doc": dag.doc_md,
-        "tasks": {task.task_id: _task(task) for task in dag.tasks},
-    }
-
-
-def _next_run(dag: Any) -> list[str] | None:
-    """For the first run on or after DAY: its logical date, and when it starts."""
-    from airflow.sdk.timezone import datetime
-    from airflow.serialization.encoders import coerce_to_core_timetable
-    from airflow.timetables.base import TimeRestriction
-
-    info = coerce_to_core_timetable(dag.timetable).next_dagrun_info(
-        last_automated_data_interval=None,
-        restriction=TimeRestriction(datetime(2013, 2, 14), None, True),
-    )
-    return [str(info.logical_date)[:16], str(info.run_after)[:16]] if info else None
-
-
-def _task(task: Any) -> dict[str, Any]:
-    return {
-        "type": type(task).__name__,
-        "pool": task.pool,
-        "retries": task.retries,
-        "backoff": task.retry_exponential_backoff,
-        "policy": type(task.retry_policy).__name__,
-        "timeout": task.execution_timeout.total_seconds(),
-        "outlets": [asset.name for asset in task.outlets],
-        "connection": getattr(task, "_conn_id", None),
-        "application": getattr(task, "application", None),
-        "arguments": getattr(task, "application_args", None),
-        "command": getattr(task, "bash_command", None),
-    }
-
-
-def _decisions(dags: Any) -> dict[str, dict[int, str]]:
-    """What the retry policy makes of each exit code, by the operators' own exceptions."""
-    from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
-    from airflow.providers.standard.operators.bash import BashOperator
-
-    def spark(code: int) -> None:
-        hook = SparkSubmitHook()
-        command = ["bash", "-c", f"exit {code}", "spark-submit"]
-        setattr(hook, "_get_spark_binary_path", lambda: command)  # noqa: B010 -- a method
-        hook.submit("score.py")
-
-    def bash(code: int) -> None:
-        BashOperator(task_id="t", bash_command=f"exit {code}").execute({})
-
-    found: dict[str, dict[int, str]] = {}
-    policy = dags["train_flights"].get_task("train").retry_policy
-    for name, run in {"spark": spark, "bash": bash}.items():
-        found[name] = {}
-        for code in CODES:
-            try:
-                run(code)
-            except Exception as error:  # noqa: BLE001 -- whatever the operator raises
-                found[name][code] = policy.evaluate(error, 1, 2).action.value
-    return found
-
-
-def _days() -> dict[str, str]:
-    """The day of runs, or why they have none."""
-    from datetime import UTC, datetime, timedelta
-
-    from airflow.sdk.exceptions import AirflowFailException
-    from tenforward_dags.day import whole_day
-
-    now = datetime.now(UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    runs = {
-        "past": SimpleNamespace(logical_date=datetime(2013, 2, 14, 5, tzinfo=UTC), run_after=now),
-        "today": SimpleNamespace(logical_date=now, run_after=now),
-        "worker's clock is late": SimpleNamespace(logical_date=now, run_after=midnight),
-        "no date": SimpleNamespace(logical_date=None, run_after=now),
-    }
-    found = {}
-    for name, run in runs.items():
-        try:
-            found[name] = whole_day(run)
-        except AirflowFailException as error:
-            found[name] = str(error)
-    return found
-
-
-def _announce_when(run_type: str, dags: Any) -> str:
-    """Whether the bell rings in a run of this type."""
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    announce = dags["select_flights"].get_task("announce")
-    try:
-        announce._pre_execute_hook({"dag_run": SimpleNamespace(run_type=run_type)})
-    except AirflowSkipException as error:
-        return str(error)
-    return "rings"
-
-
-class _AirflowAlone:
-    """Refuses to import what an environment with Airflow alone does not have."""
-
-    def find_spec(self, name: str, *_: Any) -> None:
-        if name.split(".")[0] in ABSENT:
-            raise ModuleNotFoundError(f"{name}: not in Airflow's environment", name=name)
 
 
 # --- fixtures ---
@@ -200,13 +53,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def described(environment: dict[str, str]) -> dict[str, Any]:
-    """What `describe` says, from a process where nothing but Airflow can be imported."""
-    done = subprocess.run(
-        [sys.executable, __file__], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return described_alone(environment)
 
 
 @pytest.fixture(scope="module")
@@ -440,8 +287,3 @@ class TestRuns:
         assert refused["events"] == []
         assert len([call for call in ran.calls if call[-1] == "2013-02-17"]) == 1
         assert "refused for data quality" in ran.log
-
-
-if __name__ == "__main__":
-    sys.meta_path.insert(0, _AirflowAlone())
-    print(json.dumps(describe()))
