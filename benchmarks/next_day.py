@@ -18,7 +18,6 @@ from torch import nn
 
 from inference.champion import find_version
 from inference.scorer import load_scorer
-from schemas.bundle import stack_inputs
 from spark_jobs.point_in_time import with_features
 from spark_jobs.select_sample import refresh_id
 from spark_jobs.selection import draw
@@ -26,7 +25,7 @@ from spark_jobs.selection.records import loss
 from spark_jobs.warehouse import Warehouse
 from trainer.export import Loaded, load_bundle, predict
 from trainer.gate import decide
-from trainer.reader import Rows, read_holdout
+from trainer.reader import Rows, read_holdout, rows_from
 from trainer.refresh import open_refresh
 from trainer.train import fitted, measure
 
@@ -88,10 +87,9 @@ class UniformTwin:
         return rows.filter(pc.is_in(rows["instance_id"], value_set=chosen.combine_chunks()))
 
     def _rows(self, table: pa.Table) -> Rows:
-        columns = {f.name: table[f.name].to_numpy() for f in self.serving.card.features}
-        categories, numbers = stack_inputs(self.serving.card.features, columns)
-        ones = np.ones(table.num_rows, np.float32)
-        return Rows(categories, numbers, table["label"].to_numpy(), ones, 0 * ones)
+        features = self.serving.card.features
+        names = [*(feature.name for feature in features), "label"]
+        return rows_from(features, {name: table[name].to_numpy() for name in names})
 
     def _answer(self, model: nn.Module, asked: pa.Table) -> np.ndarray:
         return predict(model, self._rows(asked))[:, 0].astype(np.float64)

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from schemas.bundle import ModelCard, model_inputs, stack_inputs
+from schemas.bundle import ModelCard, model_inputs
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
-from trainer.model import DEFAULT_MODEL, sketch_width
-from trainer.reader import Rows
+from trainer.reader import Rows, rows_from
 from trainer.registry import open_registry
+from trainer.train import model_card
 
 Columns = dict[str, np.ndarray]
 COLUMN_TYPES = {"shop": "string", "slot": "int32", "price": "float32", "age": "float32"}
@@ -143,29 +143,12 @@ def _write(warehouse: Path, table: Any, refresh_id: str, rows: Columns, parts: i
 
 def in_memory(pipeline: Pipeline, rows: Columns) -> Rows:
     """The rows as the reader would hand them over."""
-    categories, numbers = stack_inputs(model_inputs(pipeline), rows)
-    count = len(rows["label"])
-    return Rows(
-        categories=categories,
-        numbers=numbers,
-        label=rows["label"],
-        weight=rows.get("weight", np.ones(count, np.float32)),
-        offset=rows.get("offset", np.zeros(count, np.float32)),
-    )
+    return rows_from(model_inputs(pipeline), rows)
 
 
 def small_card(pipeline: Pipeline, outputs: int = 1) -> ModelCard:
     """The card of the pipeline's model."""
-    return ModelCard(
-        pipeline=pipeline.name,
-        task=pipeline.task,
-        architecture=DEFAULT_MODEL,
-        hidden=pipeline.training.hidden,
-        features=model_inputs(pipeline),
-        outputs=outputs,
-        sketch_width=sketch_width(pipeline.training.hidden),
-        refresh_id="none",
-    )
+    return model_card(pipeline, "none", outputs)
 
 
 @cache

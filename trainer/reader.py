@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.bundle import model_inputs, stack_inputs
+from schemas.bundle import ModelInput, model_inputs, stack_inputs
 from schemas.columns import Table
 from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
@@ -57,8 +57,17 @@ def read_holdout(pipeline: Pipeline, refresh: Refresh) -> Rows:
 
 def _rows(pipeline: Pipeline, table: Table, refresh_id: str, files: Sequence[DataFile]) -> Rows:
     columns = read_exactly(files, table.reader_fields, f"refresh {refresh_id}, table {table.name}")
-    categories, numbers = stack_inputs(model_inputs(pipeline), columns)
-    count = len(columns["position"])
+    return rows_from(model_inputs(pipeline), columns)
+
+
+def rows_from(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]) -> Rows:
+    """Encoded features and `label`, with `weight` and `offset` where there are any.
+
+    Raises what `stack_inputs` raises: ConfigurationError for a feature that is not there,
+    DataQualityError for a code outside its buckets.
+    """
+    categories, numbers = stack_inputs(features, columns)
+    count = len(columns["label"])
     return Rows(
         categories=categories,
         numbers=numbers,

@@ -102,7 +102,7 @@ def _train(
     serving = None if champion is None else load_bundle(registry.folder(champion))
     serving_card = None if serving is None else serving.card
     outputs = count_outputs(pipeline.task, rows, held_out, serving_card)
-    card = _card(pipeline, refresh, outputs)
+    card = model_card(pipeline, refresh.refresh_id, outputs)
     if serving_card is not None:
         require_comparable(serving_card, card)
     parent = serving if pipeline.training.warm_start else None
@@ -142,7 +142,8 @@ def fitted(
     return model, fit(model, rows, pipeline.task, pipeline.training, parent.weights)
 
 
-def _card(pipeline: Pipeline, refresh: Refresh, outputs: int) -> ModelCard:
+def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
+    """The card of the pipeline's model, trained from scratch on a refresh."""
     return ModelCard(
         pipeline=pipeline.name,
         task=pipeline.task,
@@ -151,7 +152,7 @@ def _card(pipeline: Pipeline, refresh: Refresh, outputs: int) -> ModelCard:
         features=model_inputs(pipeline),
         outputs=outputs,
         sketch_width=sketch_width(pipeline.training.hidden),
-        refresh_id=refresh.refresh_id,
+        refresh_id=refresh_id,
     )
 
 
@@ -169,14 +170,20 @@ def measure(model: nn.Module, card: ModelCard, held_out: Rows) -> Metrics:
     )
 
 
-def _job(argv: Sequence[str] | None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="tenforward train", description=__doc__)
-    add_common_arguments(parser)
-    parser.add_argument("--refresh", default=LATEST, help="refresh id (default: the newest)")
-    parser.add_argument("--model", metavar="NAME", help="registry name (default: the pipeline's)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be read, then stop")
-    parser.add_argument("--force", action="store_true", help="train again on a trained refresh")
-    args = parser.parse_args(argv)
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    line = argparse.ArgumentParser(prog="tenforward train", description=__doc__)
+    add_common_arguments(line)
+    line.add_argument("--refresh", default=LATEST, help="refresh id (default: the newest)")
+    line.add_argument("--model", metavar="NAME", help="registry name (default: the pipeline's)")
+    line.add_argument("--dry-run", action="store_true", help="say what would be read, then stop")
+    line.add_argument("--force", action="store_true", help="train again on a trained refresh")
+    return line
+
+
+def command(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Arguments -> training."""
+    args = parser().parse_args(argv)
     return train_refresh(
         load_pipeline(args.pipeline),
         args.warehouse,
@@ -188,8 +195,8 @@ def _job(argv: Sequence[str] | None) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return run_command(_job, argv)
+    """Run the command; returns its exit code."""
+    return run_command(command, argv)
 
 
 if __name__ == "__main__":
