@@ -1,6 +1,7 @@
 """Bad input gets an error that names field, value and remedy, its exit code, and loses nothing."""
 
 import json
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from spark_jobs.refresh import manifest
 from spark_jobs.select_sample import refresh_id, select_day
 from tests.flights_loop import LOOPED, PIPELINE, copied, versions
 
+Select = Callable[..., tuple[int, dict]]
+
 
 def run(capfd, *arguments: object) -> tuple[int, dict]:
     """Exit code and JSON result of `tenforward ...`."""
@@ -23,6 +26,22 @@ def run(capfd, *arguments: object) -> tuple[int, dict]:
 @pytest.fixture
 def here(loop) -> list[str]:
     return ["--pipeline", PIPELINE, "--warehouse", loop["warehouse"].root]
+
+
+@pytest.fixture
+def select_with(loop, capfd, tmp_path) -> Select:
+    """`tenforward select` on the loop's warehouse, the pipeline file changed from old to new."""
+
+    def select(*changes: tuple[str, str]) -> tuple[int, dict]:
+        text = Path(PIPELINE).read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        (tmp_path / "p.toml").write_text(text)
+        there = ["--pipeline", tmp_path / "p.toml", "--warehouse", loop["warehouse"].root]
+        return run(capfd, "select", *there, "--ds", "2013-01-08")
+
+    return select
 
 
 @pytest.mark.parametrize(
@@ -75,22 +94,14 @@ def test_a_missing_pipeline_file_is_named(capfd):
         ('task = "binary"', 'task = "ranking"', ["task", "ranking", "binary"]),
     ],
 )
-def test_law_7_a_faulty_pipeline_file_is_explained(capfd, tmp_path, old, new, names):
-    text = Path(PIPELINE).read_text()
-    assert old in text
-    (tmp_path / "p.toml").write_text(text.replace(old, new, 1))
-    code, result = run(capfd, "select", "--pipeline", tmp_path / "p.toml", "--ds", "2013-01-08")
+def test_law_7_a_faulty_pipeline_file_is_explained(select_with, old, new, names):
+    code, result = select_with((old, new))
     assert code == 2
     assert [name for name in names if name not in result["error"]] == []
 
 
-def test_a_label_column_that_the_table_lacks_is_named(loop, capfd, tmp_path):
-    text = Path(PIPELINE).read_text().replace('label = "late"', 'label = "tardy"')
-    text = text.replace("late = {", "tardy = {", 1)
-    (tmp_path / "p.toml").write_text(text)
-    root = loop["warehouse"].root
-    line = ["select", "--pipeline", tmp_path / "p.toml", "--warehouse", root, "--ds", "2013-01-08"]
-    code, result = run(capfd, *line)
+def test_a_label_column_that_the_table_lacks_is_named(select_with):
+    code, result = select_with(('label = "late"', 'label = "tardy"'), ("late = {", "tardy = {"))
     assert code == 2
     assert "table labels, column tardy" in result["error"]
 
@@ -128,11 +139,7 @@ def test_many_nan_losses_refuse_the_refresh_and_write_none(loop, tmp_path):
     assert manifest(warehouse, refresh_id(warehouse.pipeline, other)) is None
 
 
-def test_a_warehouse_of_another_pipeline_is_refused(loop, capfd, tmp_path):
-    text = Path(PIPELINE).read_text().replace('name = "flights"', 'name = "trains"', 1)
-    (tmp_path / "p.toml").write_text(text)
-    root = loop["warehouse"].root
-    line = ["select", "--pipeline", tmp_path / "p.toml", "--warehouse", root, "--ds", "2013-01-08"]
-    code, result = run(capfd, *line)
+def test_a_warehouse_of_another_pipeline_is_refused(select_with):
+    code, result = select_with(('name = "flights"', 'name = "trains"'))
     assert code == 2
     assert "holds pipeline 'flights'" in result["error"]

@@ -133,38 +133,36 @@ def test_retraining_on_the_same_rows_gives_the_same_weights(warehouse: Path) -> 
     assert one == two
 
 
-def test_a_promotion_that_was_cut_short_is_finished_by_the_next_run(
-    warehouse: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cut_short(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A warehouse where a training on "sound" was killed before its promotion."""
+
+    def killed(*_: object) -> bool:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.registry.Registry.finish_promotion", _killed)
+        patch.setattr("trainer.registry.Registry.finish_promotion", killed)
         with pytest.raises(KeyboardInterrupt):
             train_refresh(PIPELINE, str(warehouse), "sound")
-    assert find_champion("small", str(warehouse)) is None
-    again = train_refresh(PIPELINE, str(warehouse), "sound")
+    return warehouse
+
+
+def test_a_promotion_that_was_cut_short_is_finished_by_the_next_run(cut_short: Path) -> None:
+    assert find_champion("small", str(cut_short)) is None
+    again = train_refresh(PIPELINE, str(cut_short), "sound")
     assert (again["status"], again["promoted"]) == ("already done", True)
-    champion = find_champion("small", str(warehouse))
+    champion = find_champion("small", str(cut_short))
     assert champion is not None
     assert champion.version == again["version"]
 
 
-def test_a_promotion_cut_short_does_not_overtake_a_later_champion(
-    warehouse: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("trainer.registry.Registry.finish_promotion", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            train_refresh(PIPELINE, str(warehouse), "sound")
-    train_refresh(PIPELINE, str(warehouse), "flipped")
-    again = train_refresh(PIPELINE, str(warehouse), "sound")
+def test_a_promotion_cut_short_does_not_overtake_a_later_champion(cut_short: Path) -> None:
+    train_refresh(PIPELINE, str(cut_short), "flipped")
+    again = train_refresh(PIPELINE, str(cut_short), "sound")
     assert (again["version"], again["promoted"]) == ("1", False)
-    champion = find_champion("small", str(warehouse))
+    champion = find_champion("small", str(cut_short))
     assert champion is not None
     assert champion.version == "2"
-
-
-def _killed(*_: object) -> bool:
-    raise KeyboardInterrupt
 
 
 def test_a_roll_back_is_not_undone_by_repeating_a_training(warehouse: Path) -> None:
