@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from spark_jobs.selection import draw
 from spark_jobs.selection.policies import POLICIES
-from spark_jobs.selection.records import sigmoid
+from spark_jobs.selection.tasks import sigmoid
 
 ROWS, RUNS, BUDGET = 500_000, 5, 0.1
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from schemas.budget import FORMS, parse_budget
 from schemas.columns import Column, ColumnType
 from schemas.errors import ConfigurationError
 
@@ -132,15 +133,51 @@ class Feature(Section):
     default: float = Field(default=0.0, ge=-1e30, le=1e30)
 
 
+def _budget(value: float | str) -> float | str:
+    try:
+        parse_budget(value)
+    except ConfigurationError as error:
+        raise ValueError(f"not a budget; write {FORMS}") from error
+    return value
+
+
+class StrataSpec(Section):
+    """`[selection.strata]`: a guaranteed number of drawn rows for each level of a segment key."""
+
+    segment: Identifier
+    min_count: int = Field(default=0, ge=0)
+    min_share: float = Field(default=0.0, ge=0, le=1, description="Of the budget, each level.")
+
+
 class Selection(Section):
-    """`[selection]`: which policy, over which window, with what budget."""
+    """`[selection]`: which policy, over which window, with what budget.
+
+    A policy names a score, a design and a weighting; each of them can be changed here.
+    """
 
     policy: str = "calibrated"
-    budget: float = Field(default=0.1, gt=0, le=1, description="Share of the candidates drawn.")
+    budget: Annotated[float | str, AfterValidator(_budget)] = 0.1
     window_days: int = Field(default=28, ge=1, le=3660)
     seed: int = Field(default=1, ge=1, lt=1 << 53)
+    score: str | None = None
+    design: str | None = None
+    weighting: str | None = None
+    floor: float | None = Field(default=None, ge=0, le=1)
+    calibrated: bool | None = None
+    ridge: float | None = Field(default=None, ge=0, le=1e6)
+    bounds: tuple[float, float] | None = Field(default=None, description="Of the multipliers.")
+    beta: float | None = Field(default=None, gt=0, le=100, description="Of the score loss-rank.")
+    strata: StrataSpec | None = None
+    unmatured: Literal["wait", "expected-score", "down-weight"] = "wait"
+    unmatured_label: float = Field(default=0.0, ge=-1e30, le=1e30)
+    unmatured_weight: float = Field(default=0.5, gt=0, le=1)
     max_reject_share: float = Field(default=0.01, ge=0, le=1)
     files: int = Field(default=4, ge=1, le=4096, description="Parquet files of a sample.")
+
+    @property
+    def provisional_label(self) -> float | None:
+        """The label that stands in until one matures; None where such records wait."""
+        return None if self.unmatured == "wait" else self.unmatured_label
 
 
 class Training(Section):
@@ -190,10 +227,34 @@ class Pipeline(Section):
             if table not in known or column not in known[table].columns:
                 raise ValueError(f"features.{name}: nothing to read at {table}.{column}")
             kind = known[table].columns[column].type
-            if feature.kind == "number" and kind in ("string", "strings", "floats"):
+            if feature.kind == "number" and kind in ("string", "strings", "floats", "date"):
                 raise ValueError(f"features.{name}: a {kind} column cannot be a number")
             if feature.kind == "category" and kind not in ("string", "int32", "int64"):
                 raise ValueError(f"features.{name}: a {kind} column cannot be a category")
+        return self
+
+    @model_validator(mode="after")
+    def _strata_are_segments(self) -> "Pipeline":
+        strata = self.selection.strata
+        if strata is not None and strata.segment not in self.instances.segments:
+            known = ", ".join(self.instances.segments) or "none"
+            raise ValueError(
+                f"selection.strata.segment: {strata.segment!r} is not in instances.segments, which"
+                f" has {known}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _views_fit(self) -> "Pipeline":
+        for view in self.feature_views:
+            if view.name == "instances":
+                raise ValueError("feature_views: the name 'instances' is taken by the table")
+            for key in view.entity:
+                if key not in self.instances.columns:
+                    raise ValueError(
+                        f"feature_views.{view.name}.entity: no column {key!r} in"
+                        " [instances.columns]"
+                    )
         return self
 
     def feature_source(self, name: str) -> tuple[str, str]:

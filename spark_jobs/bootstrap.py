@@ -51,7 +51,8 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         )
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
     report = {"candidates": count, "budget": count, "drawn": count, "sum_probability": float(count)}
-    entry = write_refresh(warehouse, plan, decisions, kept, report, _digest(decisions), rejected=0)
+    digest = _digest(decisions)
+    entry = write_refresh(warehouse, plan, lambda _: decisions, kept, report, digest, rejected=0)
     decisions.unpersist()
     labels.unpersist()
     return result(warehouse, "done", entry)

@@ -1,4 +1,4 @@
-"""Which instances may be drawn: DataFrames in, DataFrames out."""
+"""Which instances may be drawn, and what selection reads of them: DataFrames in and out."""
 
 from datetime import date, datetime
 
@@ -27,14 +27,6 @@ def labels_as_of(labels: DataFrame, label: str, cut: datetime) -> DataFrame:
     return known.groupBy("instance_id").agg(newest.cast("double").alias("label"))
 
 
-def newest_records(records: DataFrame) -> DataFrame:
-    """One record an instance: the one written last."""
-    columns = [c for c in records.columns if c not in ("instance_id", "label", "loss")]
-    newest = F.max_by(F.struct(*columns), F.struct("recorded_at", "model_version", "batch_id"))
-    chosen = records.groupBy("instance_id").agg(newest.alias("record"))
-    return chosen.select("instance_id", "record.*")
-
-
 def usable() -> Column:
     """True where prediction, logits, label and sketch are finite numbers."""
 
@@ -53,6 +45,33 @@ def usable() -> Column:
     )
 
 
-def labelled(records: DataFrame, labels: DataFrame) -> DataFrame:
-    """Newest records with their labels; label is null where it has not matured."""
-    return newest_records(records).join(labels, "instance_id", "left")
+def narrow(records: DataFrame, labels: DataFrame, cut: datetime, *, sketch: bool) -> DataFrame:
+    """Records and the labels known by `cut`, in one narrow table for `assemble`.
+
+    records: `forward_records`; labels: instance_id, known_at, label. Without `sketch` that column,
+    the widest, is not read. Of equal moments the larger `tie` is newer.
+    """
+    nothing = F.lit(None)
+    logged = records.select(
+        F.lit(False).alias("is_label"),
+        usable().alias("usable"),
+        "instance_id",
+        "event_time",
+        "model_version",
+        "prediction",
+        "logits",
+        "segments",
+        F.col("sketch") if sketch else nothing.cast("array<float>").alias("sketch"),
+        nothing.cast("double").alias("label"),
+        F.unix_micros("recorded_at").alias("moment"),
+        F.xxhash64("model_version", "batch_id").alias("tie"),
+    )
+    finite = F.coalesce(F.col("label").between(-LARGEST, LARGEST), F.lit(True))
+    known = labels.where(F.col("known_at") <= F.lit(cut)).select(
+        F.lit(True).alias("is_label"),
+        finite.alias("usable"),
+        "instance_id",
+        F.col("label").cast("double").alias("label"),
+        F.unix_micros("known_at").alias("moment"),
+    )
+    return logged.unionByName(known, allowMissingColumns=True)

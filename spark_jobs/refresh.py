@@ -5,17 +5,18 @@ next run of the same refresh replaces them.
 """
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from schemas.manifests import read_manifests
+from spark_jobs.placement import placed
 from spark_jobs.point_in_time import with_features
 from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
@@ -43,7 +44,7 @@ def manifest(warehouse: Warehouse, refresh_id: str) -> dict[str, Any] | None:
 def write_refresh(
     warehouse: Warehouse,
     plan: RefreshPlan,
-    decisions: DataFrame,
+    decisions: Callable[[bool], DataFrame],
     held_out: DataFrame,
     report: dict[str, Any],
     digest: str,
@@ -51,17 +52,19 @@ def write_refresh(
 ) -> dict[str, Any]:
     """Write a refresh whole and return its manifest.
 
-    decisions: every candidate, with the columns of `selection_probabilities` but the refresh id.
-    held_out: instance_id and label of the held-out rows of the window.
+    decisions(drawn_only): every candidate, or the drawn ones, with the columns of
+    `selection_probabilities` but the refresh id. held_out: instance_id and label of the held-out
+    rows of the window.
     """
-    decisions = decisions.withColumn("refresh_id", F.lit(plan.refresh_id))
     at_most = int(report["drawn"]) + held_out.count()
-    rows = settle(_with_features(warehouse, plan, decisions, held_out, at_most), at_most)
+    rows = settle(_with_features(warehouse, plan, decisions(True), held_out, at_most), at_most)
     with ThreadPoolExecutor(max_workers=3) as pool:
         writes = [
             pool.submit(warehouse.replace_refresh, frame, name, plan.refresh_id)
             for name, frame in {
-                "selection_probabilities": decisions,
+                "selection_probabilities": decisions(False).withColumn(
+                    "refresh_id", F.lit(plan.refresh_id)
+                ),
                 "sampled": _in_files(
                     rows.where("position >= 0 and trains"),
                     warehouse.pipeline.selection.files,
@@ -109,12 +112,12 @@ def write_refresh(
 def _with_features(
     warehouse: Warehouse,
     plan: RefreshPlan,
-    decisions: DataFrame,
+    drawn: DataFrame,
     held_out: DataFrame,
     at_most: int,
 ) -> DataFrame:
     """Drawn and held-out rows with their features: one point-in-time join for both."""
-    drawn = decisions.where("drawn").select(
+    wanted = drawn.select(
         "instance_id",
         "label",
         "weight",
@@ -133,7 +136,7 @@ def _with_features(
         order.cast("bigint").alias("position"),
         F.lit(False).alias("trains"),
     )
-    wanted = drawn.unionByName(kept)
+    wanted = wanted.unionByName(kept)
     instances = warehouse.read("instances", plan.versions["instances"]).where(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
     )
@@ -152,24 +155,8 @@ def _with_features(
 def _in_files(rows: DataFrame, files: int, count: int) -> DataFrame:
     """Rows in `files` partitions of equal size, by position: Spark writes one file of each."""
     files = max(1, min(files, count))
-    keys = F.array(*(F.lit(key) for key in _partition_keys(rows.sparkSession, files)))
-    number = F.floor(F.col("position") * files / F.lit(count)).cast("int")
-    placed = rows.repartition(files, F.element_at(keys, number + 1))
-    return placed.sortWithinPartitions("refresh_id", "position")
-
-
-@lru_cache
-def _partition_keys(spark: SparkSession, files: int) -> tuple[int, ...]:
-    """An integer for each partition, that Spark's hash partitioning sends there and nowhere else.
-
-    Hashing the file number itself would put some files together and leave partitions empty; a
-    range partitioning samples its bounds, so its files are not equal (delta.md).
-    """
-    candidates = spark.range(64 * files).select(F.col("id").cast("int").alias("key"))
-    place = F.pmod(F.hash("key"), F.lit(files)).alias("place")
-    found = candidates.groupBy(place).agg(F.min("key").alias("key")).collect()
-    keys = {row["place"]: row["key"] for row in found}
-    return tuple(keys[place] for place in range(files))
+    number = F.floor(F.col("position") * files / F.lit(count))
+    return placed(rows, number, files).sortWithinPartitions("refresh_id", "position")
 
 
 def _files(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> list[dict[str, Any]]:

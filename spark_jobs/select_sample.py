@@ -11,20 +11,26 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.budget import parse_budget
 from schemas.command import add_common_arguments, parse_date, require_over, run_command
 from schemas.errors import DataQualityError, NoDataError
+from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
-from spark_jobs.candidates import held_out, in_window, labelled, labels_as_of, usable
+from spark_jobs.assemble import Counts
+from spark_jobs.budget import affordable
+from spark_jobs.candidates import held_out, in_window, labels_as_of, narrow, usable
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.rejects import reject
-from spark_jobs.selection.policies import policy_for
-from spark_jobs.settle import settle
-from spark_jobs.spark_blocks import select_from
+from spark_jobs.report_card import write_card
+from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.policies import configured
+from spark_jobs.spark_blocks import as_frame, blocks_of
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
@@ -63,28 +69,49 @@ def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[s
     `force` makes it anew from the tables as they are now, in place of the old one.
     """
     pipeline = warehouse.pipeline
-    policy = policy_for(pipeline.selection.policy, pipeline.task)
+    configured(pipeline)  # refuse before anything is read
     warehouse.require(*warehouse.tables)
     done = manifest(warehouse, refresh_id(pipeline, ds))
     if done is not None and not force:
         return result(warehouse, "already done", done)
     plan = plan_refresh(warehouse, ds)
-    records, labels = _inputs(warehouse, plan)
-    rejected = _refuse_bad(warehouse, plan, records)
-    good = records.where(usable() & F.col("label").isNotNull())
-    selection = select_from(good, policy, pipeline.selection.budget, plan.seed, pipeline.task)
-    kept = _held_out(warehouse, plan, labels)
+    before = previous_mixture(warehouse, ds)
+    policy = configured(pipeline, before.get("weights"))
+    records, labels, at_most = _window(warehouse, plan)
+    narrowed = narrow(records, labels, plan.cut, sketch=policy.calibrated)
+    blocks, counts = blocks_of(narrowed, at_most, plan.seed, pipeline.selection.provisional_label)
+    _refuse_bad(warehouse, plan, records, counts)
+    budget = affordable(warehouse, parse_budget(pipeline.selection.budget))
+    selection = select(blocks, policy, budget, plan.seed, pipeline.task)
+    report = _named(selection.report, pipeline, counts) | _lineage(plan, before, selection)
     entry = write_refresh(
-        warehouse, plan, selection.rows, kept, selection.report, selection.digest, rejected
+        warehouse,
+        plan,
+        partial(as_frame, warehouse.spark, selection),
+        _held_out(warehouse, plan, labels),
+        report,
+        selection.digest,
+        counts.unusable,
     )
-    selection.rows.unpersist()
-    records.unpersist()
+    blocks.close()
+    write_card(warehouse, entry)
     return result(warehouse, "done", entry)
 
 
-def _inputs(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFrame]:
-    """Newest records of the window with labels as of the cut, hold-out left out; the labels."""
-    pipeline = warehouse.pipeline
+def previous_mixture(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    """The mixture's weights that the newest refresh before this day left, and which that is."""
+    if configured(warehouse.pipeline).score != "mixture":
+        return {}
+    policy = warehouse.pipeline.selection.policy
+    for entry in read_manifests(warehouse.path("refreshes"), policy=policy):
+        mixture = json.loads(entry["report"]).get("mixture")
+        if entry["ds"] < ds and mixture is not None:
+            return {"from": entry["refresh_id"], "weights": mixture["next"]}
+    return {}
+
+
+def _window(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFrame, int]:
+    """Records of the window without the hold-out, labels as they arrived, a bound on both."""
 
     def window(name: str) -> tuple[DataFrame, int]:
         rows = warehouse.read(name, plan.versions[name])
@@ -93,38 +120,64 @@ def _inputs(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFra
         return in_window(rows, plan.window_start, plan.ds), count
 
     arrived, label_count = window("labels")
-    labels = settle(labels_as_of(arrived, pipeline.labels.label, plan.cut), label_count)
     recorded, record_count = window("forward_records")
-    records = recorded.where(~held_out(pipeline.holdout))
-    joined = settle(labelled(records, labels), record_count)
-    if joined.isEmpty():
+    label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
+    labels = arrived.select("instance_id", "event_date", "known_at", label)
+    records = recorded.where(~held_out(warehouse.pipeline.holdout))
+    return records, labels, label_count + record_count
+
+
+def _refuse_bad(
+    warehouse: Warehouse, plan: RefreshPlan, records: DataFrame, counts: Counts
+) -> None:
+    """Put unusable records into `forward_rejects`; refuse the refresh when they are too many."""
+    if counts.records == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no forward records from {plan.window_start} to {plan.ds}."
             " Remedy: run `tenforward score` for these days first, or correct the date."
         )
-    return joined, labels
-
-
-def _refuse_bad(warehouse: Warehouse, plan: RefreshPlan, records: DataFrame) -> int:
-    """Put unusable records into `forward_rejects`; refuse the refresh when they are too many."""
-    counted = records.agg(F.count("*"), F.count(F.when(~usable(), 1))).first()
-    total, bad = counted if counted is not None else (0, 0)
+    bad = counts.unusable
     if bad:
         why = F.lit("prediction, logits, label or sketch is not a finite number")
         reject(warehouse, records.where(~usable()), why, f"select/{plan.refresh_id}")
     allowed = warehouse.pipeline.selection.max_reject_share
-    if bad > allowed * total:
+    if bad > allowed * counts.records:
         raise DataQualityError(
-            f"--ds = {plan.ds}: {bad} of {total} records of the window are unusable (they are in"
-            f" forward_rejects), above selection.max_reject_share = {allowed}. Remedy: mend the"
-            " writer of these records, or raise the share."
+            f"--ds = {plan.ds}: {bad} of {counts.records} records of the window are unusable (they"
+            f" are in forward_rejects), above selection.max_reject_share = {allowed}. Remedy: mend"
+            " the writer of these records, or raise the share."
         )
-    return int(bad)
+
+
+def _named(report: dict[str, Any], pipeline: Pipeline, counts: Counts) -> dict[str, Any]:
+    """The report with the segments' names, and what was not a candidate."""
+    names = {f"segment{place}": name for place, name in enumerate(pipeline.instances.segments)}
+    segments = [
+        {**line, "segment": names.get(line["segment"], line["segment"])}
+        for line in report["segments"]
+    ]
+    waiting = {"records": counts.records, "unmatured_records": counts.unmatured}
+    return {**report, "segments": segments, **waiting}
+
+
+def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) -> dict[str, Any]:
+    """Where the sample comes from, as the report card shows it."""
+    lines = {
+        "refresh_id": plan.refresh_id,
+        "window": [str(plan.window_start), str(plan.ds)],
+        "seed": plan.seed,
+        "input_versions": plan.versions,
+        "sample_digest": selection.digest,
+    }
+    if "mixture" in selection.report:
+        lines["mixture"] = {**selection.report["mixture"], "from": before.get("from")}
+    return lines
 
 
 def _held_out(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
-    """instance_id and label of the held-out instances of the window."""
-    return labels.where(held_out(warehouse.pipeline.holdout) & F.col("label").isNotNull())
+    """instance_id and label, as of the cut, of the held-out instances of the window."""
+    kept = labels.where(held_out(warehouse.pipeline.holdout))
+    return labels_as_of(kept, "label", plan.cut).where(F.col("label").isNotNull())
 
 
 def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -148,11 +201,21 @@ def parser() -> argparse.ArgumentParser:
     add_common_arguments(line)
     line.add_argument("--ds", required=True, type=parse_date, help="the day whose end is the cut")
     line.add_argument("--policy", help="instead of selection.policy of the pipeline")
-    line.add_argument("--budget", type=float, help="instead of selection.budget: a share of rows")
+    line.add_argument(
+        "--budget", type=budget_text, help='instead of selection.budget: 0.1, "5000 rows", ...'
+    )
     line.add_argument("--seed", type=int, help="instead of selection.seed")
     line.add_argument("--force", action="store_true", help="make the refresh anew")
     line.add_argument("--dry-run", action="store_true", help="say what would be done")
     return line
+
+
+def budget_text(text: str) -> float | str:
+    """A number as a number, so that the command line and the file mean the same budget."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
@@ -161,7 +224,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     overrides = {f"selection.{name}": getattr(args, name) for name in ("policy", "budget", "seed")}
     pipeline = load_pipeline(args.pipeline, overrides)
     require_over(args.ds)
-    policy_for(pipeline.selection.policy, pipeline.task)  # refuse before Spark starts
+    configured(pipeline)  # refuse before Spark starts
     warehouse = Warehouse(args.warehouse, pipeline)
     if args.dry_run:
         warehouse.require(*warehouse.tables)

@@ -1,26 +1,38 @@
-"""Blocks of a Spark DataFrame: one narrow shuffle, then each pass runs block by block.
+"""Blocks on a cluster: one narrow shuffle into shards, then each pass runs shard by shard.
 
-Up to `DRIVER_ROWS` candidates are narrow enough for the driver (some 100 MB): the same kernels run
-there, on the same blocks, to the same bits, and no pass costs a Spark job.
+A shard is a range of the hash order that holds a few blocks; it is packed once, cached, and read
+in parts. Up to `DRIVER_ROWS` rows are narrow enough for the driver (some 50 MB): the same kernels
+run there, on the same blocks, to the same bits, and no pass costs a Spark job.
 """
 
 import pickle
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.selection.blocks import ArrowBlocks, Kernel, block_bits, split
-from spark_jobs.selection.engine import Selection, select
-from spark_jobs.selection.policies import Policy
-from spark_jobs.selection.records import Records
+from spark_jobs.assemble import Counts, assemble
+from spark_jobs.placement import placed
+from spark_jobs.selection.blocks import Add, ArrowBlocks, Held, Kernel, block_bits, split
+from spark_jobs.selection.engine import Selection
+from spark_jobs.selection.records import Contents, Records, contents, joined
+from spark_jobs.selection.tree import fold
 from spark_jobs.settle import DRIVER_ROWS
+from spark_jobs.shards import PARTS, pack, unpack
 
+S = TypeVar("S")
 T = TypeVar("T")
+Batches = Iterable[pa.RecordBatch]
 
+SHARD_ROWS = 1 << 21  # records and labels; each pass pays some 0.2 s for every shard
+
+_PACKED = (
+    "shard INT, rows BIGINT, counts BINARY, contents BINARY,"
+    " core BINARY, sketch BINARY, kept BINARY"
+)
 _RESULT = (
     "instance_id STRING, event_time TIMESTAMP, model_version STRING, label DOUBLE, loss DOUBLE,"
     " score DOUBLE, probability DOUBLE, probability_negative DOUBLE, probability_positive DOUBLE,"
@@ -28,74 +40,225 @@ _RESULT = (
 )
 
 
-def select_from(
-    candidates: DataFrame, policy: Policy, budget: float, seed: int, task: str
-) -> Selection:
-    """`engine.select` on a DataFrame; the rows of the result are a DataFrame, cached.
+def shard_bits(at_most: int) -> int:
+    """Leading bits of the hash that name the shard, for at most so many rows."""
+    return max(0, (at_most - 1) // SHARD_ROWS).bit_length()
 
-    candidates: instance_id, event_time, model_version, prediction, logits, label, segments,
-    sketch; one row an instance.
+
+def blocks_of(
+    narrow: DataFrame, at_most: int, seed: int, provisional: float | None
+) -> "tuple[SparkBlocks | DriverBlocks, Counts]":
+    """The candidates in what `candidates.narrow` gives, and what else was there.
+
+    at_most: a bound on its rows, from the tables' logs. provisional: see `assemble`.
     """
-    count = candidates.count()
-    if count <= DRIVER_ROWS:
-        selection = select(ArrowBlocks(candidates.toArrow(), seed), policy, budget, seed, task)
-        return replace(
-            selection, rows=candidates.sparkSession.createDataFrame(selection.rows, _RESULT)
-        )
-    blocks = SparkBlocks(candidates, count, seed)
-    selection = select(blocks, policy, budget, seed, task)
-    rows = selection.rows.persist()
-    rows.count()  # computed while the blocks are still cached
-    blocks.close()
-    return replace(selection, rows=rows)
+    if at_most > DRIVER_ROWS:
+        blocks = SparkBlocks(narrow, at_most, seed, provisional)
+        return blocks, blocks.counts
+    records, counts = assemble(narrow.toArrow(), seed, provisional)
+    return DriverBlocks(records), counts
+
+
+def as_frame(spark: SparkSession, selection: Selection, drawn_only: bool) -> DataFrame:
+    """Rows of a selection as a DataFrame, whichever blocks they come from."""
+    rows = selection.rows(drawn_only)
+    return rows if isinstance(rows, DataFrame) else spark.createDataFrame(rows, _RESULT)
+
+
+class DriverBlocks(ArrowBlocks):
+    """Blocks in the driver's memory, with nothing to free."""
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 class SparkBlocks:
-    """Implements `selection.blocks.Blocks`; the shuffled candidates stay cached until `close`."""
+    """Implements `selection.blocks.Blocks`; the shards stay cached until `close`."""
 
-    def __init__(self, candidates: DataFrame, count: int, seed: int) -> None:
-        self.count = count
-        self._seed = seed
-        self._bits = block_bits(count)
+    def __init__(
+        self, narrow: DataFrame, at_most: int, seed: int, provisional: float | None
+    ) -> None:
+        bits = shard_bits(at_most)
         hashed = F.xxhash64("instance_id", F.lit(seed).cast("bigint"))
         # The shift is unsigned, as in `selection.blocks.block_of`; by 64 it would be by 0.
-        block = F.shiftrightunsigned(hashed, 64 - self._bits) if self._bits else F.lit(0)
-        self._blocked = candidates.repartition(block).persist()
+        shard = F.shiftrightunsigned(hashed, 64 - bits) if bits else F.lit(0)
+        run = partial(_packed, bits=bits, seed=seed, provisional=provisional)
+        self._shards = placed(narrow, shard, 1 << bits).mapInArrow(run, _PACKED).persist()
+        small = self._shards.select("rows", "counts", "contents").collect()
+        self.count: int = sum(row["rows"] for row in small)
+        # Pickled by our own executors, sent over Spark's channel, as Spark does with any result.
+        counts: list[Counts] = [pickle.loads(row["counts"]) for row in small]
+        self.counts = sum(counts, start=Counts(0, 0, 0))
+        self.contents: list[Contents] = [
+            pickle.loads(row["contents"]) for row in small if row["rows"]
+        ]
+        self._bits = block_bits(self.count)
+        self._shard_bits = min(bits, self._bits)
+        if self._bits < bits:  # far fewer candidates than rows: a block is several shards
+            self._regroup(bits)
 
-    def summarise(self, kernel: Kernel[T]) -> dict[int, T]:
-        """One small result a block, in block order."""
-        seed, bits = self._seed, self._bits
+    def _regroup(self, bits: int) -> None:
+        block = F.col("shard").bitwiseAND(-1 << (bits - self._bits))
+        number = F.shiftright(block, bits - self._bits)
+        parts = self._shards.where("rows > 0")
+        whole = placed(parts, number, 1 << self._bits).mapInArrow(_united, _PACKED).persist()
+        whole.count()
+        self._shards.unpersist()
+        self._shards = whole
 
-        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for index, records in _blocks(batches, seed, bits):
-                payload = pickle.dumps(kernel(index, records))
-                yield pa.RecordBatch.from_pydict({"block": [index], "payload": [payload]})
+    def each(self, kernel: Kernel[T], parts: tuple[str, ...] = ()) -> dict[int, T]:
+        """One small result a block that has rows, by block index."""
+        found = self._collected(partial(_each, kernel=kernel, bits=self._bits), parts)
+        return dict(sorted(item for one in found for item in one.items()))
 
-        collected = self._blocked.mapInArrow(run, "block BIGINT, payload BINARY").collect()
-        # Pickled by our own executors and sent over Spark's channel, as Spark does with any result.
-        results = {row["block"]: pickle.loads(row["payload"]) for row in collected}
-        return dict(sorted(results.items()))
+    def total(self, kernel: Kernel[T], add: Add[T], parts: tuple[str, ...] = ()) -> T:
+        """The results of all blocks, added up."""
+        return self.each_and_total(partial(_only_total, kernel=kernel), add, parts)[1]
 
-    def rows(self, kernel: Kernel[pa.Table]) -> DataFrame:
-        """One table a block, as a DataFrame."""
-        seed, bits = self._seed, self._bits
+    def each_and_total(
+        self, kernel: Kernel[tuple[S, T]], add: Add[T], parts: tuple[str, ...] = ()
+    ) -> tuple[dict[int, S], T]:
+        """Both of the above in one pass."""
+        levels = self._bits - self._shard_bits
+        run = partial(_both, kernel=kernel, add=add, bits=self._bits, levels=levels)
+        found = self._collected(run, parts)
+        small = dict(sorted(item for one, _ in found for item in one.items()))
+        shards = {index: total for _, sums in found for index, total in sums.items()}
+        return small, fold(shards, self._shard_bits, add)[0]
 
-        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for index, records in _blocks(batches, seed, bits):
-                yield from kernel(index, records).to_batches()
+    def hold(self, kernel: Kernel[S], parts: tuple[str, ...] = ()) -> "HeldInSpark[S]":
+        """One result a block, cached by the executors."""
+        run = partial(_each, kernel=kernel, bits=self._bits)
+        return HeldInSpark(self._mapped(run, parts).persist(), self._bits, self._shard_bits)
 
-        return self._blocked.mapInArrow(run, _RESULT)
+    def rows(self, kernel: Kernel[pa.Table], parts: tuple[str, ...] = ()) -> DataFrame:
+        """One table a block, as a DataFrame; it can be computed until `close`."""
+        run = partial(_tables, kernel=kernel, bits=self._bits)
+        return self._shards.select(*_columns(parts)).mapInArrow(run, _RESULT)
+
+    def _mapped(self, run: Callable[[Records], Any], parts: tuple[str, ...]) -> DataFrame:
+        function = partial(_pickled, run=run)
+        return self._shards.select(*_columns(parts)).mapInArrow(function, "payload BINARY")
+
+    def _collected(self, run: Callable[[Records], Any], parts: tuple[str, ...]) -> list[Any]:
+        return [pickle.loads(row["payload"]) for row in self._mapped(run, parts).collect()]
 
     def close(self) -> None:
-        """Free the cached candidates."""
-        self._blocked.unpersist()
+        """Free the cached shards."""
+        self._shards.unpersist()
 
 
-def _blocks(
-    batches: Iterable[pa.RecordBatch], seed: int, bits: int
-) -> Iterator[tuple[int, Records]]:
+class HeldInSpark(Held[S]):
+    """Results of each block, cached by the executors."""
+
+    def __init__(self, payloads: DataFrame, bits: int, shard_bits: int) -> None:
+        self._payloads, self._bits, self._shard_bits = payloads, bits, shard_bits
+
+    def total(self, kernel: Callable[[S], T], add: Add[T]) -> T:
+        """The results of a function of each, added up."""
+        run = partial(_held, kernel=kernel, add=add, levels=self._bits - self._shard_bits)
+        rows = self._payloads.mapInArrow(run, "payload BINARY").collect()
+        shards = [pickle.loads(row["payload"]) for row in rows]
+        return fold({i: one for s in shards for i, one in s.items()}, self._shard_bits, add)[0]
+
+    def close(self) -> None:
+        """Let go of them."""
+        self._payloads.unpersist()
+
+
+def _columns(parts: tuple[str, ...]) -> list[str]:
+    return ["core", *parts]
+
+
+def _packed(
+    batches: Batches, *, bits: int, seed: int, provisional: float | None
+) -> Iterator[pa.RecordBatch]:
+    """The shard of a partition: candidates assembled, sorted and packed."""
     held = list(batches)
-    if held:
-        table = pa.Table.from_batches(held)
-        if table.num_rows:
-            yield from split(table, seed, bits)
+    if not held:
+        return
+    records, counts = assemble(pa.Table.from_batches(held), seed, provisional)
+    held.clear()
+    shard = pack(records)
+    number = int(records.hash[0]) >> (64 - bits) if bits and records.size else 0
+    told = pickle.dumps(contents(records)) if records.size else b""
+    yield _row(
+        shard=pa.array([number], pa.int32()),
+        rows=[records.size],
+        counts=[pickle.dumps(counts)],
+        contents=[told],
+        core=[shard.core],
+        sketch=[shard.sketch],
+        kept=[shard.kept],
+    )
+
+
+def _united(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """The shards of a partition as one."""
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    if not rows:
+        return
+    rows.sort(key=lambda row: row["shard"])
+    parts = [unpack(*(pa.py_buffer(row[name]) for name in PARTS)) for row in rows]
+    whole = pack(joined(parts))
+    yield _row(
+        shard=pa.array([rows[0]["shard"]], pa.int32()),
+        rows=[sum(row["rows"] for row in rows)],
+        counts=[rows[0]["counts"]],
+        contents=[rows[0]["contents"]],
+        core=[whole.core],
+        sketch=[whole.sketch],
+        kept=[whole.kept],
+    )
+
+
+def _row(**columns: Any) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _opened(batches: Batches) -> Iterator[Records]:
+    """The records of each shard that holds any, with the parts that were selected."""
+    for batch in batches:
+        for row in range(batch.num_rows):
+            parts: dict[str, pa.Buffer | None] = dict.fromkeys(PARTS)
+            for name in batch.schema.names:
+                parts[name] = batch.column(batch.schema.names.index(name))[row].as_buffer()
+            records = unpack(**parts)
+            if records.size:
+                yield records
+
+
+def _pickled(batches: Batches, *, run: Callable[[Records], Any]) -> Iterator[pa.RecordBatch]:
+    for records in _opened(batches):
+        yield _row(payload=[pickle.dumps(run(records))])
+
+
+def _each(records: Records, *, kernel: Kernel[T], bits: int) -> dict[int, T]:
+    return {index: kernel(index, part) for index, part in split(records, bits)}
+
+
+def _both(
+    records: Records, *, kernel: Kernel[tuple[S, T]], add: Add[T], bits: int, levels: int
+) -> tuple[dict[int, S], dict[int, T]]:
+    found = _each(records, kernel=kernel, bits=bits)
+    sums = fold({index: total for index, (_, total) in found.items()}, levels, add)
+    return {index: small for index, (small, _) in found.items()}, sums
+
+
+def _only_total(index: int, records: Records, *, kernel: Kernel[T]) -> tuple[None, T]:
+    return None, kernel(index, records)
+
+
+def _held(
+    batches: Batches, *, kernel: Callable[[S], T], add: Add[T], levels: int
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for payload in batch.column(0):
+            values = {index: kernel(one) for index, one in pickle.loads(payload.as_py()).items()}
+            yield _row(payload=[pickle.dumps(fold(values, levels, add))])
+
+
+def _tables(batches: Batches, *, kernel: Kernel[pa.Table], bits: int) -> Iterator[pa.RecordBatch]:
+    for records in _opened(batches):
+        for index, part in split(records, bits):
+            yield from kernel(index, part).to_batches()

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from spark_jobs.selection.records import sigmoid
+from spark_jobs.selection.tasks import sigmoid
 
 
 def binary_records(n: int, seed: int = 1, sketch: int = 4) -> pa.Table:

@@ -1,135 +1,295 @@
 """Calibration: the drawn rows' weights moved to reproduce totals known from every record.
 
-Deville and Sarndal, "Calibration estimators in survey sampling", JASA 1992 (the linear method,
-with a ridge and bounds). The auxiliary vector of a record is a = (1, r, r f, r x segments,
-r x sketch), with r the residual and f the standardised prediction: for a model whose last layer
-is linear, r x hidden units is the gradient, so the sample reproduces a sketch of it.
+Deville and Sarndal, "Calibration estimators in survey sampling", JASA 1992: the truncated linear
+method (their case 7), solved by Newton steps, with a ridge. The auxiliary vector of a record is
+a = (1, r, r f, r x segments, r x sketch), with r the residual and f the standardised prediction:
+for a model whose last layer is linear, r x hidden units is the gradient, so the sample reproduces a
+sketch of it. Most of a is zero, so it is kept as its non-zero factors.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spark_jobs.selection import records as rec
+from schemas.errors import ConfigurationError
+from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 
-RIDGE = 5.0  # times the mean squared residual over k
-BOUNDS = (0.1, 4.0)
+MAX_COLUMNS = 500
+STEPS = 30
+CONVERGED = 1e-9  # of a column's scale
+_SINGULAR = 1e-12  # of the largest eigenvalue: below, a direction counts as absent
 
 
 class Auxiliary(NamedTuple):
     """What the columns of a are, the same for every block."""
 
+    task: str
     center: float
     spread: float
-    levels: tuple[tuple[str, ...], ...]  # of each segment key, sorted
+    levels: tuple[tuple[str, ...], ...]  # of the segment keys that have columns
     sketch_width: int
     outputs: int  # residuals a record: classes, else 1
+    left_out: tuple[str, ...] = ()  # what did not fit into MAX_COLUMNS
+
+    @property
+    def factors(self) -> int:
+        """What each residual is multiplied with: 1, f, levels, sketch."""
+        levels = sum(len(names) for names in self.levels)
+        return 1 + (self.outputs == 1) + levels + self.sketch_width
+
+    @property
+    def columns(self) -> int:
+        """p, the width of a."""
+        return 1 + self.factors * self.outputs
 
     @property
     def names(self) -> list[str]:
         """A name a column, in order."""
-        residuals = (
-            ["residual"] if self.outputs == 1 else [f"residual{c}" for c in range(self.outputs)]
-        )
-        products = [f"{r} x prediction" for r in residuals if self.outputs == 1]
-        for place, levels in enumerate(self.levels):
-            products += [f"{r} x segment{place}={level}" for level in levels for r in residuals]
-        products += [f"{r} x sketch{j}" for j in range(self.sketch_width) for r in residuals]
-        return ["one", *residuals, *products]
+        factors = ["", *([" x prediction"] if self.outputs == 1 else [])]
+        for place, names in enumerate(self.levels):
+            factors += [f" x segment{place}={name}" for name in names]
+        factors += [f" x sketch{j}" for j in range(self.sketch_width)]
+        residuals = ["residual"]
+        if self.outputs > 1:
+            residuals = [f"residual{c}" for c in range(self.outputs)]
+        return ["one", *(residual + factor for factor in factors for residual in residuals)]
 
 
-class Totals(NamedTuple):
-    """Sums over one block: targets over all rows, and what the drawn rows make of them."""
+def auxiliary(
+    task: str,
+    moments: dict[str, float],
+    levels: tuple[tuple[str, ...], ...],
+    layout: tuple[int, int],
+) -> Auxiliary:
+    """The columns for these candidates.
 
-    target: Array  # (p,)
-    square: float  # of the residual, over all rows
-    drawn: Array  # (p,)
-    gram: Array  # (p, p)
-
-
-def auxiliary_matrix(records: Records, task: str, offset: Array, columns: Auxiliary) -> Array:
-    """a of every record, shape (n, p); `offset` (n,) is added to a binary prediction first."""
-    prediction = records.prediction + offset if task == "binary" else records.prediction
-    residual = rec.residual(task, prediction, records.label)
-    factors = [np.ones((records.size, 1))]
-    if columns.outputs == 1:
-        factors.append((records.prediction[:, None] - columns.center) / columns.spread)
-    for place, levels in enumerate(columns.levels):
-        code = {level: index for index, level in enumerate(levels)}
-        keys = np.array([code[keys[place]] for keys in records.segments], dtype=np.int64)
-        factors.append((keys[:, None] == np.arange(len(levels))).astype(np.float64))
-    if columns.sketch_width:
-        factors.append(records.sketch)
-    factor = np.hstack(factors)
-    products = (factor[:, :, None] * residual[:, None, :]).reshape(records.size, -1)
-    return np.hstack([np.ones((records.size, 1)), products])
-
-
-def block_totals(
-    auxiliary: Array, share: Array, weight: Array, drawn: Array, outputs: int
-) -> Totals:
-    """Totals of a block.
-
-    auxiliary (n, p); share (n,): what each row counts for in the target, drawn or not; weight
-    (n,): what it counts for when drawn; drawn (n,): mask.
+    moments: count, prediction, prediction_square, summed over the candidates; layout: (outputs,
+    sketch width). Segment keys that do not fit are left out, the last first. Raises
+    ConfigurationError where even the sketch does not fit.
     """
-    residual = auxiliary[:, 1 : 1 + outputs]
-    square = float((share * (residual**2).sum(axis=1)).sum())
-    chosen = np.ascontiguousarray(auxiliary[drawn])
-    weights = weight[drawn]
-    target = (share[:, None] * auxiliary).sum(axis=0)
-    return Totals(target, square, (weights[:, None] * chosen).sum(axis=0), _gram(chosen, weights))
+    outputs, sketch_width = layout
+    center = moments["prediction"] / moments["count"]
+    variance = moments["prediction_square"] / moments["count"] - center**2
+    spread = max(variance, 1e-12) ** 0.5
+    for kept in range(len(levels), -1, -1):
+        left_out = tuple(f"segment{place}" for place in range(kept, len(levels)))
+        columns = Auxiliary(task, center, spread, levels[:kept], sketch_width, outputs, left_out)
+        if columns.columns <= MAX_COLUMNS:
+            return columns
+    raise ConfigurationError(
+        f"sketch: {outputs} outputs x (1 + {sketch_width} numbers) are {columns.columns} columns to"
+        f" calibrate on, at most {MAX_COLUMNS}. Remedy: record a narrower sketch."
+    )
+
+
+class Factors(NamedTuple):
+    """a of n rows: column 0 is 1, and column 1 + place * m + c is value * residual c."""
+
+    residual: Array  # (n, m)
+    value: Array  # (n, z) the factors that may differ from zero
+    place: Array  # (n, z) int64, which factor each of them is
+
+    def where(self, mask: Array) -> "Factors":
+        """The rows of a mask."""
+        return Factors(self.residual[mask], self.value[mask], self.place[mask])
+
+
+def factors(records: Records, offset: Array, columns: Auxiliary) -> Factors:
+    """a of every record; `offset` (n,) is added to a binary prediction first.
+
+    The residual of a record whose label has not matured counts as zero, which is what its own
+    prediction expects.
+    """
+    n, task = records.size, columns.task
+    prediction = records.prediction + offset if task == "binary" else records.prediction
+    residual = tasks.residual(task, prediction, records.label) * records.matured[:, None]
+    values, places, before = [np.ones(n)], [np.zeros(n, np.int64)], 1
+    if columns.outputs == 1:
+        values.append((records.prediction - columns.center) / columns.spread)
+        places.append(np.ones(n, np.int64))
+        before += 1
+    for place, names in enumerate(columns.levels):
+        values.append(np.ones(n))
+        places.append(before + records.segments[:, place].astype(np.int64))
+        before += len(names)
+    for j in range(columns.sketch_width):
+        values.append(records.sketch[:, j].astype(np.float64))
+        places.append(np.full(n, before + j))
+    return Factors(residual, np.stack(values, axis=1), np.stack(places, axis=1))
 
 
 @numba.njit(cache=True)
-def _gram(rows: Array, weight: Array) -> Array:
-    """Sum of w a a', added in row order so that the result does not depend on BLAS threads."""
-    n, p = rows.shape
-    total = np.zeros((p, p))
-    for row in range(n):
-        for i in range(p):
-            scale = weight[row] * rows[row, i]
-            for j in range(p):
-                total[i, j] += scale * rows[row, j]
+def _targets(residual: Array, value: Array, place: Array, share: Array, total: Array) -> None:
+    outputs = residual.shape[1]
+    for row in range(residual.shape[0]):
+        total[0] += share[row]
+        for z in range(value.shape[1]):
+            scaled = share[row] * value[row, z]
+            for c in range(outputs):
+                total[1 + place[row, z] * outputs + c] += scaled * residual[row, c]
+
+
+def targets(rows: Factors, share: Array, columns: Auxiliary) -> dict[str, Array]:
+    """What the drawn rows are to reproduce: the sum of share * a (p,), and of share * r^2.
+
+    share (n,): what each row counts for in the target, drawn or not.
+    """
+    total = np.zeros(columns.columns)
+    _targets(rows.residual, rows.value, rows.place, share, total)
+    square = share @ (rows.residual**2).sum(axis=1)
+    return {"target": total, "square": np.asarray(square)}
+
+
+class Held(NamedTuple):
+    """The drawn rows of one block, as calibration needs them, and the block's `targets`."""
+
+    rows: Factors
+    weight: Array  # (n,) before calibration
+    goal: dict[str, Array]
+
+
+@numba.njit(cache=True)
+def _response(row: Array, value: Array, place: Array, q: Array) -> float:
+    """a'q of one row; `row` (m,) are its residuals."""
+    outputs = row.size
+    total = q[0]
+    for z in range(value.size):
+        for c in range(outputs):
+            total += value[z] * row[c] * q[1 + place[z] * outputs + c]
     return total
 
 
-def _summed(blocks: list[Totals], budget: int) -> tuple[Array, Array, Array]:
-    """Target (p,), what the drawn rows make of it (p,), and their gram matrix (p, p)."""
-    target = np.sum([block.target for block in blocks], axis=0)
-    drawn = np.sum([block.drawn for block in blocks], axis=0) / budget
-    return target, drawn, np.sum([block.gram for block in blocks], axis=0) / budget
+@numba.njit(cache=True)
+def _sums(
+    residual: Array, value: Array, place: Array, weight: Array, q: Array, low: float, high: float
+) -> tuple[Array, Array, Array]:
+    """Sums of w F(a'q) a (p,), of w a^2 (p,), and of w a a' over rows within bounds (p, p)."""
+    n, outputs = residual.shape
+    width = value.shape[1] * outputs + 1
+    total, scale, gram = np.zeros(q.size), np.zeros(q.size), np.zeros((q.size, q.size))
+    entry, at = np.empty(width), np.empty(width, np.int64)
+    for row in range(n):
+        entry[0], at[0] = 1.0, 0
+        for z in range(value.shape[1]):
+            for c in range(outputs):
+                entry[1 + z * outputs + c] = value[row, z] * residual[row, c]
+                at[1 + z * outputs + c] = 1 + place[row, z] * outputs + c
+        move = 1.0
+        for i in range(width):
+            move += entry[i] * q[at[i]]
+        kept = min(max(move, low), high) * weight[row]
+        inside = low < move < high
+        for i in range(width):
+            total[at[i]] += kept * entry[i]
+            scale[at[i]] += weight[row] * entry[i] * entry[i]
+            if inside:
+                share = weight[row] * entry[i]
+                for j in range(i + 1):
+                    gram[at[i], at[j]] += share * entry[j]
+    return total, scale, gram
 
 
-def solve(blocks: list[Totals], budget: int) -> Array:
-    """Coefficients q, shape (p,): weights are multiplied by 1 + a'q."""
-    target, drawn, gram = _summed(blocks, budget)
-    ridge = RIDGE * sum(block.square for block in blocks) / budget
-    if ridge == 0.0:  # every prediction is right: nothing to reproduce
-        return np.zeros_like(target)
+def sums(drawn: Held, q: Array, bounds: tuple[float, float]) -> dict[str, Array]:
+    """What the drawn rows make of the totals at coefficients q, and the derivative of that."""
+    rows = drawn.rows
+    total, scale, half = _sums(rows.residual, rows.value, rows.place, drawn.weight, q, *bounds)
+    return {"total": total, "scale": scale, "gram": half + np.tril(half, -1).T}
+
+
+@numba.njit(cache=True)
+def _multipliers(
+    residual: Array, value: Array, place: Array, q: Array, low: float, high: float
+) -> Array:
+    out = np.empty(residual.shape[0])
+    for row in range(out.size):
+        out[row] = min(max(1.0 + _response(residual[row], value[row], place[row], q), low), high)
+    return out
+
+
+def multipliers(rows: Factors, q: Array, bounds: tuple[float, float]) -> Array:
+    """F(a'q): 1 + a'q within the bounds, shape (n,)."""
+    return _multipliers(rows.residual, rows.value, rows.place, q, *bounds)
+
+
+class Solution(NamedTuple):
+    """Coefficients (p,), and how far the calibrated sample is from each total (p,)."""
+
+    coefficients: Array
+    gap: Array
+    scale: Array  # (p,) root mean square of each column in the sample, to compare gaps with
+    steps: int
+
+
+def solve(
+    evaluate: Callable[[Array], dict[str, Array]], first: dict[str, Array], k: int, policy: Policy
+) -> Solution:
+    """Coefficients q with (1/k) sum w F(a'q) a + rho q = T, by Newton steps that only get closer.
+
+    evaluate(q): `sums` over all drawn rows; first: those at q = 0, with the `targets`. rho = ridge * E[r^2] / k; with ridge 0 the totals are
+    met exactly where the bounds allow it, and collinear columns share the smallest solution.
+    """
+    target, ridge = first["target"], policy.ridge * float(first["square"]) / k
+    q, now = np.zeros_like(target), first
+    scale = np.sqrt(now["scale"] / k)
+    unit = np.where(scale > 0.0, scale, 1.0)
+    miss = now["total"] / k + ridge * q - target
+    steps = 0
+    while steps < STEPS and np.max(np.abs(miss) / unit) > CONVERGED:
+        direction = _newton(now["gram"] / k, ridge, miss, unit)
+        best = _line_search(evaluate, q, direction, miss, unit, (target, ridge, k))
+        steps += 1
+        if best is None:
+            break
+        q, now, miss = best
+    return Solution(q, now["total"] / k - target, scale, steps)
+
+
+def _newton(gram: Array, ridge: float, miss: Array, unit: Array) -> Array:
+    """The step that closes the gap to first order; least squares where directions are absent."""
+    scaled = (gram + ridge * np.eye(miss.size)) / np.outer(unit, unit)
     with threadpool_limits(limits=1):  # one thread: the same bits in every process
-        return np.linalg.solve(gram + ridge * np.eye(target.size), target - drawn)
+        values, vectors = np.linalg.eigh(scaled)
+        known = values > _SINGULAR * values[-1]
+        inverse = np.where(known, 1.0 / np.where(known, values, 1.0), 0.0)
+        return -((vectors * inverse) @ (vectors.T @ (miss / unit))) / unit
 
 
-def multipliers(auxiliary: Array, coefficients: Array) -> Array:
-    """1 + a'q within the bounds, shape (n,)."""
-    return np.clip(1.0 + (auxiliary * coefficients).sum(axis=1), *BOUNDS)
+def _line_search(
+    evaluate: Callable[[Array], dict[str, Array]],
+    q: Array,
+    direction: Array,
+    miss: Array,
+    unit: Array,
+    problem: tuple[Array, float, int],
+) -> tuple[Array, dict[str, Array], Array] | None:
+    """The longest of the halved steps that gets closer; None where none does."""
+    target, ridge, k = problem
+    reached = np.linalg.norm(miss / unit)
+    for halving in range(8):
+        tried = q + direction * 0.5**halving
+        now = evaluate(tried)
+        new = now["total"] / k + ridge * tried - target
+        if np.linalg.norm(new / unit) < reached * (1.0 - 1e-6):
+            return tried, now, new
+    return None
 
 
-def achieved(blocks: list[Totals], budget: int, names: list[str]) -> dict[str, object]:
+def achieved(solution: Solution, columns: Auxiliary) -> dict[str, object]:
     """How far the calibrated sample is from each total, next to the spread of that total."""
-    target, drawn, gram = _summed(blocks, budget)
-    gap = drawn - target
-    scale = np.sqrt(np.diagonal(gram))
-    relative = np.abs(gap) / np.where(scale > 0, scale, 1.0)
+    relative = np.abs(solution.gap) / np.where(solution.scale > 0.0, solution.scale, 1.0)
     worst = int(np.argmax(relative))
+    names = columns.names
     return {
-        "columns": len(names),
+        "columns": columns.columns,
+        "left_out": list(columns.left_out),
+        "steps": solution.steps,
         "largest_relative_gap": float(relative[worst]),
         "largest_gap_column": names[worst],
-        "gaps": {name: float(value) for name, value in zip(names, gap, strict=True)},
+        "gaps": {name: float(value) for name, value in zip(names, solution.gap, strict=True)},
     }

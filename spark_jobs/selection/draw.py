@@ -3,11 +3,13 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.budget import parse_budget
 from schemas.errors import ConfigurationError, DataQualityError
 from spark_jobs.selection.blocks import ArrowBlocks
-from spark_jobs.selection.engine import select
-from spark_jobs.selection.policies import policy_for
-from spark_jobs.selection.records import infer_task
+from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.policies import policy_for, require_possible
+from spark_jobs.selection.policy import Policy
+from spark_jobs.selection.records import from_arrow, infer_task, matrix
 
 COLUMNS = ["instance_id", "score", "probability", "drawn", "weight", "offset"]
 
@@ -15,30 +17,42 @@ COLUMNS = ["instance_id", "score", "probability", "drawn", "weight", "offset"]
 def draw(
     records: pa.Table,
     *,
-    policy: str = "calibrated",
-    budget: float = 0.1,
+    policy: str | Policy = "calibrated",
+    budget: float | str = 0.1,
     seed: int = 1,
     task: str | None = None,
 ) -> pa.Table:
     """Select among `records`, row for row what the Spark job selects from the same candidates.
 
     records: columns of `forward_records` with a label on each, one row an instance: instance_id,
-    prediction (logit or value) or logits, label, and optionally segments and sketch.
-    budget: share of the rows, above 0 and at most 1. seed: that of the refresh's manifest.
+    prediction (logit or value) or logits, label, and optionally model_version, event_time, segments
+    and sketch. policy: a name, or a `Policy` (`policy_for` changes one). budget: a share of the
+    rows above 0 and at most 1, or "500 rows". seed: that of the refresh's manifest.
     Returns every candidate, in the order given: instance_id, score, probability, drawn, weight
     (0 where not drawn), offset. Raises ConfigurationError, DataQualityError or NoDataError.
     """
-    if not 0.0 < budget <= 1.0:
-        raise ConfigurationError(
-            f"budget = {budget}: must be above 0 and at most 1. Remedy: give a share of the rows."
-        )
+    selection = selection_of(records, policy=policy, budget=budget, seed=seed, task=task)
+    rows = selection.rows(False)
+    order = pc.index_in(records["instance_id"], value_set=rows["instance_id"])
+    return rows.take(order).select(COLUMNS)
+
+
+def selection_of(
+    records: pa.Table,
+    *,
+    policy: str | Policy,
+    budget: float | str,
+    seed: int,
+    task: str | None = None,
+) -> Selection:
+    """`draw` with the report card; its rows are in the order of the hash."""
+    share = parse_budget(budget)
     _require_usable(records)
-    chosen = policy_for(policy, task or infer_task(records))
-    selection = select(
-        ArrowBlocks(records, seed), chosen, budget, seed, task or infer_task(records)
-    )
-    order = pc.index_in(records["instance_id"], value_set=selection.rows["instance_id"])
-    return selection.rows.take(order).select(COLUMNS)
+    task = task or infer_task(records)
+    if isinstance(policy, str):
+        policy = policy_for(policy, task)
+    require_possible(policy, task)
+    return select(ArrowBlocks(from_arrow(records, seed)), policy, share, seed, task)
 
 
 def _require_usable(records: pa.Table) -> None:
@@ -63,9 +77,8 @@ def _require_usable(records: pa.Table) -> None:
 
 def _not_finite(records: pa.Table, name: str) -> pa.ChunkedArray:
     """Mask of rows whose value is missing or not a number; logits stand in for a prediction."""
+    if name == "prediction" and matrix(records, "logits", float).shape[1]:
+        return pc.is_null(records["logits"])
     absent = pa.nulls(records.num_rows, pa.float64())
     values = records[name] if name in records.column_names else absent
-    bad = pc.invert(pc.fill_null(pc.is_finite(pc.cast(values, pa.float64())), False))
-    if name == "prediction" and "logits" in records.column_names:
-        return pc.and_(bad, pc.is_null(records["logits"]))
-    return bad
+    return pc.invert(pc.fill_null(pc.is_finite(pc.cast(values, pa.float64())), False))

@@ -1,98 +1,261 @@
 """Selection from start to end: passes over blocks, with small sums on the driver between them."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+
+from schemas.budget import Budget
 from schemas.errors import NoDataError
-from spark_jobs.selection import calibration, kernels
+from spark_jobs.selection import calibration, kernels, mixture, strata
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import Blocks
-from spark_jobs.selection.designs import starts
-from spark_jobs.selection.kernels import Plan, Survey
-from spark_jobs.selection.policies import Policy
-from spark_jobs.selection.probabilities import SMALLEST_SHARE, Scale, next_factor
-from spark_jobs.selection.report import card, report
+from spark_jobs.selection.designs import DESIGNS
+from spark_jobs.selection.designs.design import Block
+from spark_jobs.selection.kernels import Plan
+from spark_jobs.selection.policy import Policy
+from spark_jobs.selection.probabilities import (
+    Scale,
+    Sizing,
+    add_largest,
+    binned_totals,
+    cap_totals,
+    first_factor,
+    next_factor,
+    scaled,
+    size_totals,
+)
+from spark_jobs.selection.records import Contents, Records, Vocabulary, require_one_layout
+from spark_jobs.selection.report import add_cards, card, report
+from spark_jobs.selection.scores import NO_STATS, SCORES, Stats
+from spark_jobs.selection.tree import add_sums
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A finished selection: every candidate, the report card and the digest of the sample."""
+    """A finished selection: its rows, the report card and the digest of the sample.
 
-    rows: Any  # pyarrow.Table or DataFrame, as the blocks give
+    rows(drawn_only): every candidate, or the drawn ones, with what was decided; a pyarrow.Table or
+    a DataFrame, as the blocks give.
+    """
+
+    rows: Callable[[bool], Any]
     report: dict[str, Any]
     digest: str
 
 
-def budget_rows(count: int, share: float) -> int:
-    """k for a share of N: at least one row."""
-    return min(count, max(1, round(share * count)))
+def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> Selection:
+    """Choose `budget` of the candidates. Raises NoDataError where there are none.
 
-
-def select(blocks: Blocks, policy: Policy, budget: float, seed: int, task: str) -> Selection:
-    """Choose round(budget N) of the candidates. Raises NoDataError where there are none."""
+    The passes: names; survey; means of the scores; caps, where probabilities reach 1; what the
+    design must know; with calibration its targets, the drawn rows and the Newton steps over those;
+    the report card. Writing the rows is one more.
+    """
     if blocks.count == 0:
         raise NoDataError(
             "no candidates: no record in the window has a matured label. Remedy: score and label"
             " the days of the window first, or widen selection.window_days."
         )
-    survey = partial(kernels.survey, task=task, score=policy.score)
-    surveys = list(blocks.summarise(survey).values())
-    plan = _solved(blocks, _first_plan(surveys, policy, budget, seed, task, blocks.count))
+    k = budget.rows(blocks.count)
+    if k == blocks.count:  # nothing to leave out: no score matters
+        policy = replace(policy, score="one", mixture={}, strata=None)
+    names, layout, newest = _contents(blocks.contents)
+    sizing, found = _sizing(blocks, policy, task, names)
+    whole = np.array([blocks.count]), np.array([k])
+    scale = Scale(blocks.count, k, policy.floor, *whole, factor=np.zeros(1))
+    plan = _scaled(blocks, Plan(policy, seed, names, sizing, scale))
+    design = DESIGNS[policy.design]
+    plan = replace(
+        plan, states=design.prepare(DesignPasses(blocks, plan), plan.scale.budgets, seed)
+    )
+    calibrated: dict[str, Any] = {}
     if policy.calibrated:
-        plan = replace(plan, columns=_auxiliary(surveys, blocks.count))
-    drawn = blocks.summarise(partial(kernels.drawn_totals, plan=plan))
-    before = accumulate((block.rows for block in drawn.values()), initial=0)
-    plan = replace(plan, positions=dict(zip(drawn, before, strict=False)))
-    if policy.calibrated:
-        totals = [block.totals for block in drawn.values() if block.totals is not None]
-        plan = replace(plan, coefficients=calibration.solve(totals, plan.scale.budget))
-    cards = list(blocks.summarise(partial(card, plan=plan)).values())
-    return Selection(
-        rows=blocks.rows(partial(kernels.result_rows, plan=plan)),
-        report=report(cards, plan),
-        digest=hashlib.sha256(b"".join(one.digest for one in cards)).hexdigest(),
+        moments = {**found, "count": np.float64(blocks.count)}
+        plan, calibrated = _calibrated(blocks, plan, moments, layout)
+    return _finished(blocks, plan, newest, calibrated)
+
+
+def _contents(found: list[Contents]) -> Contents:
+    """What is in the records of all shards."""
+    names = found[0].vocabulary
+    for one in found[1:]:
+        names = names.joined(one.vocabulary)
+    layout = require_one_layout(one.layout for one in found)
+    return Contents(names, layout, max(one.newest for one in found))
+
+
+@dataclass(frozen=True)
+class DesignPasses:
+    """Implements `designs.design.Passes`: a design's functions run on blocks with probabilities."""
+
+    blocks: Blocks
+    plan: Plan
+
+    def each(self, kernel: Callable[[Block], T]) -> dict[int, T]:
+        """One small result a block, by index."""
+        return self.blocks.each(partial(_on_block, kernel=kernel, plan=self.plan))
+
+    def total(self, kernel: Callable[[Block], dict[str, Array]]) -> dict[str, Array]:
+        """The results of all blocks, added up."""
+        return self.blocks.total(partial(_on_block, kernel=kernel, plan=self.plan), add_sums)
+
+
+def _on_block(index: int, records: Records, *, kernel: Callable[[Block], T], plan: Plan) -> T:
+    return kernel(kernels.prepare(index, records, plan).block)
+
+
+def _stats(found: dict[str, Array]) -> Stats:
+    matured = np.maximum(found["matured"], 1)
+    return Stats(
+        candidates=found["count"],
+        mean_loss=found["loss"] / matured,
+        positive=found["positive"] / matured,
+        losses=found["losses"],
     )
 
 
-def _first_plan(
-    surveys: list[Survey], policy: Policy, budget: float, seed: int, task: str, count: int
-) -> Plan:
-    k = budget_rows(count, budget)
-    largest = max(one.score_max for one in surveys)
-    total = sum(one.score_sum for one in surveys)
-    if largest == 0.0 or k == count:  # nothing to tell the rows apart, or nothing to leave out
-        policy = replace(policy, score="one")
-        largest, total = 1.0, float(count)
-    scale = Scale(count, k, policy.floor, k / total, SMALLEST_SHARE * largest)
-    return Plan(task, policy, seed, scale)
+def _sizing(
+    blocks: Blocks, policy: Policy, task: str, names: Vocabulary
+) -> tuple[Sizing, dict[str, Array]]:
+    """Scores with their means by model version, and the sums that those are from."""
+    equal = np.ones((len(policy.scores), len(names.versions)))
+    blank = Sizing(task, policy, NO_STATS, equal)
+    late = any(SCORES[name].needs_stats for name in policy.scores)
+    early = None if blank.constant or late else blank
+    found = blocks.total(partial(kernels.survey, task=task, names=names, early=early), add_sums)
+    sizing = replace(blank, stats=_stats(found))
+    if late:
+        kernel = partial(kernels.score_sums, sizing=sizing, names=names)
+        found = found | blocks.total(kernel, add_sums)
+    if "scores" in found:
+        sizing = replace(sizing, means=found["scores"] / np.maximum(found["count"], 1))
+    return sizing, found
+
+
+def _scaled(blocks: Blocks, plan: Plan) -> Plan:
+    """The plan with c such that the sum of min(1, c s) is k, in each stratum."""
+    flat = _solved(blocks, replace(plan, policy=replace(plan.policy, strata=None)))
+    wanted = plan.policy.strata
+    if wanted is None:
+        return flat
+    place = wanted.place
+    levels = plan.vocabulary.levels
+    if place >= len(levels):
+        raise NoDataError(
+            f"selection.strata: no record has segment key {place}. Remedy: score the days of the"
+            " window with the present [instances].segments, or remove selection.strata."
+        )
+    sums = blocks.total(partial(_stratum_sums, plan=flat, place=place), add_sums)
+    budgets = strata.allocate(
+        sums["probability"], sums["rows"], plan.scale.budget, wanted, levels[place]
+    )
+    scale = replace(plan.scale, rows=sums["rows"], budgets=budgets, factor=np.zeros(budgets.size))
+    return _solved(blocks, replace(plan, scale=scale))
+
+
+def _stratum_sums(index: int, records: Records, *, plan: Plan, place: int) -> dict[str, Array]:
+    """By stratum, (H,): candidates, and the sum of their probabilities without strata."""
+    size, stratum = kernels.sizes(records, plan)
+    pi = scaled(size, stratum, plan.scale)
+    levels = len(plan.vocabulary.levels[place])
+    code = records.coded(plan.vocabulary).segments[:, place]
+    return {
+        "rows": np.bincount(code, minlength=levels),
+        "probability": np.bincount(code, weights=pi, minlength=levels),
+    }
 
 
 def _solved(blocks: Blocks, plan: Plan) -> Plan:
-    """The plan with c such that the sum of min(1, c s) is k, and with every block's start."""
+    """The plan with c of each stratum, by repeated truncation of the sizes at 1 / c."""
+    if plan.sizing.constant:  # sizes of 1, so pi = k / N in each stratum
+        scale = plan.scale
+        return replace(plan, scale=scale.with_factor(scale.budgets / np.maximum(scale.rows, 1)))
+
+    def totals(kernel: Any) -> dict[str, Array]:
+        return blocks.total(partial(_on_sizes, kernel=kernel, plan=plan), add_largest)
+
+    sums = totals(size_totals)
+    scale = plan.scale.with_factor(plan.scale.budgets / np.maximum(sums["sum"], 1e-300))
+    if (scale.factor * sums["largest"] <= 1.0).all():
+        return replace(plan, scale=scale)
+    plan = replace(plan, scale=scale)
+    plan = replace(plan, scale=scale.with_factor(first_factor(scale, totals(binned_totals))))
     while True:
-        totals = blocks.summarise(partial(kernels.totals, plan=plan))
-        factor = next_factor(plan.scale, [caps for caps, _ in totals.values()])
-        if factor <= plan.scale.factor * (1 + 1e-15):
-            break
-        plan = plan.with_factor(factor)
-    starting = starts([units for _, units in totals.values()], plan.scale.budget, plan.seed)
-    return replace(plan, starts=dict(zip(totals, starting, strict=True)))
+        factor = next_factor(plan.scale, totals(cap_totals))
+        if (factor <= plan.scale.factor * (1 + 1e-15)).all():
+            return plan
+        plan = replace(plan, scale=plan.scale.with_factor(factor))
 
 
-def _auxiliary(surveys: list[Survey], count: int) -> calibration.Auxiliary:
-    center = sum(one.prediction_sum for one in surveys) / count
-    square = sum(one.prediction_square for one in surveys) / count
-    places = len(surveys[0].levels)
-    levels = tuple(
-        tuple(sorted({level for one in surveys for level in one.levels[place]}))
-        for place in range(places)
+def _on_sizes(
+    index: int,
+    records: Records,
+    *,
+    kernel: Callable[[Array, Array, Scale], dict[str, Array]],
+    plan: Plan,
+) -> dict[str, Array]:
+    return kernel(*kernels.sizes(records, plan), plan.scale)
+
+
+def _calibrated(
+    blocks: Blocks, plan: Plan, moments: dict[str, Any], layout: tuple[int, int]
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan with coefficients, and how far each total is met."""
+    columns = calibration.auxiliary(plan.task, moments, plan.vocabulary.levels, layout)
+    plan = replace(plan, columns=columns)
+    held = blocks.hold(partial(kernels.drawn_rows, plan=plan), ("sketch",))
+    bounds = plan.policy.bounds
+    nothing = np.zeros(columns.columns)
+    first = held.total(partial(_goal_and_sums, q=nothing, bounds=bounds), add_sums)
+
+    def evaluate(coefficients: Array) -> dict[str, Array]:
+        return held.total(partial(calibration.sums, q=coefficients, bounds=bounds), add_sums)
+
+    solution = calibration.solve(evaluate, first, plan.scale.budget, plan.policy)
+    held.close()
+    return (
+        replace(plan, coefficients=solution.coefficients),
+        {"calibration": calibration.achieved(solution, columns)},
     )
-    return calibration.Auxiliary(
-        center=center,
-        spread=max(square - center**2, 1e-12) ** 0.5,
-        levels=levels,
-        sketch_width=max(one.sketch_width for one in surveys),
-        outputs=surveys[0].outputs,
+
+
+def _goal_and_sums(
+    held: calibration.Held, *, q: Array, bounds: tuple[float, float]
+) -> dict[str, Array]:
+    return held.goal | calibration.sums(held, q, bounds)
+
+
+def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any]) -> Selection:
+    sketch = ("sketch",) if plan.columns is not None else ()
+    lines, sums = blocks.each_and_total(partial(card, plan=plan, newest=newest), add_cards, sketch)
+    before = accumulate((line.drawn for line in lines.values()), initial=0)
+    positions = dict(zip(lines, before, strict=False))
+    told = {**report(sums, plan), **calibrated}
+    _require_drawn(plan, told["drawn"])
+    if plan.policy.score == "mixture":
+        used = dict(plan.policy.mixture)
+        told["mixture"] = {"used": used, "next": mixture.updated(used, sums["mixture"])}
+    write = partial(kernels.result_rows, plan=plan, positions=positions)
+    return Selection(
+        rows=lambda drawn_only: blocks.rows(
+            partial(write, drawn_only=drawn_only), ("kept", *sketch)
+        ),
+        report=told,
+        digest=hashlib.sha256(b"".join(line.digest for line in lines.values())).hexdigest(),
     )
+
+
+def _require_drawn(plan: Plan, drawn: int) -> None:
+    if drawn == 0:
+        raise NoDataError(
+            f"budget = {plan.scale.budget} rows of {plan.scale.count}: the {plan.policy.design}"
+            " draw is empty. Remedy: raise the budget, or choose a design of fixed size."
+        )
+    if DESIGNS[plan.policy.design].fixed_size and drawn != plan.scale.budget:
+        raise ArithmeticError(f"{drawn} rows drawn instead of {plan.scale.budget}")

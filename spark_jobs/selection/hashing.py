@@ -77,7 +77,8 @@ def _hash_bytes(data: Array, start: int, stop: int, seed: np.uint64) -> np.uint6
 
 
 @numba.njit(cache=True)
-def _hash_long(value: np.uint64, seed: np.uint64) -> np.uint64:
+def hash_long(value: np.uint64, seed: np.uint64) -> np.uint64:
+    """XXH64 of the 8 bytes of an integer; callable from other kernels."""
     h = seed + _P5 + np.uint64(8)
     return _avalanche(_rotl(h ^ _round(np.uint64(0), value), 27) * _P1 + _P4)
 
@@ -86,7 +87,7 @@ def _hash_long(value: np.uint64, seed: np.uint64) -> np.uint64:
 def _hash_strings(data: Array, offsets: Array, seed: np.uint64) -> Array:
     out = np.empty(offsets.size - 1, np.uint64)
     for i in range(out.size):
-        out[i] = _hash_long(seed, _hash_bytes(data, offsets[i], offsets[i + 1], _SPARK_SEED))
+        out[i] = hash_long(seed, _hash_bytes(data, offsets[i], offsets[i + 1], _SPARK_SEED))
     return out
 
 
@@ -94,7 +95,7 @@ def _hash_strings(data: Array, offsets: Array, seed: np.uint64) -> Array:
 def _hash_longs(values: Array, seed: np.uint64) -> Array:
     out = np.empty(values.size, np.uint64)
     for i in range(out.size):
-        out[i] = _hash_long(seed, _hash_long(values[i], _SPARK_SEED))
+        out[i] = hash_long(seed, hash_long(values[i], _SPARK_SEED))
     return out
 
 
@@ -119,9 +120,22 @@ def hash_ids(ids: pa.Array, seed: int) -> Array:
     return _hash_strings(content, ends, word)
 
 
+@numba.njit(cache=True)
+def _rehashed(hashes: Array, salt: np.uint64) -> Array:
+    out = np.empty(hashes.size, np.uint64)
+    for i in range(hashes.size):
+        out[i] = hash_long(hashes[i], salt)
+    return out
+
+
+def hash_of_hashes(hashes: Array, salt: int) -> Array:
+    """A second uint64 for each hash, independent of the order that the first one gives."""
+    return _rehashed(hashes, np.uint64(salt))
+
+
 def hash_step(seed: int, *parts: int) -> int:
     """A 64-bit hash of (seed, parts...): the source of every random number that no id has."""
     h = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
     for part in parts:
-        h = np.uint64(_hash_long(np.uint64(part & 0xFFFFFFFFFFFFFFFF), h))
+        h = np.uint64(hash_long(np.uint64(part & 0xFFFFFFFFFFFFFFFF), h))
     return int(h)

@@ -1,27 +1,19 @@
 """What is computed from one block: pure functions of the block and of what all blocks share."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from spark_jobs.selection import calibration
-from spark_jobs.selection import records as rec
+from spark_jobs.selection import calibration, histogram, tasks
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.designs import DESIGNS, Start, UnitTotals, unit_totals
-from spark_jobs.selection.policies import Policy
-from spark_jobs.selection.probabilities import (
-    CapTotals,
-    Probabilities,
-    Scale,
-    cap_totals,
-    probabilities,
-)
-from spark_jobs.selection.records import Records
-from spark_jobs.selection.scores import SCORES
+from spark_jobs.selection.designs import DESIGNS
+from spark_jobs.selection.designs.design import Block, States
+from spark_jobs.selection.policy import Policy
+from spark_jobs.selection.probabilities import Probabilities, Scale, Sizing, probabilities
+from spark_jobs.selection.records import Records, Vocabulary
 from spark_jobs.selection.weights import WEIGHTINGS
 
 
@@ -29,151 +21,181 @@ from spark_jobs.selection.weights import WEIGHTINGS
 class Plan:
     """What all blocks share; filled in step by step by `engine.select`."""
 
-    task: str
     policy: Policy
     seed: int
+    vocabulary: Vocabulary
+    sizing: Sizing
     scale: Scale
-    starts: Mapping[int, Start] = field(default_factory=dict)
+    states: States = field(default_factory=States)
     columns: calibration.Auxiliary | None = None
     coefficients: Array | None = None
-    positions: Mapping[int, int] = field(default_factory=dict)  # of each block's first drawn row
 
-    def with_factor(self, factor: float) -> "Plan":
-        """The plan with another c."""
-        return replace(self, scale=replace(self.scale, factor=factor))
+    @property
+    def task(self) -> str:
+        """binary, multiclass or regression."""
+        return self.sizing.task
 
-
-class Survey(NamedTuple):
-    """Of one block: what must be known before probabilities can be."""
-
-    score_max: float
-    score_sum: float
-    prediction_sum: float
-    prediction_square: float
-    levels: tuple[tuple[str, ...], ...]
-    sketch_width: int
-    outputs: int
+    def stratum(self, records: Records) -> Array:
+        """The stratum of each record, int64, shape (n,)."""
+        if self.policy.strata is None:
+            return np.zeros(records.size, np.int64)
+        return records.segments[:, self.policy.strata.place].astype(np.int64)
 
 
-def survey(index: int, records: Records, *, task: str, score: str) -> Survey:
-    """One pass over the block before anything is decided."""
-    size = SCORES[score](task, records.prediction, records.label)
-    places = len(records.segments[0]) if records.segments else 0
+def survey(
+    index: int, records: Records, *, task: str, names: Vocabulary, early: Sizing | None
+) -> dict[str, Array]:
+    """Sums before anything is decided, by model version; losses are of matured records.
+
+    early: scores that need no such sums are added up along with them.
+    """
+    records = records.coded(names)
+    scores = {} if early is None else score_sums(index, records, sizing=early, names=names)
+    groups = len(names.versions)
+    known = records.where(records.matured) if not records.matured.all() else records
+    loss = tasks.loss(task, known.prediction, known.label)
     flat = records.prediction.ndim == 1
-    return Survey(
-        score_max=float(size.max()),
-        score_sum=float(size.sum()),
-        prediction_sum=float(records.prediction.sum()) if flat else 0.0,
-        prediction_square=float((records.prediction**2).sum()) if flat else 0.0,
-        levels=tuple(
-            tuple(sorted({k[place] for k in records.segments})) for place in range(places)
-        ),
-        sketch_width=records.sketch.shape[1],
-        outputs=1 if flat else records.prediction.shape[1],
+    return {
+        **scores,
+        "count": np.bincount(records.version, minlength=groups),
+        "matured": np.bincount(known.version, minlength=groups),
+        "loss": np.bincount(known.version, weights=loss, minlength=groups),
+        "positive": np.bincount(known.version, weights=known.label == 1.0, minlength=groups),
+        "losses": histogram.counts(loss, known.version, groups),
+        "prediction": np.asarray(records.prediction.sum() if flat else 0.0),
+        "prediction_square": np.asarray((records.prediction**2).sum() if flat else 0.0),
+    }
+
+
+def score_sums(
+    index: int, records: Records, *, sizing: Sizing, names: Vocabulary
+) -> dict[str, Array]:
+    """Sum of each score by model version, shape (J, G)."""
+    records = records.coded(names)
+    groups = len(names.versions)
+    scores = sizing.scores(records, records.label)
+    sums = [np.bincount(records.version, one, minlength=groups) for one in scores]
+    return {"scores": np.stack(sums)}
+
+
+def sizes(records: Records, plan: Plan) -> tuple[Array, Array]:
+    """Size and stratum of each record of a block."""
+    records = records.coded(plan.vocabulary)
+    scores = plan.sizing.scores(records, records.label)
+    return plan.sizing.size(records, scores), plan.stratum(records)
+
+
+class Decision(NamedTuple):
+    """One block on its way: records with the plan's codes, probabilities, and their block."""
+
+    records: Records
+    pi: Probabilities
+    block: Block
+
+
+def prepare(index: int, records: Records, plan: Plan) -> Decision:
+    """The block as a design sees it."""
+    records = records.coded(plan.vocabulary)
+    stratum = plan.stratum(records)
+    pi = probabilities(records, stratum, plan.sizing, plan.scale)
+    if DESIGNS[plan.policy.design].nominal:
+        equal = np.full(records.size, plan.scale.mean)
+        pi = pi._replace(actual=equal, negative=equal, positive=equal)
+    block = Block(
+        number=index,
+        seed=plan.seed,
+        hash=records.hash,
+        probability=pi.actual,
+        size=pi.size,
+        stratum=stratum,
+        loss=tasks.loss(plan.task, records.prediction, records.label),
+        label=records.label,
+        residual=tasks.residual(plan.task, records.prediction, records.label),
+        segments=records.segments,
+        levels=tuple(len(names) for names in plan.vocabulary.levels),
+        budgets=plan.scale.budgets,
     )
-
-
-def _probabilities(records: Records, plan: Plan) -> Probabilities:
-    both = plan.policy.weighting == "offset"
-    return probabilities(records, plan.task, plan.policy.score, plan.scale, both)
-
-
-def totals(index: int, records: Records, *, plan: Plan) -> tuple[CapTotals, UnitTotals]:
-    """What tells whether the factor is right, and where each block starts if it is."""
-    pi = _probabilities(records, plan)
-    return cap_totals(pi.score, plan.scale), unit_totals(pi.actual)
+    return Decision(records, pi, block)
 
 
 class Choice(NamedTuple):
     """One block, decided."""
 
+    records: Records
     pi: Probabilities
     loss: Array
     drawn: Array
-    weight: Array  # before calibration, of every row as if drawn
+    weight: Array  # of every row as if drawn; final where the plan has coefficients
     offset: Array
 
 
 def choose(index: int, records: Records, plan: Plan) -> Choice:
-    """Draw the block's rows and give them their weights before calibration."""
-    pi = _probabilities(records, plan)
-    loss = rec.loss(plan.task, records.prediction, records.label)
-    draw = DESIGNS[plan.policy.design].draw
-    drawn = draw(pi.actual, loss, plan.starts[index], plan.seed)
+    """Draw the block's rows and give them their weights."""
+    records, pi, block = prepare(index, records, plan)
+    drawn = DESIGNS[plan.policy.design].draw(block, plan.states.of(index))
     weight, offset = WEIGHTINGS[plan.policy.weighting](pi, plan.scale.mean)
-    return Choice(pi, loss, drawn, weight, offset)
+    if plan.policy.unmatured_weight != 1.0:
+        weight = np.where(records.matured, weight, plan.policy.unmatured_weight * weight)
+    if plan.columns is not None and plan.coefficients is not None:
+        weight = weight.copy()
+        rows = calibration.factors(records.where(drawn), offset[drawn], plan.columns)
+        weight[drawn] *= calibration.multipliers(rows, plan.coefficients, plan.policy.bounds)
+    return Choice(records, pi, block.loss, drawn, weight, offset)
 
 
-class Drawn(NamedTuple):
-    """Of one block: how many rows were drawn and, if calibrated, its calibration totals."""
-
-    rows: int
-    totals: calibration.Totals | None
-
-
-def drawn_totals(index: int, records: Records, *, plan: Plan) -> Drawn:
-    """Count the drawn rows and sum what calibration needs, with the weights as they are."""
+def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.Held:
+    """The drawn rows as calibration needs them, and what they are to reproduce."""
+    assert plan.columns is not None
     choice = choose(index, records, plan)
-    count = int(choice.drawn.sum())
-    if plan.columns is None:
-        return Drawn(count, None)
-    auxiliary = calibration.auxiliary_matrix(records, plan.task, choice.offset, plan.columns)
-    weight = _final_weight(choice, auxiliary, plan)
     # With an offset the drawn rows stand for the tilted population, sum of pi a; else for all N.
     tilted = plan.policy.weighting == "offset"
-    count_for = choice.pi.actual / plan.scale.budget if tilted else 1.0 / plan.scale.count
-    share = np.broadcast_to(count_for, (records.size,))
-    outputs = plan.columns.outputs
-    return Drawn(count, calibration.block_totals(auxiliary, share, weight, choice.drawn, outputs))
+    equal = np.full(records.size, 1 / plan.scale.count)
+    share = choice.pi.actual / plan.scale.budget if tilted else equal
+    rows = calibration.factors(choice.records, choice.offset, plan.columns)
+    goal = calibration.targets(rows, share, plan.columns)
+    return calibration.Held(rows.where(choice.drawn), choice.weight[choice.drawn], goal)
 
 
-def _final_weight(choice: Choice, auxiliary: Array, plan: Plan) -> Array:
-    if plan.coefficients is None:
-        return choice.weight
-    return choice.weight * calibration.multipliers(auxiliary, plan.coefficients)
+def result_rows(
+    index: int, records: Records, *, plan: Plan, positions: dict[int, int], drawn_only: bool
+) -> pa.Table:
+    """Candidates of the block, or the drawn ones, with what was decided.
 
-
-def decided(index: int, records: Records, plan: Plan) -> tuple[Choice, Array]:
-    """The choice and the final weight of every row as if drawn, shape (n,)."""
+    positions: how many rows are drawn in the blocks before each.
+    """
     choice = choose(index, records, plan)
-    if plan.columns is None:
-        return choice, choice.weight
-    auxiliary = calibration.auxiliary_matrix(records, plan.task, choice.offset, plan.columns)
-    return choice, _final_weight(choice, auxiliary, plan)
-
-
-def result_rows(index: int, records: Records, *, plan: Plan) -> pa.Table:
-    """Every candidate of the block with what was decided; the columns of `RESULT`."""
-    choice, weight = decided(index, records, plan)
+    place = positions[index] + np.cumsum(choice.drawn) - 1
+    rows = choice.drawn if drawn_only else np.ones(choice.drawn.size, bool)
     offset_used = plan.policy.weighting == "offset"
-    absent = pa.nulls(records.size, pa.float64())
-    position = plan.positions[index] + np.cumsum(choice.drawn) - 1
-    decided_columns = {
-        "loss": choice.loss,
-        "score": choice.pi.score,
-        "probability": choice.pi.actual,
-        "probability_negative": choice.pi.negative if offset_used else absent,
-        "probability_positive": choice.pi.positive if offset_used else absent,
-        "drawn": choice.drawn,
-        "weight": np.where(choice.drawn, weight, 0.0),
-        "offset": choice.offset,
-        "position": np.where(choice.drawn, position, -1).astype(np.int64),
-    }
-    keep = [name for name in KEPT if name in records.table.column_names]
-    kept = {name: records.table[name] for name in keep}
-    return pa.table({**kept, **decided_columns})
+    absent = pa.nulls(int(rows.sum()), pa.float64())
+    versions = pa.DictionaryArray.from_arrays(
+        choice.records.version[rows], pa.array(plan.vocabulary.versions, pa.string())
+    )
+    kept = choice.records.kept
+    assert kept is not None
+    return pa.table(
+        {
+            **{name: kept[name].filter(pa.array(rows)) for name in kept.column_names},
+            "model_version": versions.cast(pa.string()),
+            "label": choice.records.label[rows],
+            "loss": choice.loss[rows],
+            "score": choice.pi.score[rows],
+            "probability": choice.pi.actual[rows],
+            "probability_negative": choice.pi.negative[rows] if offset_used else absent,
+            "probability_positive": choice.pi.positive[rows] if offset_used else absent,
+            "drawn": choice.drawn[rows],
+            "weight": np.where(choice.drawn, choice.weight, 0.0)[rows],
+            "offset": choice.offset[rows],
+            "position": np.where(choice.drawn, place, -1).astype(np.int64)[rows],
+        }
+    )
 
 
-KEPT = ("instance_id", "event_time", "model_version", "label")
-
-
-def digest(records: Records, choice: Choice, weight: Array) -> bytes:
-    """SHA-256 over the drawn rows in order: id, probability, weight and offset."""
+def digest(choice: Choice) -> bytes:
+    """SHA-256 over the drawn rows in order: hash of the id, probability, weight and offset."""
     state = hashlib.sha256()
-    ids = records.ids.filter(pa.array(choice.drawn)).to_pylist()
-    state.update("\n".join(map(str, ids)).encode())
-    state.update(choice.pi.actual[choice.drawn].astype("<f8").tobytes())
+    state.update(choice.records.hash[choice.drawn].astype("<u8").tobytes())
     # float32 is what the trainer reads; the last bits of float64 may differ between processors
-    state.update(weight[choice.drawn].astype("<f4").tobytes())
-    state.update(choice.offset[choice.drawn].astype("<f4").tobytes())
+    for values in (choice.pi.actual, choice.weight, choice.offset):
+        state.update(values[choice.drawn].astype("<f4").tobytes())
     return state.digest()

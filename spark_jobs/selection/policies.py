@@ -1,54 +1,136 @@
 """Policies: score x design x weighting, under one name."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from schemas.errors import ConfigurationError
+from schemas.pipeline import Pipeline
 from spark_jobs.selection.designs import DESIGNS
+from spark_jobs.selection.policy import Policy, Strata
 from spark_jobs.selection.scores import SCORES
 from spark_jobs.selection.weights import WEIGHTINGS
 
-
-@dataclass(frozen=True)
-class Policy:
-    """How candidates are scored, drawn and weighted; budget and seed come with the run."""
-
-    name: str
-    score: str
-    design: str
-    weighting: str
-    floor: float = 0.0  # share of the budget that is spent uniformly
-    calibrated: bool = False
-
-    def __post_init__(self) -> None:
-        assert self.score in SCORES, self.score
-        assert self.design in DESIGNS, self.design
-        assert self.weighting in WEIGHTINGS, self.weighting
-
+# The components of the mixture, in equal parts until a refresh has measured them.
+MIXTURE: dict[str, tuple[str, ...]] = {
+    "binary": ("one", "residual-norm", "loss", "entropy"),
+    "multiclass": ("one", "residual-norm", "loss", "entropy"),
+    "regression": ("one", "residual-norm", "loss"),
+}
 
 POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
-        Policy("uniform", "one", "systematic", "none"),
-        Policy("obftf", "one", "mean-match", "none"),
-        Policy("grad-norm", "residual-norm", "systematic", "inverse"),
-        Policy("calibrated", "residual-norm", "systematic", "offset", floor=0.2, calibrated=True),
+        Policy("calibrated", "residual-norm", weighting="offset", floor=0.2, calibrated=True),
+        Policy("uniform", weighting="none"),
+        Policy("obftf", design="mean-match", weighting="none"),
+        Policy("obftf-prox", design="loss-stride", weighting="none"),
+        Policy("balanced", "residual-norm", "cube", floor=0.2),
+        Policy("grad-norm", "residual-norm"),
+        Policy("loss-proportional", "loss"),
+        Policy("selective-backprop", "loss-rank", "poisson", "none"),
+        Policy("infobatch", "above-mean", "poisson"),
+        Policy("local-case-control", "residual-norm", "poisson", "offset"),
+        Policy("negative-downsampling", "rare-label", "poisson"),
+        Policy("max-loss", "loss", "top", "none"),
+        Policy("min-loss", "smallness", "top", "none"),
+        Policy("uncertainty", "entropy"),
+        Policy("mixture", "mixture", floor=0.1),
     )
 }
 
 
-def policy_for(name: str, task: str) -> Policy:
-    """The policy as it runs for a task; raises ConfigurationError for an unknown name.
+def policy_for(name: str, task: str, **changes: Any) -> Policy:
+    """The policy as it runs for a task, with some of its fields changed.
 
-    An offset is a logit's: tasks other than binary are weighted by 1/pi instead. For regression
-    `calibrated` draws uniformly, since residuals of outliers would take the budget (methods).
+    The preset `calibrated` is weighted by 1/pi where the task has no logit to offset, and draws
+    uniformly for regression, where residuals of outliers would take the budget (methods).
+    Raises ConfigurationError for an unknown name and for what the task or a part does not allow.
     """
     if name not in POLICIES:
         raise ConfigurationError(
             f"policy = {name!r}: unknown. Remedy: choose one of {', '.join(POLICIES)}."
         )
     policy = POLICIES[name]
-    if policy.weighting == "offset" and task != "binary":
+    if name == "calibrated" and task != "binary":
         policy = replace(policy, weighting="inverse")
-    if name == "calibrated" and task == "regression":
-        policy = replace(policy, score="one", floor=0.0)
+        if task == "regression":
+            policy = replace(policy, score="one", floor=0.0)
+    policy = replace(policy, **changes)
+    if policy.score == "mixture" and not policy.mixture:
+        parts = MIXTURE[task]
+        policy = replace(policy, mixture=dict.fromkeys(parts, 1.0 / len(parts)))
+    require_possible(policy, task)
     return policy
+
+
+OVERRIDES = ("score", "design", "weighting", "floor", "calibrated", "ridge", "bounds", "beta")
+
+
+def configured(pipeline: Pipeline, mixture: Mapping[str, float] | None = None) -> Policy:
+    """The policy of a pipeline file; mixture: the weights that the refresh before has left.
+
+    Raises ConfigurationError.
+    """
+    selection = pipeline.selection
+    changes: dict[str, Any] = {
+        name: getattr(selection, name) for name in OVERRIDES if getattr(selection, name) is not None
+    }
+    if selection.strata is not None:
+        place = pipeline.instances.segments.index(selection.strata.segment)
+        minimum = selection.strata.model_dump(exclude={"segment"})
+        changes["strata"] = Strata(place, **minimum)
+    if selection.unmatured == "down-weight":
+        changes["unmatured_weight"] = selection.unmatured_weight
+    if mixture:
+        changes["mixture"] = mixture
+    policy = policy_for(selection.policy, pipeline.task, **changes)
+    labelled = [name for name in policy.scores if SCORES[name].needs_label]
+    if selection.unmatured != "wait" and pipeline.task == "regression" and labelled:
+        raise ConfigurationError(
+            f"selection.unmatured = {selection.unmatured!r}: the score {labelled[0]!r} has no"
+            ' expectation for regression. Remedy: write unmatured = "wait", or score = "one".'
+        )
+    return policy
+
+
+def require_possible(policy: Policy, task: str) -> None:
+    """Raise ConfigurationError, naming field, value and remedy, for parts that do not fit."""
+    known = {"score": [*SCORES, "mixture"], "design": DESIGNS, "weighting": WEIGHTINGS}
+    for part, names in known.items():
+        if getattr(policy, part) not in names:
+            raise _impossible(policy, part, "unknown", f"choose one of {', '.join(names)}")
+    for name in policy.scores:
+        if name not in SCORES:
+            raise _impossible(policy, "mixture", f"no score {name!r}", "name known scores")
+        if task not in SCORES[name].tasks:
+            where = " and ".join(SCORES[name].tasks)
+            raise _impossible(
+                policy, "score", f"{name!r} is defined for {where}, not {task}", "choose another"
+            )
+    if policy.weighting == "offset" and task != "binary":
+        why = f"an offset is a logit's, and the task is {task}"
+        raise _impossible(policy, "weighting", why, 'write weighting = "inverse"')
+    design = DESIGNS[policy.design]
+    if policy.weighting != "none" and not design.exact:
+        why = f"the design {policy.design!r} does not promise its probabilities"
+        raise _impossible(policy, "weighting", why, 'write weighting = "none", or another design')
+    if policy.calibrated and policy.weighting == "none" and policy.score != "one":
+        why = "weights of 1 after unequal probabilities estimate no total"
+        raise _impossible(policy, "calibrated", why, 'write weighting = "inverse"')
+    if policy.calibrated and not design.exact:
+        why = f"the design {policy.design!r} does not promise its probabilities"
+        raise _impossible(policy, "calibrated", why, "choose systematic, poisson or cube")
+    if policy.strata and not design.strata:
+        able = ", ".join(name for name, one in DESIGNS.items() if one.strata)
+        why = f"the design {policy.design!r} cannot guarantee a number of rows per level"
+        raise _impossible(policy, "strata", why, f"choose one of {able}")
+    if not 0.0 < policy.bounds[0] <= 1.0 <= policy.bounds[1]:
+        raise _impossible(policy, "bounds", "must enclose 1 and be above 0", "widen them")
+
+
+def _impossible(policy: Policy, field_name: str, why: str, remedy: str) -> ConfigurationError:
+    value = getattr(policy, field_name)
+    return ConfigurationError(
+        f"policy {policy.name!r}: {field_name} = {value!r}: {why}. Remedy: {remedy}."
+    )

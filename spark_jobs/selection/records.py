@@ -1,114 +1,244 @@
-"""What selection sees of a forward record, as NumPy arrays, and the loss and residual of it."""
+"""Candidates as NumPy arrays, in the order of the hash of (id, seed)."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, DataQualityError
 from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.hashing import hash_ids
+
+
+class Vocabulary(NamedTuple):
+    """What the codes of records stand for: names, sorted."""
+
+    versions: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]  # of each segment key, in the pipeline's order
+
+    def joined(self, other: "Vocabulary") -> "Vocabulary":
+        """Every name of either."""
+        if len(self.levels) != len(other.levels):
+            raise DataQualityError(
+                f"segments: records with {len(self.levels)} and with {len(other.levels)} keys."
+                " Remedy: select records that one pipeline file wrote, or shorten the window."
+            )
+        both = zip(self.levels, other.levels, strict=True)
+        return Vocabulary(_union(self.versions, other.versions), tuple(_union(*p) for p in both))
+
+
+def _union(a: Iterable[str], b: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*a, *b}))
+
+
+class Contents(NamedTuple):
+    """What must be known of all records before their codes can be compared."""
+
+    vocabulary: Vocabulary
+    layout: tuple[int, int]  # (outputs, sketch width)
+    newest: int  # the last event day
 
 
 @dataclass(frozen=True)
 class Records:
-    """n candidates of one block, in the order of their hashes."""
+    """n candidates, ascending by hash; every array is aligned with it."""
 
-    table: pa.Table  # as they came, sorted like the rest
-    ids: pa.Array
+    hash: Array  # (n,) uint64
     prediction: Array  # (n,) logit or value; (n, C) logits
-    label: Array  # (n,) float64; the class index for multiclass
-    segments: list[list[str]]  # n lists of keys
-    sketch: Array  # (n, d) float64, d may be 0
+    label: Array  # (n,) float64; the class index for multiclass; provisional if not matured
+    matured: Array  # (n,) bool: whether the label is known
+    version: Array  # (n,) int32, code of the model version
+    day: Array  # (n,) int32, event date in days since 1970
+    segments: Array  # (n, S) int32, codes of the segment keys
+    sketch: Array  # (n, d) float32; d is 0 where there is none, or none was asked for
+    vocabulary: Vocabulary
+    kept: pa.Table | None = None  # instance_id and event_time, where rows are to be written
 
     @property
     def size(self) -> int:
         """Number of records."""
-        return len(self.ids)
+        return int(self.hash.size)
+
+    def part(self, low: int, high: int) -> "Records":
+        """Rows low to high, without copying."""
+        arrays = {name: getattr(self, name)[low:high] for name in _ARRAYS}
+        kept = None if self.kept is None else self.kept.slice(low, high - low)
+        return replace(self, **arrays, kept=kept)
+
+    def where(self, mask: Array) -> "Records":
+        """The rows of a mask."""
+        arrays = {name: getattr(self, name)[mask] for name in _ARRAYS}
+        kept = None if self.kept is None else self.kept.filter(pa.array(mask))
+        return replace(self, **arrays, kept=kept)
+
+    def coded(self, vocabulary: Vocabulary) -> "Records":
+        """The same records with the codes of another vocabulary that has all their names."""
+        if vocabulary == self.vocabulary:
+            return self
+        places = zip(self.vocabulary.levels, vocabulary.levels, self.segments.T, strict=True)
+        columns = [_recode(old, new)[codes] for old, new, codes in places]
+        segments = np.stack(columns, axis=1) if columns else self.segments
+        version = _recode(self.vocabulary.versions, vocabulary.versions)[self.version]
+        return replace(self, version=version, segments=segments, vocabulary=vocabulary)
 
 
-def from_arrow(table: pa.Table) -> Records:
-    """Records of an Arrow table with the columns of `forward_records` and known labels."""
-    table = table.combine_chunks()
-    logits = _matrix(table, "logits")
-    prediction = logits if logits.shape[1] else _floats(table, "prediction")
-    empty: list[list[str]] = [[]] * table.num_rows
-    has_segments = "segments" in table.column_names
-    segments = table["segments"].to_pylist() if has_segments else empty
+_ARRAYS = ("hash", "prediction", "label", "matured", "version", "day", "segments", "sketch")
+
+
+def _recode(old: Sequence[str], new: Sequence[str]) -> Array:
+    place = {name: code for code, name in enumerate(new)}
+    return np.array([place[name] for name in old], np.int32)
+
+
+def hash_order(ids: pa.Array, seed: int) -> tuple[Array, Array]:
+    """Row numbers ascending by (hash, id), shape (n,), and the hashes in that order."""
+    hashes = hash_ids(ids, seed)
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    if (ordered[1:] == ordered[:-1]).any() and pc.count_distinct(ids).as_py() > _distinct(ordered):
+        keys = pa.table({"hash": hashes, "id": ids})  # two ids share a hash: the id decides
+        order = pc.sort_indices(keys, [("hash", "ascending"), ("id", "ascending")]).to_numpy()
+    return order, ordered
+
+
+def _distinct(ordered: Array) -> int:
+    return int((ordered[1:] != ordered[:-1]).sum()) + 1
+
+
+def from_arrow(table: pa.Table, seed: int, *, provisional: float = 0.0) -> Records:
+    """Records of candidates, one row an instance, with the columns of `forward_records`.
+
+    A null label has not matured; `provisional` stands in for it. Raises DataQualityError where
+    lists of one column differ in length.
+    """
+    order, hashes = hash_order(column(table, "instance_id"), seed)
+    table = table.take(pa.array(order)).combine_chunks()
+    label = column(table, "label") if table.num_rows else pa.array([], pa.float64())
+    logits = matrix(table, "logits", np.float64)
+    names = [name for name in ("instance_id", "event_time") if name in table.column_names]
+    version, versions = _version(table)
+    segments, levels = _segments(table)
     return Records(
-        table=table,
-        ids=_array(table, "instance_id"),
-        prediction=prediction,
-        label=_floats(table, "label"),
-        segments=[keys or [] for keys in segments],
-        sketch=_matrix(table, "sketch"),
+        hash=hashes,
+        prediction=logits if logits.shape[1] else _floats(column(table, "prediction")),
+        label=_floats(pc.fill_null(label.cast(pa.float64()), provisional)),
+        matured=np.asarray(label.is_valid()),
+        version=version,
+        day=_day(table),
+        segments=segments,
+        sketch=matrix(table, "sketch", np.float32),
+        vocabulary=Vocabulary(versions, levels),
+        kept=table.select(names),
     )
 
 
-def _array(table: pa.Table, name: str) -> pa.Array:
-    column = table[name]
-    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+def column(table: pa.Table, name: str) -> pa.Array:
+    """A column in one piece."""
+    whole = table[name].combine_chunks()
+    return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
 
 
-def _floats(table: pa.Table, name: str) -> Array:
-    return table[name].to_numpy().astype(np.float64)
+def _floats(values: pa.Array) -> Array:
+    return values.to_numpy(zero_copy_only=False).astype(np.float64)
 
 
-def _matrix(table: pa.Table, name: str) -> Array:
-    """A list column as (n, width) float64; rows without a list are zero, no lists give width 0."""
+def _version(table: pa.Table) -> tuple[Array, tuple[str, ...]]:
+    if "model_version" not in table.column_names:
+        return np.zeros(table.num_rows, np.int32), ("",)
+    return encoded(column(table, "model_version"))
+
+
+def encoded(values: pa.Array) -> tuple[Array, tuple[str, ...]]:
+    """Strings as codes into their sorted names, and the names; null counts as the empty string."""
+    coded = pc.fill_null(values.cast(pa.string()), "").dictionary_encode()
+    found = coded.dictionary.to_pylist()
+    names = tuple(sorted(found))
+    return _recode(found, names)[coded.indices.to_numpy()].astype(np.int32), names
+
+
+def _day(table: pa.Table) -> Array:
+    if "event_time" not in table.column_names:
+        return np.zeros(table.num_rows, np.int32)
+    moments = column(table, "event_time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    return (moments.to_numpy(zero_copy_only=False) // 86_400_000_000).astype(np.int32)
+
+
+def _segments(table: pa.Table) -> tuple[Array, tuple[tuple[str, ...], ...]]:
+    n = table.num_rows
+    if "segments" not in table.column_names or pa.types.is_null(table["segments"].type):
+        return np.zeros((n, 0), np.int32), ()
+    lists = column(table, "segments")
+    width = _width("segments", lists)
+    values = lists.flatten()
+    places = [encoded(values.take(pa.array(np.arange(n) * width + j))) for j in range(width)]
+    codes = np.zeros((n, width), np.int32)
+    for place, (code, _) in enumerate(places):
+        codes[:, place] = code
+    return codes, tuple(names for _, names in places)
+
+
+def _width(name: str, lists: pa.Array) -> int:
+    lengths = np.unique(np.asarray(pc.fill_null(lists.value_lengths(), 0)))
+    if lengths.size > 1:
+        raise DataQualityError(
+            f"column {name}: lists of {lengths[0]} to {lengths[-1]} entries; one length is needed."
+            " Remedy: select records of models with one layout, or shorten the window."
+        )
+    return int(lengths[0]) if lengths.size else 0
+
+
+def matrix(table: pa.Table, name: str, dtype: type) -> Array:
+    """A list column as (n, width); rows without a list are zero, no lists give width 0."""
     n = table.num_rows
     if name not in table.column_names or pa.types.is_null(table[name].type):
-        return np.zeros((n, 0))
-    column = _array(table.combine_chunks(), name)
-    filled = np.asarray(column.is_valid())
-    values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    width = values.size // int(filled.sum()) if filled.any() else 0
-    lengths = np.asarray(column.value_lengths().drop_null())
-    if width and not (lengths == width).all():
-        raise ConfigurationError(
-            f"column {name}: lists of {lengths.min()} to {lengths.max()} numbers; one width is"
-            " needed. Remedy: select records of models with one sketch width."
-        )
-    out = np.zeros((n, width))
+        return np.zeros((n, 0), dtype)
+    lists = column(table, name)
+    valid = np.asarray(lists.is_valid())
+    width = _width(name, lists.drop_null())
+    out: Array = np.zeros((n, width), dtype)
     if width:
-        out[filled] = values.reshape(-1, width)
+        out[valid] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     return out
 
 
-def infer_task(records: pa.Table) -> str:
+def infer_task(table: pa.Table) -> str:
     """Multiclass where logits are there; binary where every label is 0 or 1; else regression."""
-    if _matrix(records, "logits").shape[1]:
+    if matrix(table, "logits", np.float64).shape[1]:
         return "multiclass"
-    return "binary" if np.isin(_floats(records, "label"), (0.0, 1.0)).all() else "regression"
+    label = column(table, "label").drop_null() if table.num_rows else pa.array([])
+    known = _floats(label)
+    return "binary" if np.isin(known, (0.0, 1.0)).all() else "regression"
 
 
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) without overflow."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+def joined(parts: Sequence[Records]) -> Records:
+    """Records of adjacent ranges of the order as one."""
+    if len(parts) == 1:
+        return parts[0]
+    vocabulary = reduce(Vocabulary.joined, (part.vocabulary for part in parts))
+    coded = [part.coded(vocabulary) for part in parts]
+    arrays = {name: np.concatenate([getattr(p, name) for p in coded]) for name in _ARRAYS}
+    tables = [part.kept for part in coded if part.kept is not None]
+    kept = pa.concat_tables(tables) if tables else None
+    return Records(**arrays, vocabulary=vocabulary, kept=kept)
 
 
-def softmax(logits: Array) -> Array:
-    """Rows of `logits` (n, C) as probabilities."""
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+def contents(records: Records) -> Contents:
+    """The contents of at least one record."""
+    outputs = 1 if records.prediction.ndim == 1 else records.prediction.shape[1]
+    layout = (outputs, records.sketch.shape[1])
+    return Contents(records.vocabulary, layout, int(records.day.max()))
 
 
-def loss(task: str, prediction: Array, label: Array) -> Array:
-    """Loss of each row, shape (n,): log loss in nats, or half the squared error."""
-    if task == "binary":
-        return np.logaddexp(0.0, prediction) - label * prediction
-    if task == "multiclass":
-        probability = softmax(prediction)[np.arange(label.size), label.astype(np.int64)]
-        return -np.log(np.maximum(probability, 1e-300))
-    return 0.5 * (prediction - label) ** 2
-
-
-def residual(task: str, prediction: Array, label: Array) -> Array:
-    """Gradient of the loss by the prediction, shape (n, m): m classes, else m = 1."""
-    if task == "binary":
-        return (sigmoid(prediction) - label)[:, None]
-    if task == "multiclass":
-        gap = softmax(prediction)
-        gap[np.arange(label.size), label.astype(np.int64)] -= 1.0
-        return gap
-    return (prediction - label)[:, None]
+def require_one_layout(widths: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """(outputs, sketch width) of all blocks; raises ConfigurationError where they differ."""
+    found = sorted(set(widths))
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"records: (outputs, sketch width) is {found[0]} in some and {found[-1]} in others."
+            " Remedy: shorten selection.window_days to records of one model layout."
+        )
+    return found[0]

@@ -1,116 +1,258 @@
 """The report card of a refresh: what the sample is, in numbers, summed block by block."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from spark_jobs.selection import calibration
-from spark_jobs.selection import records as rec
+from spark_jobs.selection import histogram, tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs import DESIGNS
-from spark_jobs.selection.kernels import Plan, decided, digest, drawn_totals
+from spark_jobs.selection.kernels import Choice, Plan, choose, digest
+from spark_jobs.selection.mixture import component_variances
 from spark_jobs.selection.records import Records
+from spark_jobs.selection.scores import Stats
+
+AGES = 64  # days; older records are counted with the last
+QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+TOP_SHARE = 0.01
 
 
-class Segment(NamedTuple):
-    """Of one block and segment key: rows, drawn rows, smallest probability, loss sums."""
-
-    rows: int
-    drawn: int
-    min_probability: float
-
-
-class Card(NamedTuple):
-    """Of one block: the sums the report card is made of."""
+class Line(NamedTuple):
+    """Of one block: what tells its sample from another, and its drawn rows."""
 
     digest: bytes
-    sums: dict[str, float]
-    least_probability: float
-    largest_weight: float
-    segments: dict[str, Segment]
-    totals: calibration.Totals | None
+    drawn: int
 
 
-def card(index: int, records: Records, *, plan: Plan) -> Card:
-    """Sums of one block."""
-    choice, weight = decided(index, records, plan)
-    drawn, pi, loss = choice.drawn, choice.pi.actual, choice.loss
-    used, expansion = weight[drawn], 1.0 / pi[drawn]
-    prediction = records.prediction
-    residual = rec.residual(plan.task, prediction, records.label)[:, 0]
+def card(index: int, records: Records, *, plan: Plan, newest: int) -> tuple[Line, dict[str, Any]]:
+    """The line of one block and its sums; newest: the last event day of all candidates.
+
+    Sums add up key by key, but for keys that begin with `least_` and `most_`.
+    """
+    choice = choose(index, records, plan)
     sums = {
-        "candidates": float(records.size),
-        "drawn": float(drawn.sum()),
-        "probability": float(pi.sum()),
-        "weight": float(used.sum()),
-        "weight_square": float((used**2).sum()),
-        "loss": float(loss.sum()),
-        "loss_drawn": float(loss[drawn].sum()),
-        "loss_expanded": float((loss[drawn] * expansion).sum()),
-        "expansion": float(expansion.sum()),
-        "label": float(records.label.sum()),
-        "label_drawn": float(records.label[drawn].sum()),
-        "residual": float(residual.sum()),
-        "residual_expanded": float((residual[drawn] * expansion).sum()),
-        "variance": float(((1 - pi) / pi * choice.pi.score**2).sum()),
-        "score_square": float((choice.pi.score**2).sum()),
+        **_sizes(choice),
+        **_losses(choice, plan.sizing.stats),
+        **_gradients(choice, plan),
+        **_groups(choice, plan, newest),
     }
-    return Card(
-        digest=digest(records, choice, weight),
-        sums=sums,
-        least_probability=float(pi.min()),
-        largest_weight=float(used.max(initial=0.0)),
-        segments=_segments(records, drawn, pi),
-        totals=drawn_totals(index, records, plan=plan).totals,
+    if plan.policy.score == "mixture":
+        sums["mixture"] = component_variances(choice.records, plan)
+    return Line(digest(choice), int(choice.drawn.sum())), sums
+
+
+def add_cards(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """The sums of two blocks as those of one."""
+    how: dict[str, Callable[[Any, Any], Any]] = {"least": np.minimum, "most": np.maximum}
+    return {name: how.get(name.split("_")[0], np.add)(a[name], b[name]) for name in a}
+
+
+def _sizes(choice: Choice) -> dict[str, Any]:
+    drawn, used = choice.drawn, choice.weight[choice.drawn]
+    bins = histogram.bin_of(choice.pi.score)
+    return {
+        "candidates": drawn.size,
+        "drawn": drawn.sum(),
+        "probability": choice.pi.actual.sum(),
+        "least_probability": choice.pi.actual.min(),
+        "weight": used.sum(),
+        "weight_square": (used**2).sum(),
+        "most_weight": used.max(initial=0.0),
+        "unmatured": (~choice.records.matured).sum(),
+        "unmatured_drawn": (~choice.records.matured & drawn).sum(),
+        "score_bins": np.bincount(bins, minlength=histogram.BINS),
+        "score_bins_drawn": np.bincount(bins[drawn], minlength=histogram.BINS),
+    }
+
+
+def _mean_loss(stats: Stats) -> float:
+    return float(stats.mean_loss @ stats.candidates / stats.candidates.sum())
+
+
+def top_loss(stats: Stats) -> float:
+    """The loss that one candidate in a hundred exceeds."""
+    return histogram.quantile(stats.losses.sum(axis=0), 1.0 - TOP_SHARE)
+
+
+def _losses(choice: Choice, stats: Stats) -> dict[str, Any]:
+    known = choice.records.matured
+    pi, loss = choice.pi.actual[known], choice.loss[known]
+    drawn, label = choice.drawn[known], choice.records.label[known]
+    expansion = 1.0 / pi[drawn]
+    square = (loss - _mean_loss(stats)) ** 2
+    top = loss >= top_loss(stats)
+    return {
+        "known": known.sum(),
+        "known_drawn": drawn.sum(),
+        "loss": loss.sum(),
+        "loss_drawn": loss[drawn].sum(),
+        "loss_expanded": (loss[drawn] * expansion).sum(),
+        "expansion": expansion.sum(),
+        "loss_variance": (square * (1.0 - pi) / pi).sum(),
+        "loss_variance_drawn": (square * pi * (1.0 - pi)).sum(),
+        "label": label.sum(),
+        "label_drawn": label[drawn].sum(),
+        "top": top.sum(),
+        "top_drawn": (top & drawn).sum(),
+    }
+
+
+def _gradients(choice: Choice, plan: Plan) -> dict[str, Any]:
+    records = choice.records
+    residual = tasks.residual(plan.task, records.prediction, records.label)
+    residual = residual * records.matured[:, None]
+    square, pi = (residual**2).sum(axis=1), choice.pi.actual
+    first = residual[:, 0]
+    return {
+        "residual": first.sum(),
+        "residual_expanded": (first[choice.drawn] / pi[choice.drawn]).sum(),
+        "gradient_square": square.sum(),
+        "gradient_variance": (square * (1.0 - pi) / pi).sum(),
+    }
+
+
+def _groups(choice: Choice, plan: Plan, newest: int) -> dict[str, Any]:
+    records, drawn = choice.records, choice.drawn
+    age = np.clip(newest - records.day, 0, AGES - 1)
+    names = plan.vocabulary
+    sums = {
+        "versions": _counts(records.version, drawn, len(names.versions)),
+        "ages": _counts(age, drawn, AGES),
+    }
+    expansion = np.where(drawn & records.matured, 1.0 / choice.pi.actual, 0.0)
+    loss = np.where(records.matured, choice.loss, 0.0)
+    for place, levels in enumerate(names.levels):
+        code = records.segments[:, place]
+        parts = (np.ones(drawn.size), drawn, records.matured, loss, expansion, loss * expansion)
+        sums[f"segment{place}"] = np.stack(
+            [np.bincount(code, weights=part, minlength=len(levels)) for part in parts]
+        )
+        least = np.ones(len(levels))
+        np.minimum.at(least, code, choice.pi.actual)
+        sums[f"least_segment{place}"] = least
+    return sums
+
+
+def _counts(code: Array, drawn: Array, groups: int) -> Array:
+    """All and drawn rows by group, shape (2, groups)."""
+    return np.stack(
+        [np.bincount(code, minlength=groups), np.bincount(code[drawn], minlength=groups)]
     )
 
 
-def _segments(records: Records, drawn: Array, pi: Array) -> dict[str, Segment]:
-    keys = np.array(["/".join(k) for k in records.segments], dtype=object)
-    found: dict[str, Segment] = {}
-    for key in sorted(set(keys.tolist())):
-        rows = keys == key
-        found[key] = Segment(int(rows.sum()), int(drawn[rows].sum()), float(pi[rows].min()))
-    return found
-
-
-def report(cards: list[Card], plan: Plan) -> dict[str, object]:
-    """The report card from the cards of all blocks, in block order."""
-    sums = {name: sum(card.sums[name] for card in cards) for name in cards[0].sums}
+def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """The report card, as JSON holds it, from the sums of all blocks."""
     n, k = plan.scale.count, plan.scale.budget
-    mean_loss = sums["loss"] / n
-    uniform_variance = (1 - k / n) / (k / n) * sums["score_square"]
-    result: dict[str, object] = {
+    drawn = max(int(sums["drawn"]), 1)
+    return {
+        "policy": _policy(plan),
         "candidates": n,
         "budget": k,
         "drawn": int(sums["drawn"]),
-        "sum_probability": sums["probability"],
+        "sum_probability": float(sums["probability"]),
         "design_exact": DESIGNS[plan.policy.design].exact,
-        "min_probability": min(card.least_probability for card in cards),
-        "mean_weight": sums["weight"] / k,
-        "max_weight": max(card.largest_weight for card in cards),
-        "effective_sample_size": sums["weight"] ** 2 / sums["weight_square"],
-        "mean_loss": mean_loss,
-        "mean_loss_drawn": sums["loss_drawn"] / k,
-        "mean_loss_estimate": sums["loss_expanded"] / sums["expansion"],
-        "mean_loss_gap": sums["loss_expanded"] / sums["expansion"] - mean_loss,
-        "mean_label": sums["label"] / n,
-        "mean_label_drawn": sums["label_drawn"] / k,
-        "residual_gap": (sums["residual_expanded"] - sums["residual"]) / n,
-        "variance_ratio": sums["variance"] / uniform_variance if uniform_variance else 1.0,
-        "segments": _merge(cards),
+        "min_probability": float(sums["least_probability"]),
+        "mean_weight": float(sums["weight"]) / drawn,
+        "max_weight": float(sums["most_weight"]),
+        **_effective(sums, drawn),
+        **_loss_lines(sums, n),
+        "residual_gap": float(sums["residual_expanded"] - sums["residual"]) / n,
+        "variance_ratio": _variance_ratio(sums, n, k),
+        "unmatured_share": float(sums["unmatured"]) / n,
+        "unmatured_drawn": int(sums["unmatured_drawn"]),
+        "score_quantiles": {
+            "all": _quantiles(sums["score_bins"]),
+            "drawn": _quantiles(sums["score_bins_drawn"]),
+        },
+        "versions": _shares(sums["versions"], plan.vocabulary.versions),
+        "ages": _shares(sums["ages"], tuple(map(str, range(AGES)))),
+        "segments": [
+            line
+            for place, levels in enumerate(plan.vocabulary.levels)
+            for line in _segment_lines(sums, place, levels, drawn)
+        ],
     }
-    blocks = [card.totals for card in cards if card.totals is not None]
-    if plan.columns is not None:
-        result["calibration"] = calibration.achieved(blocks, k, plan.columns.names)
-    return result
 
 
-def _merge(cards: list[Card]) -> dict[str, dict[str, float]]:
-    merged: dict[str, Segment] = {}
-    for one in cards:
-        for key, new in one.segments.items():
-            old = merged.get(key, Segment(0, 0, 1.0))
-            least = min(old.min_probability, new.min_probability)
-            merged[key] = Segment(old.rows + new.rows, old.drawn + new.drawn, least)
-    return {key: merged[key]._asdict() for key in sorted(merged)}
+def _policy(plan: Plan) -> dict[str, Any]:
+    policy = plan.policy
+    return {
+        "name": policy.name,
+        "score": policy.score,
+        "design": policy.design,
+        "weighting": policy.weighting,
+        "floor": policy.floor,
+        "calibrated": policy.calibrated,
+    }
+
+
+def _effective(sums: dict[str, Any], drawn: int) -> dict[str, float]:
+    """Kish 1965: (sum w)^2 / sum w^2, and how many times fewer than the drawn rows that is."""
+    square = float(sums["weight_square"])
+    size = float(sums["weight"]) ** 2 / square if square > 0.0 else 0.0
+    return {"effective_sample_size": size, "design_effect": drawn / size if size > 0.0 else 0.0}
+
+
+def _loss_lines(sums: dict[str, Any], n: int) -> dict[str, float]:
+    known, drawn = max(int(sums["known"]), 1), max(int(sums["known_drawn"]), 1)
+    mean = float(sums["loss"]) / known
+    plain = float(sums["loss_drawn"]) / drawn
+    weighted = float(sums["loss_expanded"] / sums["expansion"]) if sums["expansion"] else mean
+    return {
+        "mean_loss": mean,
+        "mean_loss_drawn": plain,
+        "mean_loss_drawn_z": _z(plain - mean, float(sums["loss_variance_drawn"]) / drawn**2),
+        "mean_loss_estimate": weighted,
+        "mean_loss_gap": weighted - mean,
+        "mean_loss_gap_z": _z(weighted - mean, float(sums["loss_variance"]) / known**2),
+        "mean_label": float(sums["label"]) / known,
+        "mean_label_drawn": float(sums["label_drawn"]) / drawn,
+        "top_loss_rows": int(sums["top"]),
+        "top_loss_drawn": int(sums["top_drawn"]),
+    }
+
+
+def _z(gap: float, variance: float) -> float:
+    """A gap in standard deviations of a Poisson draw with the same probabilities."""
+    return gap / variance**0.5 if variance > 0.0 else 0.0
+
+
+def _variance_ratio(sums: dict[str, Any], n: int, k: int) -> float:
+    """Sum of (1 - pi) / pi |r|^2, which the weighted gradient's variance is, against uniform's."""
+    uniform = (1 - k / n) / (k / n) * float(sums["gradient_square"])
+    return float(sums["gradient_variance"]) / uniform if uniform > 0.0 else 1.0
+
+
+def _quantiles(counts: Array) -> dict[str, float]:
+    if not counts.sum():
+        return {}
+    return {str(q): histogram.quantile(counts, q) for q in QUANTILES}
+
+
+def _shares(counts: Array, names: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    lines = zip(names, *counts.tolist(), strict=True)
+    return {name: {"candidates": rows, "drawn": drawn} for name, rows, drawn in lines if rows}
+
+
+def _segment_lines(
+    sums: dict[str, Any], place: int, levels: tuple[str, ...], total: int
+) -> list[dict[str, Any]]:
+    lines = []
+    least = sums[f"least_segment{place}"]
+    for code, level in enumerate(levels):
+        rows, drawn, known, loss, expansion, expanded = sums[f"segment{place}"][:, code].tolist()
+        gap = expanded / expansion - loss / known if expansion and known else None
+        lines.append(
+            {
+                "segment": f"segment{place}",
+                "level": level,
+                "candidates": int(rows),
+                "drawn": int(drawn),
+                "share": rows / float(sums["candidates"]),
+                "share_drawn": drawn / total,
+                "min_probability": float(least[code]),
+                "loss_gap": gap,
+            }
+        )
+    return lines

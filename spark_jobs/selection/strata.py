@@ -1,0 +1,55 @@
+"""Strata: how many rows each level of a segment key is to have."""
+
+import numpy as np
+
+from schemas.errors import ConfigurationError
+from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.policy import Strata
+
+
+def allocate(
+    natural: Array, rows: Array, budget: int, strata: Strata, names: tuple[str, ...]
+) -> Array:
+    """Whole numbers of drawn rows by stratum, (H,), that sum to the budget.
+
+    natural (H,): sums of pi without a guarantee; rows (H,): candidates. Strata below their minimum
+    are raised to it, the others shrink in proportion. Raises ConfigurationError, with the
+    arithmetic, where the minima cannot all be had.
+    """
+    minimum = np.full(rows.size, max(strata.min_count, int(np.ceil(strata.min_share * budget))))
+    _require_feasible(minimum, rows, budget, names)
+    raised = np.zeros(rows.size, bool)
+    while True:
+        left = budget - minimum[raised].sum()
+        part = natural[~raised].sum()
+        share = np.where(raised, minimum, natural * (left / part if part > 0 else 0.0))
+        short = ~raised & (share < minimum)
+        if not short.any():
+            return _whole(share, np.maximum(minimum, 0), rows, budget)
+        raised |= short
+
+
+def _require_feasible(minimum: Array, rows: Array, budget: int, names: tuple[str, ...]) -> None:
+    for name, wanted, there in zip(names, minimum, rows, strict=True):
+        if wanted > there:
+            raise ConfigurationError(
+                f"selection.strata: {wanted} rows of {name!r} are wanted and {there} are there."
+                " Remedy: lower the minimum, or widen selection.window_days."
+            )
+    if minimum.sum() > budget:
+        raise ConfigurationError(
+            f"selection.strata: {rows.size} levels x {minimum[0]} rows = {minimum.sum()},"
+            f" above the budget of {budget}. Remedy: lower the minimum, or raise the budget."
+        )
+
+
+def _whole(share: Array, minimum: Array, rows: Array, budget: int) -> Array:
+    """Largest remainders; never below the minimum, never above what is there."""
+    low = np.clip(np.floor(share + 1e-9), minimum, rows).astype(np.int64)
+    order = np.argsort(-(share - low), kind="stable")
+    while low.sum() != budget:
+        step = 1 if low.sum() < budget else -1
+        for h in order if step > 0 else order[::-1]:
+            if low.sum() != budget and minimum[h] <= low[h] + step <= rows[h]:
+                low[h] += step
+    return low
