@@ -9,7 +9,7 @@ REQUIRED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
-    # Two writers of one batch: the second must see the first's transaction, not skip its check.
+    # An overflow or a failed cast is an error, never a null that selection would take for missing.
     "spark.sql.ansi.enabled": "true",
 }
 

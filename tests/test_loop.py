@@ -10,12 +10,13 @@ from pyspark.sql import functions as F
 
 from schemas.errors import TenforwardError
 from spark_jobs import backfill, refresh, select_sample
-from spark_jobs.candidates import held_out, in_window, labelled, labels_as_of
+from spark_jobs.candidates import held_out, in_window
 from spark_jobs.refresh import manifest
 from spark_jobs.select_sample import plan_refresh, refresh_id, select_day
 from spark_jobs.selection import draw
 from spark_jobs.warehouse import Warehouse
 from tests.flights_loop import LOOPED, copied, versions
+from tests.slow_candidates import candidates
 
 DS = LOOPED[1]
 
@@ -64,9 +65,9 @@ def test_law_1_selecting_a_day_anew_gives_the_same_digest(loop, tmp_path):
 def test_law_1_draw_selects_row_for_row_what_the_job_selected(loop):
     warehouse = loop["warehouse"]
     plan = plan_refresh(warehouse, DS)
-    labels = labels_as_of(warehouse.read("labels"), "late", plan.cut)
     window = in_window(warehouse.read("forward_records"), plan.window_start, DS)
-    good = labelled(window.where(~held_out(0.05)), labels).where("label IS NOT NULL")
+    records = window.where(~held_out(0.05))
+    good = candidates(records, warehouse.read("labels"), "late", plan.cut)
     drawn = draw(good.toArrow(), policy="calibrated", budget=0.1, seed=plan.seed)
     table = rows(warehouse, "selection_probabilities", plan.refresh_id)
     ordered = [("instance_id", "ascending")]

@@ -1,34 +1,63 @@
-"""The Spark job and `draw` select the same rows, however Spark lays them out (law 1)."""
+"""The selection on Spark is that of `draw`, bit for bit, whatever the layout (law 1)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
+from schemas.budget import parse_budget
 from spark_jobs import spark_blocks
+from spark_jobs.candidates import narrow
 from spark_jobs.selection import blocks
-from spark_jobs.selection.blocks import ArrowBlocks
+from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import policy_for
-from spark_jobs.spark_blocks import select_from
+from spark_jobs.selection.policy import Policy, Strata
+from spark_jobs.spark_blocks import SparkBlocks, as_frame, blocks_of
 from tests.logged_records import binary_records
+from tests.slow_candidates import candidates
 
-SEED = 7
+SEED, N = 7, 3000
+NOON = datetime(2013, 2, 1, 12, tzinfo=UTC)
+CUT = NOON + timedelta(days=1)
+
+
+def moments(n: int) -> pa.Array:
+    return pa.array([NOON] * n, pa.timestamp("us", tz="UTC"))
 
 
 @pytest.fixture(scope="module")
 def records() -> pa.Table:
-    table = binary_records(3000)
-    moment = pa.array([datetime(2013, 2, 1, tzinfo=UTC)] * 3000, pa.timestamp("us", tz="UTC"))
-    return table.append_column("event_time", moment).append_column(
-        "model_version", pa.array(["1"] * 3000)
+    """Candidates as `draw` takes them: three model versions."""
+    return (
+        binary_records(N)
+        .append_column("event_time", moments(N))
+        .append_column("model_version", pa.array([str(i % 3) for i in range(N)]))
     )
 
 
-def on_spark(spark: SparkSession, records: pa.Table, policy: str, partitions: int) -> Selection:
-    frame = spark.createDataFrame(records).repartition(partitions)
-    return select_from(frame, policy_for(policy, "binary"), 0.1, SEED, "binary")
+@pytest.fixture(scope="module")
+def logged(spark: SparkSession, records: pa.Table) -> tuple[DataFrame, DataFrame]:
+    """The same as the tables hold them: records without labels, labels as they arrived."""
+    record = (
+        records.drop_columns(["label"])
+        .append_column("label", pa.nulls(N, pa.float64()))
+        .append_column("logits", pa.nulls(N, pa.list_(pa.float32())))
+        .append_column("recorded_at", moments(N))
+        .append_column("batch_id", pa.array(["batch"] * N))
+    )
+    label = records.select(["instance_id", "label"]).append_column("known_at", moments(N))
+    return spark.createDataFrame(record), spark.createDataFrame(label)
+
+
+def on_spark(
+    logged: tuple[DataFrame, DataFrame], policy: Policy, partitions: int = 3
+) -> tuple[Selection, SparkBlocks]:
+    parts = (frame.repartition(partitions) for frame in logged)
+    found = SparkBlocks(narrow(*parts, CUT, sketch=policy.calibrated), 2 * N, SEED, None)
+    return select(found, policy, parse_budget(0.1), SEED, "binary"), found
 
 
 def by_id(rows: pa.Table) -> list[dict]:
@@ -38,40 +67,121 @@ def by_id(rows: pa.Table) -> list[dict]:
 
 @pytest.fixture
 def many_blocks(monkeypatch) -> None:
-    """Eight blocks of some 375 rows, none of them on the driver."""
+    """Eight blocks of some 375 rows in four shards."""
     for module in (blocks, spark_blocks):
         monkeypatch.setattr(module, "block_bits", lambda count: 3)
-    monkeypatch.setattr(spark_blocks, "DRIVER_ROWS", 0)
+    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 2)
+
+
+POLICIES = {
+    "calibrated": policy_for("calibrated", "binary"),
+    "balanced": policy_for("balanced", "binary"),
+    "obftf": policy_for("obftf", "binary"),
+    "max-loss": policy_for("max-loss", "binary"),
+    "infobatch": policy_for("infobatch", "binary"),
+    "strata": policy_for("grad-norm", "binary", strata=Strata(1, min_share=0.2)),
+}
 
 
 @pytest.mark.usefixtures("many_blocks")
-@pytest.mark.parametrize("policy", ["obftf", "calibrated"])
-def test_law_1_spark_draws_what_draw_draws(spark, records, policy):
-    here = select(ArrowBlocks(records, SEED), policy_for(policy, "binary"), 0.1, SEED, "binary")
-    there = on_spark(spark, records, policy, partitions=7)
+@pytest.mark.parametrize("name", list(POLICIES))
+def test_law_1_spark_draws_what_draw_draws(spark, records, logged, name):
+    here = selection_of(records, policy=POLICIES[name], budget=0.1, seed=SEED)
+    there, found = on_spark(logged, POLICIES[name])
     assert there.digest == here.digest
     assert there.report == here.report
-    assert by_id(there.rows.toArrow()) == by_id(here.rows)
-
-
-def test_law_1_few_rows_on_the_driver_draw_the_same(spark, records):
-    expected = select(
-        ArrowBlocks(records, SEED), policy_for("calibrated", "binary"), 0.1, SEED, "binary"
-    )
-    few = on_spark(spark, records, "calibrated", partitions=7)
-    assert few.digest == expected.digest
-    assert by_id(few.rows.toArrow()) == by_id(expected.rows)
+    rows = as_frame(spark, there, False).toArrow()
+    assert by_id(rows) == by_id(here.rows(False))
+    drawn = as_frame(spark, there, True).toArrow()
+    assert by_id(drawn) == by_id(here.rows(True))
+    found.close()
 
 
 @pytest.mark.usefixtures("many_blocks")
-@pytest.mark.parametrize(("partitions", "batch"), [(1, 100_000), (64, 100)])
-def test_law_1_partitions_and_batches_do_not_change_the_sample(spark, records, partitions, batch):
-    expected = select(
-        ArrowBlocks(records, SEED), policy_for("calibrated", "binary"), 0.1, SEED, "binary"
-    )
+@pytest.mark.parametrize(("partitions", "shards", "batch"), [(1, 0, 100_000), (64, 3, 100)])
+def test_law_1_partitions_shards_and_batches_do_not_change_the_sample(
+    spark, records, logged, monkeypatch, partitions, shards, batch
+):
+    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: shards)
+    expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
     before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
     try:
-        assert on_spark(spark, records, "calibrated", partitions).digest == expected.digest
+        there, found = on_spark(logged, POLICIES["calibrated"], partitions)
+        assert there.digest == expected.digest
+        found.close()
     finally:
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
+
+
+def test_law_1_blocks_larger_than_shards_are_put_together(records, logged, monkeypatch):
+    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 3)
+    monkeypatch.setattr(blocks, "block_bits", lambda count: 1)
+    monkeypatch.setattr(spark_blocks, "block_bits", lambda count: 1)
+    expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
+    there, found = on_spark(logged, POLICIES["calibrated"])
+    assert there.digest == expected.digest
+    assert there.report == expected.report
+    found.close()
+
+
+def test_law_1_few_rows_on_the_driver_draw_the_same(spark, records, logged):
+    expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
+    found, counts = blocks_of(narrow(*logged, CUT, sketch=True), 2 * N, SEED, None)
+    few = select(found, POLICIES["calibrated"], parse_budget(0.1), SEED, "binary")
+    assert not isinstance(found, SparkBlocks)
+    assert counts == (N, 0, 0)
+    assert few.digest == expected.digest
+    assert by_id(as_frame(spark, few, False).toArrow()) == by_id(expected.rows(False))
+
+
+def test_the_newest_record_meets_the_newest_label_known_by_the_cut(spark):
+    """Against the obvious way in SQL, on repeated records, late and corrected labels, ties."""
+    random = np.random.default_rng(5)
+    n = 4000
+    ids = [f"id{i}" for i in random.integers(0, 1000, n)]
+    hours = [NOON + timedelta(hours=int(h)) for h in random.integers(0, 4, n)]
+    when = pa.array(hours, pa.timestamp("us", tz="UTC"))
+    record = pa.table(
+        {
+            "instance_id": ids,
+            "event_time": moments(n),
+            "model_version": [str(v) for v in random.integers(1, 3, n)],
+            "batch_id": [f"b{b}" for b in range(n)],
+            "recorded_at": when,
+            "prediction": random.normal(size=n),
+            "logits": pa.nulls(n, pa.list_(pa.float32())),
+            "sketch": pa.nulls(n, pa.list_(pa.float32())),
+            "segments": pa.array([["a"]] * n),
+            "label": pa.nulls(n, pa.float64()),
+        }
+    )
+    other = [f"id{i}" for i in random.integers(0, 1200, n)]
+    value = [None if v == 2 else float(v) for v in random.integers(0, 3, n)]
+    label = pa.table({"instance_id": other, "known_at": when, "label": pa.array(value)})
+    cut = NOON + timedelta(hours=2)
+    frames = [spark.createDataFrame(one) for one in (record, label)]
+    expected = candidates(*frames, "label", cut).toArrow().sort_by("instance_id")
+    found, counts = blocks_of(narrow(*frames, cut, sketch=False), 2 * n, SEED, None)
+    rows = select(found, policy_for("uniform", "binary"), parse_budget(1.0), SEED, "binary")
+    table = rows.rows(False).sort_by("instance_id")
+    assert counts.unmatured == len(set(ids)) - expected.num_rows
+    for name in ("instance_id", "model_version", "label"):
+        assert table[name].to_pylist() == expected[name].to_pylist(), name
+    loss = np.logaddexp(0, expected["prediction"]) - np.multiply(*map(np.asarray, (
+        expected["label"], expected["prediction"])))  # fmt: skip
+    np.testing.assert_allclose(table["loss"], loss, rtol=1e-12)
+
+
+def test_unmatured_records_wait_or_stand_in_by_the_declared_rule(spark, logged):
+    record, label = logged
+    half = label.where("instance_id < 'flight-2'")
+    wait, counts = blocks_of(narrow(record, half, CUT, sketch=False), 2 * N, SEED, None)
+    assert wait.count == N - counts.unmatured
+    assert counts.unmatured > 0
+    stand_in, _ = blocks_of(narrow(record, half, CUT, sketch=False), 2 * N, SEED, 0.0)
+    chosen = policy_for("grad-norm", "binary", unmatured_weight=0.5)
+    told = select(stand_in, chosen, parse_budget(0.1), SEED, "binary").report
+    assert told["candidates"] == N
+    assert told["unmatured_share"] == pytest.approx(counts.unmatured / N)
+    assert told["unmatured_drawn"] > 0

@@ -231,8 +231,9 @@ def solve(
 ) -> Solution:
     """Coefficients q with (1/k) sum w F(a'q) a + rho q = T, by Newton steps that only get closer.
 
-    evaluate(q): `sums` over all drawn rows; first: those at q = 0, with the `targets`. rho = ridge * E[r^2] / k; with ridge 0 the totals are
-    met exactly where the bounds allow it, and collinear columns share the smallest solution.
+    evaluate(q): `sums` over all drawn rows; first: those at q = 0, with the `targets`.
+    rho = ridge * E[r^2] / k; with ridge 0 the totals are met exactly where the bounds allow it, and
+    collinear columns share the smallest solution.
     """
     target, ridge = first["target"], policy.ridge * float(first["square"]) / k
     q, now = np.zeros_like(target), first
