@@ -1,106 +1,122 @@
-"""How a set is drawn: exact size, exact inclusion probabilities, or a plain word that not."""
+"""What every design promises: its probabilities, its size, the same rows in any blocks."""
+
+from fractions import Fraction
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from spark_jobs.selection.designs import DESIGNS, ONE, mean_match, starts, systematic, unit_totals
-from spark_jobs.selection.hashing import hash_ids
+from spark_jobs.selection.designs import DESIGNS
+from spark_jobs.selection.designs.systematic import ONE, units
+from spark_jobs.selection.hashing import hash_step
+from tests.drawing import PROBABILITIES, drawn_by, misses, population, with_loss
 
-N = 120
-IDS = pa.array([f"id{i}" for i in range(N)])
 DRAWS = 10_000
+FIXED = [name for name, design in DESIGNS.items() if design.fixed_size and not design.nominal]
+EXACT = [(design, kind) for design in ("systematic", "systematic-sorted") for kind in PROBABILITIES]
 
 
-def drawn_by(design: str, probability: np.ndarray, loss: np.ndarray, seed: int, blocks: int = 1):
-    """Mask over the rows as given, drawn in hash order and in `blocks` blocks."""
-    order = np.argsort(hash_ids(IDS, seed)[: probability.size])
-    parts = np.array_split(order, blocks)
-    budget = round(probability.sum())
-    begin = starts([unit_totals(probability[part]) for part in parts], budget, seed)
-    mask = np.zeros(probability.size, bool)
-    for part, start in zip(parts, begin, strict=True):
-        mask[part] = DESIGNS[design].draw(probability[part], loss[part], start, seed)
-    return mask
+@pytest.mark.parametrize(("design", "kind"), [*EXACT, ("loss-stride", "uniform")])
+def test_law_3_inclusion_frequencies_equal_the_probabilities(design, kind):
+    """Over four blocks and a segment of three levels; cube and poisson have files of their own."""
+    chi2, far = misses(population(PROBABILITIES[kind], levels=(3,)), design, DRAWS, bits=2)
+    assert far == []
+    # Mean 1; rows are not independent, so its spread is wider than that of 20 squared normals.
+    assert chi2 < 1 + 5 * np.sqrt(2 / 20)
 
 
-def probabilities(kind: str) -> np.ndarray:
-    random = np.random.default_rng(3)
-    score = {"uniform": np.ones(N), "skewed": random.lognormal(sigma=1, size=N)}[kind]
-    pi = np.minimum(1, 12 * score / score.sum())
-    for _ in range(50):
-        below = pi < 1
-        pi[below] *= (12 - (~below).sum()) / pi[below].sum()
-        pi = np.minimum(1, pi)
-    return pi
+@pytest.mark.parametrize("bits", [0, 1, 3])
+@pytest.mark.parametrize("kind", list(PROBABILITIES))
+@pytest.mark.parametrize("design", FIXED)
+def test_the_size_is_exact_whatever_the_seed_and_the_blocks(design, kind, bits):
+    rows = population(PROBABILITIES[kind], levels=(3,))
+    sizes = {int(drawn_by(design, rows, seed, bits).sum()) for seed in range(1, 51)}
+    assert sizes == {int(rows.budgets[0])}
 
 
-@pytest.mark.parametrize("kind", ["uniform", "skewed"])
-def test_law_3_systematic_inclusion_frequencies_equal_the_probabilities(kind):
-    pi = probabilities(kind)
-    counts = np.zeros(N)
-    for seed in range(1, DRAWS + 1):
-        counts += drawn_by("systematic", pi, pi, seed, blocks=3)
-    uncertain = pi < 1
-    assert (counts[~uncertain] == DRAWS).all()
-    expected, spread = DRAWS * pi[uncertain], DRAWS * pi[uncertain] * (1 - pi[uncertain])
-    chi2 = ((counts[uncertain] - expected) ** 2 / spread).sum()
-    freedom = uncertain.sum()
-    assert abs(chi2 - freedom) < 5 * np.sqrt(2 * freedom)
+@pytest.mark.parametrize("bits", [0, 2])
+@pytest.mark.parametrize("design", FIXED)
+def test_the_size_of_every_stratum_is_exact(design, bits):
+    pi = [0.1] * 10 + [0.25] * 8 + [1.0] * 2 + PROBABILITIES["skewed"] + [0.5, 0.5]
+    stratum = [0] * 10 + [1] * 8 + [2] * 2 + [3] * 21 + [4] * 2
+    shuffled = np.random.default_rng(1).permutation(len(pi))
+    rows = population(np.array(pi)[shuffled], stratum=np.array(stratum)[shuffled], levels=(2,))
+    for seed in range(1, 51):
+        drawn = drawn_by(design, rows, seed, bits)
+        assert np.bincount(rows.stratum[drawn], minlength=5).tolist() == [1, 2, 2, 6, 1]
 
 
-@pytest.mark.parametrize("design", list(DESIGNS))
-@pytest.mark.parametrize("kind", ["uniform", "skewed"])
-def test_the_size_is_exact_whatever_the_seed(design, kind):
-    pi = probabilities(kind)
-    for seed in range(1, 300):
-        assert drawn_by(design, pi, pi, seed, blocks=1 + seed % 5).sum() == 12
+@pytest.mark.parametrize("design", [name for name in DESIGNS if name != "top"])
+def test_everything_is_drawn_where_every_probability_is_one(design):
+    assert drawn_by(design, population([1.0] * 12, levels=(2,)), 1, bits=1).all()
 
 
-def test_law_1_blocks_do_not_change_a_systematic_draw():
-    pi = probabilities("skewed")
-    for seed in range(1, 50):
-        whole = drawn_by("systematic", pi, pi, seed, blocks=1)
-        for blocks in (2, 7, 64):
-            np.testing.assert_array_equal(drawn_by("systematic", pi, pi, seed, blocks), whole)
+@pytest.mark.parametrize("design", FIXED)
+def test_one_row_of_many(design):
+    for seed in range(1, 20):
+        assert drawn_by(design, population([1 / 30] * 30), seed, bits=2).sum() == 1
 
 
-def test_everything_is_drawn_where_every_probability_is_one():
-    assert drawn_by("systematic", np.ones(N), np.ones(N), 1).all()
+def test_probabilities_that_do_not_sum_to_the_budget_are_refused():
+    with pytest.raises(ArithmeticError, match=r"sum to \+6 away from k = 12"):
+        drawn_by("systematic", population([0.3] * 20), 1, budgets=np.array([12]))
 
 
-def test_units_that_do_not_sum_to_the_budget_are_refused():
-    with pytest.raises(ArithmeticError, match="k = 12"):
-        starts([unit_totals(np.full(N, 0.2))], 12, 1)
+def slow_walk(probability, stratum, order, seed) -> list[int]:
+    """Row by row, in fractions: drawn where the stratum's total passes the next whole number."""
+    total = {h: Fraction(hash_step(seed, h) % ONE, ONE) for h in set(stratum)}
+    drawn = []
+    for row in order:
+        h = stratum[row]
+        before, total[h] = total[h], total[h] + Fraction(probability[row]).limit_denominator(10**6)
+        if int(total[h]) > int(before):
+            drawn.append(int(row))
+    return sorted(drawn)
 
 
-def test_systematic_against_the_slow_walk():
-    """Row by row: draw where the running total passes the next whole number."""
-    pi = probabilities("skewed")
-    start = starts([unit_totals(pi)], 12, 5)[0]
-    total, slow = start.offset / ONE, []
-    for value in pi:
-        slow.append(int(total + value) > int(total))
-        total += value
-    np.testing.assert_array_equal(systematic(pi, pi, start, 5), slow)
+@pytest.mark.parametrize("bits", [0, 1, 4])
+@pytest.mark.parametrize("kind", list(PROBABILITIES))
+def test_systematic_draws_what_the_slow_walk_draws(kind, bits):
+    """Also law 1: one walk, however the rows are cut into blocks."""
+    pi = PROBABILITIES[kind]
+    rows = population(pi * 2, stratum=[0] * len(pi) + [1] * len(pi))
+    for seed in range(1, 100):
+        order, _ = rows.blocks(seed, 0)
+        slow = slow_walk(rows.probability, rows.stratum.tolist(), order, seed)
+        assert np.flatnonzero(drawn_by("systematic", rows, seed, bits)).tolist() == slow
 
 
-@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
-def test_mean_match_equals_the_mean_of_its_block(sigma):
-    loss = np.random.default_rng(4).lognormal(sigma=sigma, size=1000)
-    pi = np.full(1000, 0.1)
-    gaps = []
-    for seed in range(1, 21):
-        start = starts([unit_totals(pi)], 100, seed)[0]
-        drawn = mean_match(pi, loss, start, seed)
-        assert drawn.sum() == 100
-        gaps.append(abs(loss[drawn].mean() / loss.mean() - 1))
-    assert np.median(gaps) < 1e-4
+def test_rounding_to_units_is_made_up_for():
+    """1/3 is no whole number of units: 0.33 of a unit is missing from every row."""
+    rows = population([1 / 3] * 3000)
+    assert units(rows.probability).sum() != 1000 * ONE
+    for seed in range(1, 20):
+        assert drawn_by("systematic", rows, seed, bits=3).sum() == 1000
 
 
-def test_mean_match_draws_another_set_for_another_seed():
-    loss = np.random.default_rng(4).lognormal(size=1000)
-    pi = np.full(1000, 0.1)
-    first, second = (mean_match(pi, loss, starts([unit_totals(pi)], 100, s)[0], s) for s in (1, 2))
-    assert (first != second).any()
-    assert not DESIGNS["mean-match"].exact
+def test_sorted_systematic_draws_each_segment_within_one_of_its_share():
+    """In one block; over several, within one a block."""
+    rows = population([0.3] * 20 + PROBABILITIES["skewed"] * 3, levels=(4, 3))
+    share = np.bincount(rows.segments[:, 0], rows.probability)
+    for seed in range(1, 200):
+        drawn = drawn_by("systematic-sorted", rows, seed)
+        off = np.bincount(rows.segments[drawn, 0], minlength=4) - share
+        assert (np.abs(off) < 1).all(), (seed, off)
+
+
+def test_loss_stride_takes_every_tenth_of_the_sorted_losses():
+    """With pi = 1/10 the drawn ranks are r, r + 10, r + 20, ..., r at random."""
+    loss = np.random.default_rng(4).permutation(100).astype(float)
+    rows = with_loss(population([0.1] * 100), loss)
+    starts = set()
+    for seed in range(1, 100):
+        ranks = np.sort(loss[drawn_by("loss-stride", rows, seed)])
+        assert (np.diff(ranks) == 10).all()
+        starts.add(int(ranks[0]))
+    assert starts == set(range(10))
+
+
+def test_law_1_another_seed_draws_another_set():
+    rows = population([0.3] * 40)
+    for design in ("systematic", "systematic-sorted", "loss-stride", "poisson", "cube"):
+        sets = {drawn_by(design, rows, seed).tobytes() for seed in range(1, 21)}
+        assert len(sets) > 5, design
