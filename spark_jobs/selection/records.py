@@ -214,6 +214,15 @@ def infer_task(table: pa.Table) -> str:
     return "binary" if np.isin(known, (0.0, 1.0)).all() else "regression"
 
 
+def reordered(records: Records, seed: int) -> Records:
+    """The same records in the order of another seed's hashes; their ids must be `kept`."""
+    assert records.kept is not None
+    order, hashes = hash_order(column(records.kept, "instance_id"), seed)
+    arrays = {name: getattr(records, name)[order] for name in _ARRAYS}
+    kept = records.kept.take(pa.array(order))
+    return replace(records, **(arrays | {"hash": hashes}), kept=kept)
+
+
 def joined(parts: Sequence[Records]) -> Records:
     """Records of adjacent ranges of the order as one."""
     if len(parts) == 1:
