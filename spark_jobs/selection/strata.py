@@ -13,19 +13,22 @@ def allocate(
     """Whole numbers of drawn rows by stratum, (H,), that sum to the budget.
 
     natural (H,): sums of pi without a guarantee; rows (H,): candidates. Strata below their minimum
-    are raised to it, the others shrink in proportion. Raises ConfigurationError, with the
+    are raised to it, the others shrink in proportion. Each has at least one row: none would mean
+    probabilities of zero. Raises ConfigurationError, with the
     arithmetic, where the minima cannot all be had.
     """
-    minimum = np.full(rows.size, max(strata.min_count, int(np.ceil(strata.min_share * budget))))
+    share = int(np.ceil(strata.min_share * budget - 1e-9))  # 0.14 x 50 is 7, and a little more
+    wanted = max(strata.min_count, share)
+    minimum = np.maximum(wanted, np.minimum(rows, 1))
     _require_feasible(minimum, rows, budget, names)
     raised = np.zeros(rows.size, bool)
     while True:
         left = budget - minimum[raised].sum()
         part = natural[~raised].sum()
-        share = np.where(raised, minimum, natural * (left / part if part > 0 else 0.0))
-        short = ~raised & (share < minimum)
+        shares = np.where(raised, minimum, natural * (left / part if part > 0 else 0.0))
+        short = ~raised & (shares < minimum)
         if not short.any():
-            return _whole(share, np.maximum(minimum, 0), rows, budget)
+            return _whole(shares, minimum, rows, budget)
         raised |= short
 
 
