@@ -1,5 +1,222 @@
-"""placeholder"""
+"""The report card of a refresh: one HTML file that a person reads at a glance."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from pyarrow import fs
+
+from spark_jobs import report_plots as plots
+from spark_jobs import report_tables as tables
+from spark_jobs.report_checks import checks
+from spark_jobs.warehouse import Warehouse
+
+FOLDER = "report_cards"
+FOLDED = 8  # rows; a longer table under a plot is folded
+
+Report = Mapping[str, Any]
 
 
-def write_card(warehouse, entry):
-    pass
+class Panel(NamedTuple):
+    """A plot, what it says, and its numbers; shown where the report has `needs`."""
+
+    needs: str
+    title: str
+    sentence: str
+    plot: Callable[[Report], Figure]
+    table: Callable[[Report], tables.Table]
+    wide: bool = False
+
+
+PANELS = (
+    Panel(
+        "drawn",
+        "Rows, and what they are worth",
+        "The more unequal the weights, the fewer rows the sample is worth.",
+        plots.effective,
+        tables.rows,
+    ),
+    Panel(
+        "top_loss_rows",
+        "The hardest rows",
+        "How many of the 1 % largest losses are drawn, next to all candidates.",
+        plots.top_losses,
+        tables.top_losses,
+    ),
+    Panel(
+        "score_quantiles",
+        "Scores",
+        "Where the drawn rows lie to the right of all, high scores are preferred.",
+        plots.score_quantiles,
+        tables.quantiles,
+    ),
+    Panel(
+        "calibration",
+        "Calibration",
+        "How far the weighted rows are from totals known of all candidates; the largest gaps.",
+        plots.calibration,
+        tables.calibration,
+    ),
+    Panel(
+        "segments",
+        "Segments",
+        "The share of each level among all candidates and among the drawn rows.",
+        plots.segments,
+        tables.segments,
+        wide=True,
+    ),
+    Panel(
+        "ages",
+        "Age of the scores",
+        "Days from a row's event to the newest event of the window.",
+        plots.ages,
+        partial(tables.groups, name="ages", title="days"),
+    ),
+    Panel(
+        "versions",
+        "Model versions",
+        "Whose forward passes the scores are from.",
+        plots.versions,
+        partial(tables.groups, name="versions", title="version"),
+    ),
+)
+
+
+def render(report: Report) -> str:
+    """The page of a manifest's report; a bootstrap refresh's has few numbers and gets few parts."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = files("spark_jobs").joinpath("report_card.html").read_text(encoding="utf-8")
+    found = checks(report)
+    return environment.from_string(text).render(
+        report=report,
+        policy=_policy(report),
+        checks=found,
+        warnings=sum(check.status == "warning" for check in found),
+        panels=[_shown(panel, report) for panel in PANELS if _has(report, panel.needs)],
+        sizes=tables.sizes(report),
+        losses=tables.losses(report),
+        mixture=tables.mixture(report) if "mixture" in report else None,
+        lineage=tables.lineage(report),
+        folded=FOLDED,
+    )
+
+
+def _has(report: Report, name: str) -> bool:
+    if name == "score_quantiles":
+        return bool(report.get(name, {}).get("all"))
+    return name in report and report[name] not in ([], {})
+
+
+def _shown(panel: Panel, report: Report) -> dict[str, Any]:
+    """What the template shows of a panel. The plot's text is escaped by matplotlib."""
+    label = f"{panel.title}. {panel.sentence}"
+    return {
+        "title": panel.title,
+        "sentence": panel.sentence,
+        "plot": Markup(plots.svg(panel.plot, report, label)),
+        "table": panel.table(report),
+        "wide": panel.wide,
+    }
+
+
+def _policy(report: Report) -> str:
+    """The policy in a line."""
+    policy = report.get("policy")
+    if policy is None:
+        return "Bootstrap: every labelled row, before any model has scored one"
+    parts = [
+        f"score {policy['score']}",
+        f"{policy['design']} design",
+        f"floor {policy['floor']:g}" if policy["floor"] else "",
+        "weights of 1" if policy["weighting"] == "none" else f"{policy['weighting']} weighting",
+        "calibrated" if policy["calibrated"] else "",
+    ]
+    return f"Policy {policy['name']}: " + ", ".join(part for part in parts if part)
+
+
+def write_card(warehouse: Warehouse, entry: dict[str, Any]) -> str:
+    """Write the card of a manifest row beside the tables; its path or URI."""
+    place = _place(warehouse, entry)
+    _write(place, render(_described(entry)).encode())
+    return place
+
+
+def current_card(warehouse: Warehouse, entry: dict[str, Any]) -> str:
+    """The card of a manifest row, written where a killed job left none, or an older one's."""
+    place = _place(warehouse, entry)
+    return place if _made_at(entry).encode() in _read(place) else write_card(warehouse, entry)
+
+
+def _place(warehouse: Warehouse, entry: dict[str, Any]) -> str:
+    return f"{warehouse.path(FOLDER)}/{entry['refresh_id']}.html"
+
+
+def _made_at(entry: dict[str, Any]) -> str:
+    made: datetime = entry["created_at"]
+    return made.astimezone(UTC).isoformat()
+
+
+def _described(entry: dict[str, Any]) -> dict[str, Any]:
+    """The report with all that the manifest knows of where the sample comes from."""
+    lineage = {
+        "refresh_id": entry["refresh_id"],
+        "window": [str(entry["window_start"]), str(entry["ds"])],
+        "seed": entry["seed"],
+        "input_versions": json.loads(entry["input_versions"]),
+        "sample_digest": entry["sample_digest"],
+    }
+    manifest = {
+        "pipeline": entry["pipeline"],
+        "configuration digest": entry["config_digest"],
+        "labels as of": entry["cut"].astimezone(UTC).isoformat(),
+        "sampled, version": entry["sampled_version"],
+        "holdout, version": entry["holdout_version"],
+        "held-out rows": entry["held_out"],
+        "rejected records": entry["rejected"],
+        "made at": _made_at(entry),
+    }
+    return {**lineage, **json.loads(entry["report"]), "manifest": manifest}
+
+
+def _filesystem(place: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in place:
+        return fs.LocalFileSystem(), place
+    # Spark writes s3a where the rest of the world writes s3.
+    return fs.FileSystem.from_uri(place.replace("s3a://", "s3://", 1))
+
+
+def _read(place: str) -> bytes:
+    """The file, or nothing where there is none."""
+    filesystem, path = _filesystem(place)
+    if filesystem.get_file_info(path).type != fs.FileType.File:
+        return b""
+    with filesystem.open_input_stream(path) as file:
+        return file.read()
+
+
+def _write(place: str, content: bytes) -> None:
+    """Write the file whole or not at all: an object store shows an object when it is complete."""
+    filesystem, path = _filesystem(place)
+    if filesystem.type_name != "local":
+        with filesystem.open_output_stream(path) as file:
+            file.write(content)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(content)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)

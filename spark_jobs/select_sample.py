@@ -27,7 +27,7 @@ from spark_jobs.budget import affordable
 from spark_jobs.candidates import held_out, in_window, labels_as_of, narrow, usable
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.rejects import reject
-from spark_jobs.report_card import write_card
+from spark_jobs.report_card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
 from spark_jobs.spark_blocks import as_frame, blocks_of
@@ -181,7 +181,7 @@ def _held_out(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> Dat
 
 
 def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """What the command prints of a refresh, from its manifest."""
+    """What the command prints of a refresh, from its manifest; a card that is missing is made."""
     shown = ("refresh_id", "pipeline", "ds", "policy", "seed", "candidates", "drawn", "rejected")
     report = json.loads(entry["report"])
     return {
@@ -192,6 +192,7 @@ def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str
         "mean_loss_gap": report.get("mean_loss_gap"),
         "effective_sample_size": report.get("effective_sample_size"),
         "sampled": {"path": warehouse.path("sampled"), "version": entry["sampled_version"]},
+        "report_card": current_card(warehouse, entry),
     }
 
 

@@ -1,0 +1,151 @@
+"""The figures of a report that decide whether its sample is sound, each with a plain verdict."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from spark_jobs.report_tables import DASH, MINUS, column_name, percent
+from spark_jobs.selection.designs import DESIGNS
+
+Report = Mapping[str, Any]
+
+LARGEST_Z = 4.0  # standard deviations: chance goes beyond in 1 sound sample of 16,000
+LEAST_EFFECTIVE = 0.5  # of the budget
+LARGEST_CALIBRATION_GAP = 0.05  # of the root mean square of the column
+DUE_ROWS = 5.0  # a level that the budget owes this many rows is drawn from, but for 1 in 150
+LARGEST_VARIANCE_RATIO = 1.05  # above 1 by more than rounding: uniform would have done better
+
+
+class Check(NamedTuple):
+    """One figure: what it is, its value, and one sentence on whether that is good."""
+
+    title: str
+    value: str
+    status: str  # good, warning, or none where the figure does not apply
+    sentence: str
+
+
+def checks(report: Report) -> list[Check]:
+    """The six figures; of a bootstrap refresh, which has no scores, only those it has."""
+    found = (
+        _size(report),
+        _mean_loss(report),
+        _effective(report),
+        _calibration(report),
+        _coverage(report),
+        _variance(report),
+    )
+    return [check for check in found if check is not None]
+
+
+def _verdict(good: bool) -> str:
+    return "good" if good else "warning"
+
+
+def _size(report: Report) -> Check:
+    k, drawn = report["budget"], report["drawn"]
+    design = DESIGNS.get(report.get("policy", {}).get("design", ""))
+    if design is None or design.fixed_size:
+        good = drawn == k
+        promise = f"exactly the budget of {k:,} rows"
+        sentence = f"The draw gave {promise}." if good else f"The design draws {promise}."
+    else:
+        good = abs(drawn - k) <= LARGEST_Z * k**0.5
+        far = "within" if good else "more than"
+        sentence = f"{far} four standard deviations of the budget, whose size this design varies."
+        sentence = sentence[0].upper() + sentence[1:]
+    return Check("Rows drawn", f"{drawn:,} of {k:,}", _verdict(good), sentence)
+
+
+def _mean_loss(report: Report) -> Check | None:
+    if "mean_loss_gap_z" not in report:
+        return None
+    z = report["mean_loss_gap_z"]
+    means = (
+        f"{report['mean_loss_estimate']:.4g} by the drawn rows, {report['mean_loss']:.4g} in all"
+    )
+    good = abs(z) <= LARGEST_Z
+    if good:
+        sentence = f"Weighted mean loss {means}: a difference that chance explains."
+    elif report["design_exact"]:
+        sentence = f"Weighted mean loss {means}, too far apart for chance (|z| above 4)."
+    else:
+        sentence = f"Mean loss {means}; this design promises no unbiased sample."
+    return Check("Mean-loss gap", f"z = {z:+.2f}".replace("-", MINUS), _verdict(good), sentence)
+
+
+def _effective(report: Report) -> Check | None:
+    if "effective_sample_size" not in report:
+        return None
+    size, k = report["effective_sample_size"], report["budget"]
+    good = size >= LEAST_EFFECTIVE * k
+    share = f"{percent(size / k)} of the budget"
+    sentence = (
+        f"Unequal weights leave {share}; at least half is good."
+        if good
+        else f"Unequal weights leave {share}, less than half."
+    )
+    if report["max_weight"] == report["mean_weight"]:
+        sentence = f"All weights are equal: {share}." if good else sentence
+    return Check("Effective rows", f"{size:,.0f}", _verdict(good), sentence)
+
+
+def _calibration(report: Report) -> Check | None:
+    if "calibration" not in report:
+        why = "Not part of this policy: its weights are used as they are."
+        return Check("Calibration gap", DASH, "none", why) if "policy" in report else None
+    found = report["calibration"]
+    gap = found["largest_relative_gap"]
+    totals, of = (
+        f"{found['columns']} known totals",
+        f"“{column_name(report, found['largest_gap_column'])}”",
+    )
+    good = gap <= LARGEST_CALIBRATION_GAP
+    sentence = (
+        f"Weights reproduce {totals}; the worst is {of}, and up to 5 % of its spread is good."
+        if good
+        else f"Of {totals}, {of} is missed by more than 5 % of its spread."
+    )
+    return Check("Calibration gap", percent(gap, 2), _verdict(good), sentence)
+
+
+def missed(report: Report) -> list[str]:
+    """Levels without a drawn row though the budget owes them at least five."""
+    share = report["budget"] / report["candidates"]
+    return [
+        f"{line['segment']} = {line['level']}"
+        for line in report.get("segments", ())
+        if line["drawn"] == 0 and line["candidates"] * share >= DUE_ROWS
+    ]
+
+
+def _coverage(report: Report) -> Check | None:
+    if "segments" not in report:
+        return None
+    levels = len(report["segments"])
+    if levels == 0:
+        return Check("Segments missed", DASH, "none", "The records have no segment keys.")
+    names = missed(report)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    sentence = (
+        f"No row was drawn of {', '.join(names[:3])}{more}."
+        if names
+        else "Each level that the budget owes five rows or more was drawn from."
+    )
+    return Check("Segments missed", f"{len(names)} of {levels}", _verdict(not names), sentence)
+
+
+def _variance(report: Report) -> Check | None:
+    if "variance_ratio" not in report:
+        return None
+    ratio = report["variance_ratio"]
+    if not report["design_exact"]:
+        why = "This design promises no probabilities that it could be computed from."
+        return Check("Variance ratio", DASH, "none", why)
+    good = ratio <= LARGEST_VARIANCE_RATIO
+    what = "variance of the weighted gradient, against a uniform draw of the same size"
+    sentence = (
+        f"Estimated {what}: below 1 is better, 1 is equal."
+        if good
+        else f"Estimated {what}, is above 1: uniform would serve better."
+    )
+    return Check("Variance ratio", f"{ratio:.2f}", _verdict(good), sentence)

@@ -1,0 +1,257 @@
+"""The exact numbers of a report, as the tables of its card."""
+
+import re
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any, NamedTuple
+
+Report = Mapping[str, Any]
+
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+
+class Cell(NamedTuple):
+    """What is shown; `exact` is the whole number behind it, where there is one."""
+
+    text: str
+    exact: str | None = None
+    numeric: bool = False  # whether it stands in a column of numbers
+
+
+UNKNOWN = Cell(DASH, numeric=True)
+
+
+class Table(NamedTuple):
+    """Column titles and rows of cells."""
+
+    head: tuple[str, ...]
+    rows: list[list[Cell]]
+
+
+def words(value: object) -> Cell:
+    """Text as it is; empty text is named, so that a reader sees it."""
+    return Cell(str(value) or "(empty)")
+
+
+def count(value: int | None) -> Cell:
+    """A number of rows."""
+    return UNKNOWN if value is None else Cell(f"{value:,}", str(value), numeric=True)
+
+
+def number(value: float | None) -> Cell:
+    """Five digits, and thousands in full; a dash where it is unknown."""
+    if value is None or not isfinite(value):
+        return UNKNOWN
+    text = f"{value:,.1f}" if 1e4 <= abs(value) < 1e15 else f"{value:,.5g}"
+    return Cell(text.replace("-", MINUS), repr(value), numeric=True)
+
+
+def share(value: float | None) -> Cell:
+    """A share as a percentage."""
+    if value is None or not isfinite(value):
+        return UNKNOWN
+    return Cell(percent(value, 2), repr(value), numeric=True)
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """A share in words."""
+    return f"{100.0 * value:.{digits}f} %".replace("-", MINUS)
+
+
+def _lines(lines: Iterable[tuple[str, Cell | None, str]]) -> Table:
+    rows = [[words(name), cell, words(meaning)] for name, cell, meaning in lines if cell]
+    return Table(("figure", "value", "meaning"), rows)
+
+
+def sizes(report: Report) -> Table:
+    """How many rows, with which probabilities and weights."""
+    get, n, k = report.get, report["candidates"], report["budget"]
+    scale = report["drawn"] / k
+    mean = get("mean_weight")
+    known = "design_exact" in report
+    promise = "yes" if get("design_exact") else "no"
+    return _lines(
+        [
+            ("records", _if(report, "records", count), "in the window, hold-out left out"),
+            (
+                "unmatured records",
+                _if(report, "unmatured_records", count),
+                "of them, label not known yet",
+            ),
+            ("N", count(n), "candidates"),
+            ("k", count(k), "budget, rows"),
+            ("k/N", share(k / n), "share that the budget pays for"),
+            ("realised size", count(report["drawn"]), "rows drawn"),
+            ("Σπ", number(report["sum_probability"]), "sum of the probabilities; k by law"),
+            (
+                "exact design",
+                Cell(promise, numeric=True) if known else None,
+                "whether it draws with exactly these π",
+            ),
+            ("minimum π", _if(report, "min_probability", number), "of all candidates"),
+            ("Σw/N", None if mean is None else number(mean * scale), "w scaled by N/k; near 1"),
+            ("mean weight", _if(report, "mean_weight", number), "of the drawn rows"),
+            ("maximum weight", _if(report, "max_weight", number), "of the drawn rows"),
+            ("effective size", _if(report, "effective_sample_size", number), "(Σw)²/Σw², Kish"),
+            ("design effect", _if(report, "design_effect", number), "drawn rows / effective size"),
+            ("variance ratio", _if(report, "variance_ratio", number), "against uniform, estimated"),
+            (
+                "unmatured share",
+                _if(report, "unmatured_share", share),
+                "of the candidates: label provisional",
+            ),
+            (
+                "unmatured drawn",
+                _if(report, "unmatured_drawn", count),
+                "of the drawn rows: label provisional",
+            ),
+        ],
+    )
+
+
+def _if(report: Report, name: str, form: Any) -> Cell | None:
+    return form(report[name]) if name in report else None
+
+
+def losses(report: Report) -> Table | None:
+    """Mean loss of all and of the drawn rows, with gaps in standard deviations."""
+    if "mean_loss" not in report:
+        return None
+    get = report.__getitem__
+    gap = get("mean_loss_drawn") - get("mean_loss")
+    return _lines(
+        [
+            ("mean loss", number(get("mean_loss")), "all candidates"),
+            ("weighted mean loss", number(get("mean_loss_estimate")), "drawn rows, by 1/π"),
+            ("weighted gap", number(get("mean_loss_gap")), "drawn less all; 0 in expectation"),
+            ("weighted gap, z", number(get("mean_loss_gap_z")), "in standard deviations"),
+            ("unweighted mean loss", number(get("mean_loss_drawn")), "drawn rows, each counting 1"),
+            ("unweighted gap", number(gap), "above 0: hard rows are preferred"),
+            ("unweighted gap, z", number(get("mean_loss_drawn_z")), "in standard deviations"),
+            ("residual gap", number(get("residual_gap")), "mean residual by 1/π, drawn less all"),
+            ("mean label", number(get("mean_label")), "all candidates"),
+            ("mean label, drawn", number(get("mean_label_drawn")), "each row counting 1"),
+        ],
+    )
+
+
+def rows(report: Report) -> Table:
+    """Budget, drawn and effective rows."""
+    k = report["budget"]
+    lines = [
+        [words("budget"), count(k), share(1.0)],
+        [words("drawn"), count(report["drawn"]), share(report["drawn"] / k)],
+    ]
+    if "effective_sample_size" in report:
+        size = report["effective_sample_size"]
+        lines.append([words("effective"), number(size), share(size / k)])
+    return Table(("size", "rows", "of the budget"), lines)
+
+
+def top_losses(report: Report) -> Table:
+    """How many of the largest losses were drawn."""
+    rows, drawn = report["top_loss_rows"], report["top_loss_drawn"]
+    budget, n = report["budget"], report["candidates"]
+    lines = [
+        [words("top 1 % losses"), count(rows), count(drawn), share(drawn / max(rows, 1))],
+        [words("budget"), count(n), count(budget), share(budget / n)],
+    ]
+    return Table(("group", "candidates", "drawn", "share drawn"), lines)
+
+
+def quantiles(report: Report) -> Table:
+    """Score quantiles of all and of the drawn rows."""
+    all_rows, drawn = report["score_quantiles"]["all"], report["score_quantiles"]["drawn"]
+    levels = sorted({*all_rows, *drawn}, key=float)
+    lines = [
+        [words(percent(float(q))), number(all_rows.get(q)), number(drawn.get(q))] for q in levels
+    ]
+    return Table(("quantile", "all", "drawn"), lines)
+
+
+def segments(report: Report) -> Table:
+    """Of each segment level: rows, shares, smallest probability, loss gap."""
+    head = ("segment", "level", "all", "drawn", "share, all", "share, drawn", "min π", "loss gap")
+    lines = [
+        [
+            words(line["segment"]),
+            words(line["level"]),
+            count(line["candidates"]),
+            count(line["drawn"]),
+            share(line["share"]),
+            share(line["share_drawn"]),
+            number(line["min_probability"]),
+            number(line["loss_gap"]),
+        ]
+        for line in report["segments"]
+    ]
+    return Table(head, lines)
+
+
+def groups(report: Report, name: str, title: str) -> Table:
+    """Rows and shares by model version (`versions`) or by age in days (`ages`)."""
+    n, drawn = max(report["candidates"], 1), max(report["drawn"], 1)
+    lines = [
+        [
+            words(group),
+            count(line["candidates"]),
+            count(line["drawn"]),
+            share(line["candidates"] / n),
+            share(line["drawn"] / drawn),
+        ]
+        for group, line in report[name].items()
+    ]
+    return Table((title, "all", "drawn", "share, all", "share, drawn"), lines)
+
+
+def column_name(report: Report, column: str) -> str:
+    """A calibration column with its segment key's own name: segments are listed in their order."""
+    keys = list(dict.fromkeys(line["segment"] for line in report.get("segments", ())))
+    found = re.fullmatch(r"(residual\d* x |)segment(\d+)(=.*|)", column, re.DOTALL)
+    if found is None or int(found[2]) >= len(keys):
+        return column
+    return f"{found[1]}{keys[int(found[2])]}{found[3]}"
+
+
+def calibration(report: Report) -> Table:
+    """Every total that the weights were calibrated on, the largest gap first."""
+    found = report["calibration"]
+    relative = found.get("relative_gaps", {})
+    order = sorted(found["gaps"], key=lambda name: -abs({**found["gaps"], **relative}[name]))
+    lines = [
+        [
+            words(column_name(report, name)),
+            number(found["gaps"][name]),
+            share(relative.get(name)),
+        ]
+        for name in order
+    ]
+    left_out = (f"left out: {column_name(report, name)}" for name in found["left_out"])
+    lines += [[words(line), UNKNOWN, UNKNOWN] for line in left_out]
+    return Table(("total", "gap", "relative to its spread"), lines)
+
+
+def mixture(report: Report) -> Table:
+    """Weight of each score of a mixture, now and for the next refresh."""
+    found = report["mixture"]
+    lines = [
+        [words(name), number(weight), number(found["next"][name])]
+        for name, weight in found["used"].items()
+    ]
+    return Table(("score", "weight in this refresh", "in the next"), lines)
+
+
+def lineage(report: Report) -> Table:
+    """Where the sample comes from."""
+    window = report.get("window", ())
+    lines = [
+        ("refresh", report.get("refresh_id")),
+        ("window", " to ".join(window) or None),
+        ("seed", report.get("seed")),
+        ("sample digest", report.get("sample_digest")),
+        *report.get("manifest", {}).items(),
+        *((f"{table}, version", v) for table, v in report.get("input_versions", {}).items()),
+    ]
+    rows = [[words(name), Cell(str(value))] for name, value in lines if value is not None]
+    return Table(("what", "value"), rows)
