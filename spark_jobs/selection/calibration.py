@@ -242,7 +242,7 @@ def solve(
     miss = now["total"] / k + ridge * q - target
     steps = 0
     while steps < STEPS and np.max(np.abs(miss) / unit) > CONVERGED:
-        direction = _newton(now["gram"] / k, ridge, miss, unit)
+        direction = _newton(now["gram"] / k, ridge, miss)
         best = _line_search(evaluate, q, direction, miss, unit, (target, ridge, k))
         steps += 1
         if best is None:
@@ -251,9 +251,15 @@ def solve(
     return Solution(q, now["total"] / k - target, scale, steps)
 
 
-def _newton(gram: Array, ridge: float, miss: Array, unit: Array) -> Array:
-    """The step that closes the gap to first order; least squares where directions are absent."""
-    scaled = (gram + ridge * np.eye(miss.size)) / np.outer(unit, unit)
+def _newton(gram: Array, ridge: float, miss: Array) -> Array:
+    """The step that closes the gap to first order; least squares where directions are absent.
+
+    The diagonal is scaled to 1, ridge included: else that of a column near zero would dwarf all.
+    """
+    regular = gram + ridge * np.eye(miss.size)
+    diagonal = np.sqrt(np.diag(regular))
+    unit = np.where(diagonal > 0.0, diagonal, 1.0)
+    scaled = regular / np.outer(unit, unit)
     with threadpool_limits(limits=1):  # one thread: the same bits in every process
         values, vectors = np.linalg.eigh(scaled)
         known = values > _SINGULAR * values[-1]
