@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bootstrap": ("spark_jobs.bootstrap", "write the first refresh, before any model serves"),
     "score": ("spark_jobs.score", "the champion scores a day and leaves forward records"),
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
+    "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
     "status": ("trainer.status", "the last refreshes, their models, and the one that serves"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),

@@ -21,7 +21,7 @@ from inference.scorer import load_scorer
 from spark_jobs.point_in_time import with_features
 from spark_jobs.select_sample import refresh_id
 from spark_jobs.selection import draw
-from spark_jobs.selection.records import loss
+from spark_jobs.selection.tasks import loss
 from spark_jobs.warehouse import Warehouse
 from trainer.export import Loaded, load_bundle, predict
 from trainer.gate import decide

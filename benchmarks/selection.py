@@ -1,70 +1,164 @@
-"""What choosing costs: each policy's `draw` against `random() < k/N`, in one run, one process.
+"""What choosing costs: the whole select job against the same job with `rand() < k / N`.
 
-Records: 500,000 binary ones with two segment keys and a sketch of 16 numbers, generated. The
-baseline draws from the same Arrow table and keeps the same columns.
+Both read the same tables, find the newest record and label of each instance, and write the same
+tables: every candidate with its probability, the drawn rows with their features, the manifest. The
+baseline is what one would write in Spark SQL, and looks at no prediction and no sketch.
+
+    python -m benchmarks.selection --rows 20000000 --repeats 3
 """
 
+import argparse
+import os
+import shutil
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
+from pyspark.sql import functions as F
 
-from spark_jobs.selection import draw
-from spark_jobs.selection.policies import POLICIES
-from spark_jobs.selection.tasks import sigmoid
+from benchmarks.logged_flights import PIPELINE, fill, last_day
+from schemas.pipeline import Pipeline
+from spark_jobs.refresh import training_rows
+from spark_jobs.select_sample import candidates_of, plan_refresh, select_day
+from spark_jobs.settle import DRIVER_ROWS
+from spark_jobs.warehouse import Warehouse
+from tests.slow_candidates import candidates
 
-ROWS, RUNS, BUDGET = 500_000, 5, 0.1
+BUDGET = 0.1
+CONF = "--driver-memory 8g --conf spark.sql.shuffle.partitions=16"
+BASELINE = "rand() < k/N"
+# One design each on the same scores, so that designs are compared and not scores.
+ARMS: dict[str, dict[str, object]] = {
+    "poisson": {"policy": "grad-norm", "design": "poisson"},
+    "systematic": {"policy": "grad-norm"},
+    "systematic, calibrated": {"policy": "grad-norm", "calibrated": True},
+    "cube": {"policy": "balanced"},
+    "mean-match": {"policy": "obftf"},
+    "calibrated (default)": {"policy": "calibrated"},
+}
 
 
-def records(n: int = ROWS) -> pa.Table:
-    """n records of a model that is a little wrong."""
-    random = np.random.default_rng(1)
-    sketch = random.normal(size=(n, 16)).astype(np.float32)
-    logit = sketch @ random.normal(size=16) * 0.3 - 1.2
-    label = (random.random(n) < sigmoid(1.2 * logit + 0.3)).astype(np.float64)
-    keys = np.array(["a", "b", "c", "d"])[random.integers(0, 4, (n, 2))]
-    return pa.table(
-        {
-            "instance_id": [f"row-{i}" for i in range(n)],
-            "prediction": logit,
-            "label": label,
-            "segments": pa.array(list(keys), pa.list_(pa.string())),
-            "sketch": pa.array(list(sketch), pa.list_(pa.float32())),
-        }
+def configured(**selection: object) -> Pipeline:
+    """The bench pipeline with some settings of its selection changed."""
+    changed = PIPELINE.selection.model_copy(update=selection)
+    return PIPELINE.model_copy(update={"selection": changed})
+
+
+def ours(warehouse: Warehouse, settings: dict[str, object]) -> None:
+    """The select job."""
+    select_day(replace(warehouse, pipeline=configured(**settings)), last_day(), force=True)
+
+
+def random_filter(warehouse: Warehouse) -> None:
+    """The same job whose selection is `rand() < k / N`."""
+    plan = replace(plan_refresh(warehouse, last_day()), refresh_id="random")
+    records, labels, _ = candidates_of(warehouse, plan)
+    found = candidates(records, labels, "label", plan.cut)
+    softplus = F.log1p(F.exp(-F.abs("prediction"))) + F.greatest("prediction", F.lit(0.0))
+    drawn = F.rand(7) < BUDGET
+    rows = found.withColumn("drawn", drawn).select(
+        "instance_id",
+        "event_time",
+        "model_version",
+        "label",
+        (softplus - F.col("label") * F.col("prediction")).alias("loss"),
+        F.lit(1.0).alias("score"),
+        F.lit(BUDGET).alias("probability"),
+        F.lit(None).cast("double").alias("probability_negative"),
+        F.lit(None).cast("double").alias("probability_positive"),
+        "drawn",
+        F.col("drawn").cast("double").alias("weight"),
+        F.lit(0.0).alias("offset"),
+        F.monotonically_increasing_id().alias("position"),
     )
+    warehouse.replace_refresh(
+        rows.withColumn("refresh_id", F.lit("random")), "selection_probabilities", "random"
+    )
+    table = warehouse.read("selection_probabilities")
+    written = table.where("refresh_id = 'random' AND drawn").drop("refresh_id")
+    labels_held = labels.where("false").select("instance_id", "label")
+    sample = training_rows(warehouse, plan, written, labels_held, settled_above())
+    files = warehouse.pipeline.selection.files
+    warehouse.replace_refresh(sample.drop("trains").repartition(files), "sampled", "random")
 
 
-def bernoulli(table: pa.Table) -> pa.Table:
-    """The baseline: keep each row with probability k/N, no record looked at."""
-    drawn = np.random.default_rng(1).random(table.num_rows) < BUDGET
-    return table.select(["instance_id", "label"]).filter(pa.array(drawn))
+def settled_above() -> int:
+    """A bound that keeps rows in Spark."""
+    return DRIVER_ROWS + 1
 
 
-def seconds(call: Callable[[], object]) -> list[float]:
-    """Wall times of `RUNS` calls, after one that is not counted."""
-    call()
-    times = []
-    for _ in range(RUNS):
+def plain_sample(warehouse: Warehouse) -> None:
+    """For information: Spark's own sample of the records, as they are, written and no more."""
+    records = warehouse.read("forward_records").sample(BUDGET, seed=7)
+    records.write.mode("overwrite").parquet(warehouse.path("plain"))
+
+
+def measured(job: Callable[[], None]) -> float:
+    """Seconds of one run."""
+    began = time.perf_counter()
+    job()
+    return time.perf_counter() - began
+
+
+def jobs(warehouse: Warehouse) -> dict[str, Callable[[], None]]:
+    """What is measured, by name."""
+    arms = {name: partial(ours, warehouse, settings) for name, settings in ARMS.items()}
+    return {
+        BASELINE: partial(random_filter, warehouse),
+        **arms,
+        "df.sample(0.1).write": partial(plain_sample, warehouse),
+    }
+
+
+def shown(times: dict[str, list[float]], rows: int) -> str:
+    """The table: median, spread and ratio to the baseline's median."""
+    floor = statistics.median(times[BASELINE])
+    repeats = len(times[BASELINE])
+    lines = [
+        f"{rows:,} records, budget {BUDGET}, {repeats} runs each in turn, {os.cpu_count()} cores",
+        f"{'':<24}{'median':>9}{'spread':>18}{'ratio':>8}",
+    ]
+    for name, runs in times.items():
+        middle = statistics.median(runs)
+        spread = f"[{min(runs):.1f}, {max(runs):.1f}]"
+        lines.append(f"{name:<24}{middle:>7.1f} s{spread:>18}{middle / floor:>7.2f}x")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Fill a warehouse, run every job in turn, print the table."""
+    line = argparse.ArgumentParser(description=__doc__)
+    line.add_argument("--rows", type=int, default=20_000_000)
+    line.add_argument("--repeats", type=int, default=3)
+    line.add_argument("--arms", help="names, separated by ;")
+    line.add_argument("--warehouse", type=Path, help="keep it here, and use it if it is there")
+    args = line.parse_args(argv)
+    # The driver is the executor too; it caches the shards, and Spark reads this when it starts.
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"{CONF} pyspark-shell")
+    folder = args.warehouse or Path(tempfile.mkdtemp(prefix="tenforward-bench-"))
+    try:
         began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return times
-
-
-def main() -> None:
-    """Print a table: median and spread in seconds, and the ratio to the baseline's median."""
-    table = records()
-    base = seconds(lambda: bernoulli(table))
-    floor = statistics.median(base)
-    print(f"{ROWS:,} records, budget {BUDGET}, {RUNS} runs each, one process")
-    print(f"{'random() < k/N':<16} {floor:7.3f} s  [{min(base):.3f}, {max(base):.3f}]")
-    for policy in POLICIES:
-        times = seconds(lambda policy=policy: draw(table, policy=policy, budget=BUDGET, seed=7))  # type: ignore[misc]
-        middle = statistics.median(times)
-        spread = f"[{min(times):.3f}, {max(times):.3f}]"
-        print(f"{policy:<16} {middle:7.3f} s  {spread}  {middle / floor:6.1f} x")
+        warehouse = Warehouse(str(folder), PIPELINE)
+        if not (folder / "generated" / "_SUCCESS").exists():
+            warehouse = fill(folder, args.rows)
+        print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        wanted = jobs(warehouse)
+        if args.arms:
+            wanted = {name: wanted[name] for name in [BASELINE, *args.arms.split(";")]}
+        times: dict[str, list[float]] = {name: [] for name in wanted}
+        for _ in range(args.repeats):
+            for name, job in wanted.items():
+                times[name].append(measured(job))
+                print(f"{name}: {times[name][-1]:.1f} s", file=sys.stderr, flush=True)
+        print(shown(times, args.rows))
+    finally:
+        if args.warehouse is None:
+            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def write_refresh(
     rows of the window.
     """
     at_most = int(report["drawn"]) + held_out.count()
-    rows = settle(_with_features(warehouse, plan, decisions(True), held_out, at_most), at_most)
+    rows = settle(training_rows(warehouse, plan, decisions(True), held_out, at_most), at_most)
     with ThreadPoolExecutor(max_workers=3) as pool:
         writes = [
             pool.submit(warehouse.replace_refresh, frame, name, plan.refresh_id)
@@ -109,7 +109,7 @@ def write_refresh(
     return entry
 
 
-def _with_features(
+def training_rows(
     warehouse: Warehouse,
     plan: RefreshPlan,
     drawn: DataFrame,

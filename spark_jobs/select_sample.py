@@ -77,7 +77,7 @@ def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[s
     plan = plan_refresh(warehouse, ds)
     before = previous_mixture(warehouse, ds)
     policy = configured(pipeline, before.get("weights"))
-    records, labels, at_most = _window(warehouse, plan)
+    records, labels, at_most = candidates_of(warehouse, plan)
     narrowed = narrow(records, labels, plan.cut, sketch=policy.calibrated)
     blocks, counts = blocks_of(narrowed, at_most, plan.seed, pipeline.selection.provisional_label)
     _refuse_bad(warehouse, plan, records, counts)
@@ -110,7 +110,7 @@ def previous_mixture(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     return {}
 
 
-def _window(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFrame, int]:
+def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFrame, int]:
     """Records of the window without the hold-out, labels as they arrived, a bound on both."""
 
     def window(name: str) -> tuple[DataFrame, int]:

@@ -111,8 +111,11 @@ def _train(
         parent = None
     if champion is not None and parent is not None:
         card = card.model_copy(update={"parent_version": str(champion.version)})
+    started = time.perf_counter()
     model, losses = fitted(pipeline, card, rows, parent)
-    metrics = {"challenger": measure(model, card, held_out)}
+    speed = len(rows) * pipeline.training.epochs / (time.perf_counter() - started)
+    # What a budget in GPU hours is turned into rows by (spark_jobs/budget.py).
+    metrics = {"train": {"rows_per_second": speed}, "challenger": measure(model, card, held_out)}
     if serving is not None:
         metrics["champion"] = measure(serving.model(), serving.card, held_out)
     record = Record(

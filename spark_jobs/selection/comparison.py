@@ -30,7 +30,7 @@ _RIDGE = 1e-3  # of the mean curvature: a feature that is constant or double sta
 
 @dataclass(frozen=True)
 class Line:
-    """One policy at one budget; medians over the draws."""
+    """One policy at one budget; medians over the draws. Losses are in the task's own units."""
 
     policy: str
     budget: str
@@ -64,8 +64,8 @@ def features(records: Records, seed: int) -> tuple[Array, Array]:
     values = (values - values.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
     narrow = np.hstack([np.ones((records.size, 1)), values])
     width = values.shape[1]
-    picks = [(hash_step(seed, j, 0) % width, hash_step(seed, j, 1) % width) for j in range(PRODUCTS)]
-    pairs = sorted(set(picks))
+    picks = ([hash_step(seed, j, side) % width for side in (0, 1)] for j in range(PRODUCTS))
+    pairs = sorted({(a, b) for a, b in picks})
     products = np.stack([values[:, a] * values[:, b] for a, b in pairs], axis=1)
     return narrow, np.hstack([narrow, products])
 

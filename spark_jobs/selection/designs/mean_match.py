@@ -20,7 +20,7 @@ GROUP = 1000  # rows, at most, within which the means are equal; runs of the has
 STEPS = 100
 _TOLERANCE = 1e-9  # of the wanted sum
 _GOOD_ENOUGH = 1e-5  # above, the best of all pairs is looked for
-_BEST_PAIRS = 3
+_BEST_PAIRS = 32
 
 
 def draw(block: Block, start: Start) -> Array:
@@ -49,7 +49,7 @@ def swap_to_mean(loss: Array, stratum: Array, drawn: Array, seed: np.uint64) -> 
         if abs(gap) <= _TOLERANCE * abs(wanted):
             return
         pick = hash_long(np.uint64(step), seed) >> np.uint64(1)
-        out = np.int64(pick % np.uint64(chosen.size))
+        out = int(pick % np.uint64(chosen.size))
         part = gap / max(spread - step, 1)
         target = loss[chosen[out]] + part
         best, distance = -1, abs(part)
@@ -62,10 +62,10 @@ def swap_to_mean(loss: Array, stratum: Array, drawn: Array, seed: np.uint64) -> 
     for _ in range(_BEST_PAIRS):  # a giant that was drawn is seldom picked by chance
         if abs(gap) <= _GOOD_ENOUGH * abs(wanted):
             return
-        out, best = _best_pair(loss, stratum, chosen, others, gap)
-        if best < 0:
+        first, second = _best_pair(loss, stratum, chosen, others, gap)
+        if second < 0:
             return
-        gap += _swap(loss, drawn, chosen, others, out, best)
+        gap += _swap(loss, drawn, chosen, others, first, second)
 
 
 @numba.njit(cache=True)

@@ -1,0 +1,166 @@
+"""Records to measure with: real flights' logits, losses and sketches, resampled to any number.
+
+A logistic model of the year's flights (carrier, airport, hour, month) leaves a pool of 100,000 real
+(logit, label, origin, carrier, sketch); every generated record is one of them, its logit jittered.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import OneHotEncoder
+
+from schemas.pipeline import Pipeline
+from spark_jobs.sources.flights import LATE_MINUTES, data_dir, read_files
+from spark_jobs.warehouse import Warehouse
+
+POOL, SKETCH = 100_000, 16
+FIRST_DAY, DAYS = date(2013, 2, 1), 10
+KEYS = ["origin", "carrier", "hour", "month"]
+
+
+def pool() -> dict[str, np.ndarray]:
+    """Real records by column: logit, label, origin, carrier (n,), sketch (n, 16)."""
+    flights = read_files(data_dir()).flights.dropna(subset=["arr_delay"])
+    flights = flights.sample(POOL, random_state=1)
+    inputs = OneHotEncoder(sparse_output=True).fit_transform(flights[KEYS].astype(str))
+    label = (flights["arr_delay"] > LATE_MINUTES).to_numpy(np.float64)
+    model = LogisticRegression(C=1.0, max_iter=200).fit(inputs, label)
+    projection = np.random.default_rng(1).normal(size=(inputs.shape[1], SKETCH))
+    return {
+        "logit": model.decision_function(inputs),
+        "label": label,
+        "origin": flights["origin"].to_numpy(str),
+        "carrier": flights["carrier"].to_numpy(str),
+        "sketch": (inputs @ projection).astype(np.float32),
+    }
+
+
+def records(n: int, first: int = 0) -> pa.Table:
+    """n records with labels, as `draw` takes them."""
+    return _table(pool(), np.arange(first, first + n))
+
+
+def _table(source: dict[str, np.ndarray], number: np.ndarray) -> pa.Table:
+    random = np.random.default_rng(int(number[0]))
+    row = random.integers(0, POOL, number.size)
+    keys = np.stack([source["origin"][row], source["carrier"][row]], axis=1)
+    ends = pa.array(np.arange(0, 2 * number.size + 1, 2, dtype=np.int32))
+    wide = pa.array(np.arange(0, SKETCH * number.size + 1, SKETCH, dtype=np.int32))
+    return pa.table(
+        {
+            "instance_id": pa.array(np.char.add("flight-", number.astype(str))),
+            "prediction": source["logit"][row] + random.normal(scale=0.05, size=number.size),
+            "label": source["label"][row],
+            "segments": pa.ListArray.from_arrays(ends, pa.array(keys.reshape(-1))),
+            "sketch": pa.ListArray.from_arrays(wide, pa.array(source["sketch"][row].reshape(-1))),
+        }
+    )
+
+
+PIPELINE = Pipeline.model_validate(
+    {
+        "name": "bench",
+        "task": "binary",
+        "holdout": 0.001,
+        "instances": {
+            "segments": ["origin", "carrier"],
+            "columns": {
+                "origin": {"type": "string"},
+                "carrier": {"type": "string"},
+                "distance": {"type": "float32"},
+            },
+        },
+        "labels": {"label": "late", "columns": {"late": {"type": "float64"}}},
+        "features": {
+            "origin": {"kind": "category", "buckets": 64},
+            "carrier": {"kind": "category", "buckets": 256},
+            "distance": {"kind": "number"},
+        },
+        "selection": {"window_days": DAYS, "files": 16},
+    }
+)
+
+
+def fill(root: Path, rows: int) -> Warehouse:
+    """A warehouse with so many records, labels and instances over ten days."""
+    warehouse = Warehouse(str(root), PIPELINE)
+    warehouse.create_missing()
+    spark = warehouse.spark
+    numbers = spark.range(0, rows, 1, max(4, rows // 500_000))
+    schema = (
+        "instance_id string, prediction double, label double, segments array<string>,"
+        " sketch array<float>, day int"
+    )
+    generated = numbers.mapInArrow(partial(_generated, source=pool()), schema)
+    generated = generated.withColumns(
+        {
+            "event_date": F.date_add(F.lit(FIRST_DAY), F.col("day")),
+            "event_time": F.timestamp_seconds(
+                F.lit(_midnight().timestamp()) + F.col("day") * 86400 + 43200
+            ),
+        }
+    )
+    base = root / "generated"
+    generated.write.parquet(str(base), mode="overwrite")
+    _append(warehouse, spark.read.parquet(str(base)))
+    return warehouse
+
+
+def _midnight() -> datetime:
+    return datetime.combine(FIRST_DAY, datetime.min.time(), UTC)
+
+
+def last_day() -> date:
+    """The day whose selection sees every record."""
+    return FIRST_DAY + timedelta(days=DAYS - 1)
+
+
+def _generated(
+    batches: Iterable[pa.RecordBatch], *, source: dict[str, np.ndarray]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        number = batch.column(0).to_numpy()
+        table = _table(source, number)
+        day = pa.array((number % DAYS).astype(np.int32))
+        yield from table.append_column("day", day).to_batches()
+
+
+def _append(warehouse: Warehouse, rows: DataFrame) -> None:
+    """One record, label and instance a row."""
+    nothing = F.lit(None)
+    frames = {
+        "forward_records": rows.withColumns(
+            {
+                "model_version": F.concat(F.lit("v"), F.col("day").cast("string")),
+                "batch_id": F.concat(F.lit("batch-"), F.col("day").cast("string")),
+                "recorded_at": F.col("event_time"),
+                "logits": nothing.cast("array<float>"),
+                "label": nothing.cast("double"),
+                "loss": nothing.cast("double"),
+            }
+        ),
+        "labels": rows.select(
+            "instance_id",
+            "event_date",
+            F.col("event_time").alias("known_at"),
+            F.col("label").alias("late"),
+        ),
+        "instances": rows.select(
+            "instance_id",
+            "event_time",
+            "event_date",
+            F.col("segments")[0].alias("origin"),
+            F.col("segments")[1].alias("carrier"),
+            F.lit(1000.0).cast("float").alias("distance"),
+        ),
+    }
+    for name, frame in frames.items():
+        columns = warehouse.tables[name].column_names
+        frame.select(*columns).write.format("delta").mode("append").save(warehouse.path(name))

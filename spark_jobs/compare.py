@@ -1,0 +1,169 @@
+"""Compare: which policy and budget suit a day's records, without any training.
+
+    tenforward compare --pipeline pipelines/flights.toml --ds 2013-02-01 \\
+        --policies uniform,calibrated --budgets 0.05,0.1
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from schemas.budget import Budget, parse_budget
+from schemas.command import add_common_arguments, parse_date, require_over, run_command
+from schemas.errors import ConfigurationError, NoDataError
+from schemas.pipeline import load_pipeline
+from spark_jobs.assemble import assemble
+from spark_jobs.budget import affordable
+from spark_jobs.candidates import narrow
+from spark_jobs.comparison_plot import draw_plot
+from spark_jobs.select_sample import budget_text, candidates_of, plan_refresh
+from spark_jobs.selection.comparison import Line, compare
+from spark_jobs.selection.policies import configured
+from spark_jobs.selection.policy import Policy
+from spark_jobs.selection.records import Records
+from spark_jobs.settle import DRIVER_ROWS
+from spark_jobs.warehouse import Warehouse
+
+log = logging.getLogger("tenforward")
+
+BASELINE = "uniform"
+
+
+def compare_day(
+    warehouse: Warehouse,
+    ds: date,
+    policies: dict[str, Policy],
+    budgets: dict[str, Budget],
+    draws: int,
+) -> tuple[list[Line], dict[str, int]]:
+    """A line each policy and budget, and how many candidates they were judged on.
+
+    Above `DRIVER_ROWS` candidates a share of the ids stands for all of them. Raises NoDataError.
+    """
+    warehouse.require("forward_records", "labels")
+    plan = plan_refresh(warehouse, ds)
+    records = _candidates(warehouse, ds)
+    seeds = [plan.seed + draw for draw in range(draws)]
+    lines = []
+    for line in compare(records, warehouse.pipeline.task, policies, budgets, seeds):
+        log.info("%s", _shown(line))
+        lines.append(line)
+    return lines, {"candidates": records.size, "draws": draws}
+
+
+def _candidates(warehouse: Warehouse, ds: date) -> Records:
+    plan = plan_refresh(warehouse, ds)
+    records, labels, at_most = candidates_of(warehouse, plan)
+    rows = _share_of_ids(narrow(records, labels, plan.cut, sketch=True), at_most)
+    found, _ = assemble(rows.toArrow(), plan.seed, None)
+    if found.size == 0:
+        raise NoDataError(
+            f"--ds = {ds}: no candidates from {plan.window_start} to {ds}. Remedy: score and label"
+            " these days first, or correct the date."
+        )
+    return found
+
+
+def _share_of_ids(rows: DataFrame, at_most: int) -> DataFrame:
+    if at_most <= DRIVER_ROWS:
+        return rows
+    share = round(DRIVER_ROWS / at_most * 1_000_000)
+    log.info("%d rows: judged on %.1f %% of the ids", at_most, share / 10_000)
+    place = F.pmod(F.xxhash64("instance_id", F.lit("compare")), F.lit(1_000_000))
+    return rows.where(place < F.lit(share))
+
+
+def _shown(line: Line) -> str:
+    return (
+        f"{line.policy:<22} {line.budget:>12} {line.rows:>9,} rows"
+        f"  predicted excess loss {line.wider_loss:.3g}"
+        f" [{line.wider_range[0]:.3g}, {line.wider_range[1]:.3g}]"
+    )
+
+
+def table(lines: Sequence[Line]) -> str:
+    """The comparison as text, against the baseline at the same budget."""
+    base = {line.budget: line for line in lines if line.policy == BASELINE}
+    head = (
+        f"{'policy':<22}{'budget':>12}{'rows':>10}{'sketch':>9}{'wider':>8}{'spread':>14}"
+        f"{'n eff':>9}{'w max':>8}{'top 1 %':>9}{'segment':>9}"
+    )
+    body = []
+    for line in lines:
+        uniform = base[line.budget]
+        low, high = (value / uniform.wider_loss for value in line.wider_range)
+        body.append(
+            f"{line.policy:<22}{line.budget:>12}{line.rows:>10,}"
+            f"{line.sketch_loss / uniform.sketch_loss:>9.2f}"
+            f"{line.wider_loss / uniform.wider_loss:>8.2f}{f'{low:.2f}-{high:.2f}':>14}"
+            f"{line.effective_sample_size:>9,.0f}{line.max_weight:>8.1f}"
+            f"{line.top_loss_kept:>9.1%}{line.least_segment:>9.2f}"
+        )
+    notes = (
+        "sketch, wider: predicted excess loss, uniform at the same budget = 1; calibrated draws"
+        " reproduce the sketch, so judge them by wider.\n"
+        "n eff: Kish's effective size. segment: least share of a segment against its own."
+    )
+    return "\n".join([head, *body, notes])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    line = argparse.ArgumentParser(
+        prog="tenforward compare",
+        description="Which policy and budget suit a day's records, answered without training.",
+    )
+    add_common_arguments(line)
+    line.add_argument("--ds", required=True, type=parse_date, help="the day whose end is the cut")
+    line.add_argument(
+        "--policies", default="uniform,calibrated", help="names; uniform is always among them"
+    )
+    line.add_argument("--budgets", default="0.05,0.1,0.25", help='like 0.05,0.1 or "5000 rows"')
+    line.add_argument("--draws", type=int, default=5, help="draws of each, for the spread")
+    line.add_argument("--plot", type=Path, help="file to draw to: .svg, .png or .pdf")
+    return line
+
+
+def _policies(path: str, names: str) -> dict[str, Policy]:
+    wanted = dict.fromkeys([BASELINE, *(name.strip() for name in names.split(","))])
+    return {
+        name: configured(load_pipeline(path, {"selection.policy": name})) for name in wanted if name
+    }
+
+
+def command(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Arguments -> session -> comparison."""
+    args = parser().parse_args(argv)
+    if args.draws < 1:
+        raise ConfigurationError(f"--draws = {args.draws}: must be at least 1. Remedy: raise it.")
+    require_over(args.ds)
+    warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
+    policies = _policies(args.pipeline, args.policies)
+    budgets = {
+        text.strip(): affordable(warehouse, parse_budget(budget_text(text.strip())))
+        for text in args.budgets.split(",")
+    }
+    lines, told = compare_day(warehouse, args.ds, policies, budgets, args.draws)
+    log.info("\n%s", table(lines))
+    result: dict[str, Any] = {"status": "done", **told, "lines": [asdict(line) for line in lines]}
+    if args.plot is not None:
+        draw_plot(lines, args.plot)
+        result["plot"] = str(args.plot)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
