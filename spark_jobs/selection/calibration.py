@@ -21,7 +21,8 @@ from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 
 MAX_COLUMNS = 500
-STEPS = 30
+STEPS = 50
+TRIES = 8  # lengths of one step
 CONVERGED = 1e-9  # of a column's scale
 _SINGULAR = 1e-12  # of the largest eigenvalue: below, a direction counts as absent
 
@@ -229,26 +230,40 @@ class Solution(NamedTuple):
 def solve(
     evaluate: Callable[[Array], dict[str, Array]], first: dict[str, Array], k: int, policy: Policy
 ) -> Solution:
-    """Coefficients q with (1/k) sum w F(a'q) a + rho q = T, by Newton steps that only get closer.
+    """Coefficients q with (1/k) sum w F(a'q) a + rho q = T, by Newton steps with a line search.
 
     evaluate(q): `sums` over all drawn rows; first: those at q = 0, with the `targets`.
     rho = ridge * E[r^2] / k; with ridge 0 the totals are met exactly where the bounds allow it, and
-    collinear columns share the smallest solution.
+    collinear columns share the smallest solution. Where they do not, the nearest q that was seen.
     """
     target, ridge = first["target"], policy.ridge * float(first["square"]) / k
-    q, now = np.zeros_like(target), first
-    scale = np.sqrt(now["scale"] / k)
+    scale = np.sqrt(first["scale"] / k)
     unit = np.where(scale > 0.0, scale, 1.0)
-    miss = now["total"] / k + ridge * q - target
+
+    def at(q: Array) -> Point:
+        now = evaluate(q) if q.any() else first
+        miss = now["total"] / k + ridge * q - target
+        return Point(q, now, miss, float(np.linalg.norm(miss / unit)))
+
+    point = nearest = at(np.zeros_like(target))
     steps = 0
-    while steps < STEPS and np.max(np.abs(miss) / unit) > CONVERGED:
-        direction = _newton(now["gram"] / k, ridge, miss)
-        best = _line_search(evaluate, q, direction, miss, unit, (target, ridge, k))
-        steps += 1
-        if best is None:
+    while steps < STEPS and np.max(np.abs(point.miss) / unit) > CONVERGED:
+        tried = _line_search(at, point, _newton(point.sums["gram"] / k, ridge, point.miss))
+        if tried is None:
             break
-        q, now, miss = best
-    return Solution(q, now["total"] / k - target, scale, steps)
+        steps += 1
+        point = tried
+        nearest = min(nearest, point, key=lambda one: one.distance)
+    return Solution(nearest.q, nearest.sums["total"] / k - target, scale, steps)
+
+
+class Point(NamedTuple):
+    """What is known at one q."""
+
+    q: Array
+    sums: dict[str, Array]
+    miss: Array  # (p,) what the equation is off by
+    distance: float  # the norm of that, in the columns' scales
 
 
 def _newton(gram: Array, ridge: float, miss: Array) -> Array:
@@ -267,24 +282,30 @@ def _newton(gram: Array, ridge: float, miss: Array) -> Array:
         return -((vectors * inverse) @ (vectors.T @ (miss / unit))) / unit
 
 
-def _line_search(
-    evaluate: Callable[[Array], dict[str, Array]],
-    q: Array,
-    direction: Array,
-    miss: Array,
-    unit: Array,
-    problem: tuple[Array, float, int],
-) -> tuple[Array, dict[str, Array], Array] | None:
-    """The longest of the halved steps that gets closer; None where none does."""
-    target, ridge, k = problem
-    reached = np.linalg.norm(miss / unit)
-    for halving in range(8):
-        tried = q + direction * 0.5**halving
-        now = evaluate(tried)
-        new = now["total"] / k + ridge * tried - target
-        if np.linalg.norm(new / unit) < reached * (1.0 - 1e-6):
-            return tried, now, new
-    return None
+def _line_search(at: Callable[[Array], Point], start: Point, direction: Array) -> Point | None:
+    """A point along the direction that is near the lowest; None where it does not fall.
+
+    The equation's left side less its right is the gradient of a convex function (Deville and
+    Sarndal's dual): slopes along the direction tell on which side of the lowest point one is.
+    """
+    slope = float(start.miss @ direction)
+    if not slope < 0.0:
+        return None
+    point, length = start, 1.0
+    (low, falling), (high, rising) = (0.0, slope), (1.0, 0.0)
+    for attempt in range(TRIES):
+        point = at(start.q + length * direction)
+        here = float(point.miss @ direction)
+        near = abs(here) <= -0.5 * slope
+        if near or (attempt == 0 and here < 0.0):  # Newton's own step may fall short, none else
+            return point
+        if here > 0.0:
+            high, rising = length, here
+        else:
+            low, falling = length, here
+        share = falling / (falling - rising)  # where the slope would be zero if it were linear
+        length = low + min(max(share, 0.1), 0.9) * (high - low)
+    return point
 
 
 def achieved(solution: Solution, columns: Auxiliary) -> dict[str, object]:
