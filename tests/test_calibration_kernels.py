@@ -117,7 +117,7 @@ def problem(seed: int, k: int = 200, p: int = 8, shift: float = 0.1):
 
 @pytest.mark.parametrize("ridge", [0.0, 0.1, 5.0])
 @pytest.mark.parametrize(
-    ("bounds", "shift"), [((0.1, 4.0), 0.05), ((0.1, 4.0), 0.2), ((0.7, 1.4), 0.05)]
+    ("bounds", "shift"), [((0.1, 4.0), 0.05), ((0.1, 4.0), 0.2), ((0.6, 1.6), 0.1)]
 )
 def test_the_solution_is_that_of_scipy(bounds, shift, ridge):
     policy = Policy("p", ridge=ridge, bounds=bounds)
