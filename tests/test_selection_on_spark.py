@@ -76,9 +76,7 @@ def many_blocks(monkeypatch) -> None:
 POLICIES = {
     "calibrated": policy_for("calibrated", "binary"),
     "balanced": policy_for("balanced", "binary"),
-    "obftf": policy_for("obftf", "binary"),
     "max-loss": policy_for("max-loss", "binary"),
-    "infobatch": policy_for("infobatch", "binary"),
     "strata": policy_for("grad-norm", "binary", strata=Strata(1, min_share=0.2)),
 }
 

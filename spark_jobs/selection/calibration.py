@@ -309,15 +309,16 @@ def _line_search(at: Callable[[Array], Point], start: Point, direction: Array) -
 
 
 def achieved(solution: Solution, columns: Auxiliary) -> dict[str, object]:
-    """How far the calibrated sample is from each total, next to the spread of that total."""
-    relative = np.abs(solution.gap) / np.where(solution.scale > 0.0, solution.scale, 1.0)
-    worst = int(np.argmax(relative))
+    """How far the calibrated sample is from each total, in itself and against the column's size."""
+    relative = solution.gap / np.where(solution.scale > 0.0, solution.scale, 1.0)
+    worst = int(np.argmax(np.abs(relative)))
     names = columns.names
     return {
         "columns": columns.columns,
         "left_out": list(columns.left_out),
         "steps": solution.steps,
-        "largest_relative_gap": float(relative[worst]),
+        "largest_relative_gap": float(abs(relative[worst])),
         "largest_gap_column": names[worst],
-        "gaps": {name: float(value) for name, value in zip(names, solution.gap, strict=True)},
+        "gaps": dict(zip(names, solution.gap.tolist(), strict=True)),
+        "relative_gaps": dict(zip(names, relative.tolist(), strict=True)),
     }
