@@ -49,7 +49,7 @@ def test_swaps_stay_within_strata():
 
 def slow_swaps(loss, stratum, drawn, seed) -> np.ndarray:
     """A random drawn row goes, for the one of its stratum that best closes its part of the gap;
-    then, while the gap is above 1e-5, up to three times the best of all pairs."""
+    then, while the gap is above 1e-5, the best of all pairs, up to 32 times."""
     chosen, others = list(np.flatnonzero(drawn)), list(np.flatnonzero(~drawn))
     wanted = loss.mean() * len(chosen)
     spread = min(STEPS // 2, len(chosen))
@@ -75,7 +75,7 @@ def slow_swaps(loss, stratum, drawn, seed) -> np.ndarray:
         number = xxhash.xxh64_intdigest(struct.pack("<Q", step), seed=seed) >> 1
         pairs = [(number % len(chosen), j) for j in range(len(others))]
         swap_best(pairs, gap() / max(spread - step, 1))
-    for _ in range(3):
+    for _ in range(32):
         if abs(gap()) > 1e-5 * wanted:
             swap_best(list(product(range(len(chosen)), range(len(others)))), gap())
     return np.isin(np.arange(loss.size), chosen)
