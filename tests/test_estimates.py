@@ -6,7 +6,7 @@ import pytest
 from spark_jobs.selection.draw import selection_of
 from tests.logged_records import binary_records
 
-DRAWS, N, K = 2000, 200, 40
+DRAWS, N, K = 2000, 100, 20
 TABLE = binary_records(N)
 
 
