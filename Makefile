@@ -1,10 +1,11 @@
 # "make" lists the commands. Each of them sets the project up first, once, inside .venv.
 # Variables: PYTHON (a Python 3.11), IVY_SETTINGS (a mirror for Delta's jars),
-# UV_ARGS (for lock), PYTEST_ARGS (for test).
+# UV_ARGS (for lock), PYTEST_ARGS (for test), BENCH_ARGS (for bench).
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 ready := .venv/.ready
 python := .venv/bin/python
@@ -56,7 +57,7 @@ lint: $(ready) ## check style and types
 
 .PHONY: bench
 bench: $(ready) ## measure, and write the tables of the documentation
-	@$(python) -m benchmarks
+	@$(python) -m benchmarks $(BENCH_ARGS)
 
 .PHONY: lock
 lock: $(ready) ## rebuild the lock files from pyproject.toml

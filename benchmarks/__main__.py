@@ -1,5 +1,11 @@
-"""`make bench`: every measurement, one after the other."""
+"""`make bench`: every measurement, one after the other; on two cores the last takes two hours.
 
-from benchmarks.selection import main
+BENCH_ARGS goes to the last: `make bench BENCH_ARGS="--rows 2000000"`.
+"""
 
-main()
+from benchmarks import draw, kernels, selection
+
+if __name__ == "__main__":
+    kernels.main()
+    draw.main()
+    selection.main()

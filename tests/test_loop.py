@@ -8,14 +8,16 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from schemas.budget import parse_budget
 from schemas.errors import TenforwardError
-from spark_jobs import backfill, refresh, select_sample
+from spark_jobs import backfill, compare, refresh, select_sample
+from spark_jobs.budget import affordable
 from spark_jobs.candidates import held_out, in_window
 from spark_jobs.refresh import manifest
 from spark_jobs.select_sample import plan_refresh, refresh_id, select_day
 from spark_jobs.selection import draw
 from spark_jobs.warehouse import Warehouse
-from tests.flights_loop import LOOPED, copied, versions
+from tests.flights_loop import LOOPED, PIPELINE, copied, versions
 from tests.slow_candidates import candidates
 
 DS = LOOPED[1]
@@ -169,3 +171,45 @@ def test_a_dry_run_plans_with_counts_and_changes_nothing(loop):
     assert [day["scored"] for day in planned] == [True, True, False]
     assert all(day["instances"] > 600 for day in planned)
     assert versions(loop["warehouse"]) == before
+
+
+def test_compare_judges_policies_by_the_records_of_a_day_and_writes_nothing(loop, tmp_path):
+    warehouse = loop["warehouse"]
+    before = versions(warehouse)
+    plot = tmp_path / "compare.svg"
+    where = ["--pipeline", PIPELINE, "--warehouse", warehouse.root, "--ds", str(DS)]
+    what = ["--policies", "calibrated,obftf", "--budgets", "0.1,200 rows", "--draws", "2"]
+    told = compare.command([*where, *what, "--plot", str(plot)])
+    names = [(one["policy"], one["budget"]) for one in told["lines"]]
+    policies = ["uniform", "calibrated", "obftf"]
+    assert names == [(name, budget) for budget in ("0.1", "200 rows") for name in policies]
+    assert told["candidates"] == loop["days"][1]["select"]["candidates"]
+    assert plot.read_text().startswith("<?xml")
+    assert versions(warehouse) == before
+
+
+def test_a_budget_in_gpu_hours_is_what_the_last_trainings_managed(loop):
+    speed = loop["days"][1]["train"]["metrics"]["train"]["rows_per_second"]
+    budget = affordable(loop["warehouse"], parse_budget("0.001 gpu hours"))
+    epochs = loop["warehouse"].pipeline.training.epochs
+    assert budget.unit == "rows"
+    assert 0.2 < budget.amount / (3.6 * speed / epochs) < 5
+
+
+def test_the_mixture_hands_its_weights_from_refresh_to_refresh(loop, tmp_path):
+    warehouse = copied(loop["warehouse"], tmp_path)
+    changed = warehouse.pipeline.selection.model_copy(update={"policy": "mixture"})
+    pipeline = warehouse.pipeline.model_copy(update={"selection": changed})
+    mixed = Warehouse(warehouse.root, pipeline)
+
+    def mixture(day: date, force: bool = False) -> dict:
+        done = select_day(mixed, day, force=force)
+        entry = manifest(mixed, done["refresh_id"])
+        return json.loads(entry["report"])["mixture"] | {"digest": entry["sample_digest"]}
+
+    first, second = mixture(LOOPED[0]), mixture(LOOPED[1])
+    assert first["from"] is None
+    assert second["from"] == refresh_id(pipeline, LOOPED[0])
+    assert second["used"] == first["next"]
+    assert sum(second["next"].values()) == pytest.approx(1)
+    assert mixture(LOOPED[1], force=True) == second

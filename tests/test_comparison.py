@@ -1,0 +1,75 @@
+"""Comparing policies from records alone: one Newton step on a draw against the step on all."""
+
+import numpy as np
+import pytest
+
+from schemas.budget import parse_budget
+from spark_jobs.selection import comparison
+from spark_jobs.selection.comparison import Draw, compare, excess_loss, features, newton_steps
+from spark_jobs.selection.policies import policy_for
+from spark_jobs.selection.records import Records, from_arrow, reordered
+from tests.logged_records import binary_records, multiclass_records, regression_records
+
+SEEDS = [1, 2, 3, 4, 5]
+
+
+def everything(records: Records) -> Draw:
+    n = records.size
+    return Draw(np.ones(n, bool), np.ones(n), np.zeros(n))
+
+
+@pytest.fixture(scope="module")
+def binary() -> Records:
+    return from_arrow(binary_records(20_000, sketch=8), 1)
+
+
+def test_a_regression_step_is_that_of_least_squares(monkeypatch):
+    monkeypatch.setattr(comparison, "_RIDGE", 0.0)
+    records = from_arrow(regression_records(500), 1)
+    z, _ = features(records, seed=1)
+    step, curvature = newton_steps("regression", records, everything(records), z)
+    expected, *_ = np.linalg.lstsq(z, records.label - records.prediction, rcond=None)
+    np.testing.assert_allclose(step[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(curvature[0], z.T @ z / 500, atol=1e-12)
+
+
+def test_a_binary_step_lowers_the_loss_as_a_newton_step_should(binary):
+    z, _ = features(binary, seed=1)
+    step, _ = newton_steps("binary", binary, everything(binary), z)
+    sign = 2 * binary.label - 1
+    before, after = (
+        np.logaddexp(0, -sign * (binary.prediction + shift)).mean() for shift in (0, z @ step[0])
+    )
+    assert after < before
+
+
+@pytest.mark.parametrize("make", [binary_records, multiclass_records, regression_records])
+def test_drawing_everything_leaves_no_excess(make):
+    records = from_arrow(make(1000), 1)
+    task = {binary_records: "binary", multiclass_records: "multiclass"}.get(make, "regression")
+    for z in features(records, seed=1):
+        assert excess_loss(task, records, everything(records), z) == pytest.approx(0, abs=1e-18)
+
+
+def test_records_take_the_order_of_another_seed():
+    table = binary_records(300)
+    again, direct = reordered(from_arrow(table, 1), 2), from_arrow(table, 2)
+    for name in ("hash", "prediction", "label", "segments", "sketch"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(direct, name), name)
+    assert again.kept == direct.kept
+
+
+def test_what_is_known_of_the_policies_is_what_the_comparison_finds(binary):
+    """Calibrated is ahead of uniform, the largest losses ruin a model, a double budget halves."""
+    names = ["uniform", "calibrated", "max-loss"]
+    policies = {name: policy_for(name, "binary") for name in names}
+    budgets = {text: parse_budget(text) for text in ("0.1", "0.2")}
+    lines = {(x.policy, x.budget): x for x in compare(binary, "binary", policies, budgets, SEEDS)}
+    uniform = lines["uniform", "0.1"]
+    assert lines["calibrated", "0.1"].wider_loss < 0.7 * uniform.wider_loss
+    assert lines["max-loss", "0.1"].wider_loss > 50 * uniform.wider_loss
+    assert lines["max-loss", "0.1"].top_loss_kept == pytest.approx(1, abs=0.01)
+    assert 0.25 < lines["uniform", "0.2"].wider_loss / uniform.wider_loss < 0.8
+    assert uniform.rows == 2000
+    assert uniform.effective_sample_size == 2000
+    assert 0.8 < uniform.least_segment <= 1
