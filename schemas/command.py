@@ -28,6 +28,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def budget_text(text: str) -> float | str:
+    """A number as a number, so that the command line and the file mean the same budget."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def parse_date(text: str) -> date:
     """A date as YYYY-MM-DD, for argparse."""
     try:

@@ -14,13 +14,19 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from schemas.command import add_common_arguments, parse_date, require_order, run_command
+from schemas.command import (
+    add_common_arguments,
+    budget_text,
+    parse_date,
+    require_order,
+    run_command,
+)
 from schemas.errors import NoDataError, TenforwardError
 from schemas.pipeline import load_pipeline
 from spark_jobs.refresh import manifest
 from spark_jobs.score import score_day, score_transaction
 from spark_jobs.select_sample import refresh_id, select_day
-from spark_jobs.selection.policies import policy_for
+from spark_jobs.selection.policies import configured
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
@@ -103,7 +109,9 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--start", required=True, type=parse_date, help="first day")
     line.add_argument("--end", required=True, type=parse_date, help="last day")
     line.add_argument("--policy", help="instead of selection.policy of the pipeline")
-    line.add_argument("--budget", type=float, help="instead of selection.budget: a share of rows")
+    line.add_argument(
+        "--budget", type=budget_text, help='instead of selection.budget: 0.1, "5000 rows", ...'
+    )
     line.add_argument("--dry-run", action="store_true", help="plan and count, change nothing")
     return line
 
@@ -114,7 +122,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     require_order(args.start, args.end)
     overrides = {"selection.policy": args.policy, "selection.budget": args.budget}
     pipeline = load_pipeline(args.pipeline, overrides)
-    policy_for(pipeline.selection.policy, pipeline.task)
+    configured(pipeline)
     warehouse = Warehouse(args.warehouse, pipeline)
     planned = plan(warehouse, args.start, args.end)
     for day in planned:

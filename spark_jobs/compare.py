@@ -17,14 +17,20 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.budget import Budget, parse_budget
-from schemas.command import add_common_arguments, parse_date, require_over, run_command
+from schemas.command import (
+    add_common_arguments,
+    budget_text,
+    parse_date,
+    require_over,
+    run_command,
+)
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import load_pipeline
 from spark_jobs.assemble import assemble
 from spark_jobs.budget import affordable
 from spark_jobs.candidates import narrow
 from spark_jobs.comparison_plot import draw_plot
-from spark_jobs.select_sample import budget_text, candidates_of, plan_refresh
+from spark_jobs.select_sample import candidates_of, plan_refresh
 from spark_jobs.selection.comparison import Line, compare
 from spark_jobs.selection.policies import configured
 from spark_jobs.selection.policy import Policy

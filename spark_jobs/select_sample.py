@@ -18,7 +18,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.budget import parse_budget
-from schemas.command import add_common_arguments, parse_date, require_over, run_command
+from schemas.command import (
+    add_common_arguments,
+    budget_text,
+    parse_date,
+    require_over,
+    run_command,
+)
 from schemas.errors import DataQualityError, NoDataError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
@@ -209,14 +215,6 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--force", action="store_true", help="make the refresh anew")
     line.add_argument("--dry-run", action="store_true", help="say what would be done")
     return line
-
-
-def budget_text(text: str) -> float | str:
-    """A number as a number, so that the command line and the file mean the same budget."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
