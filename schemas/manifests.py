@@ -14,14 +14,16 @@ def read_manifests(path: str, **wanted: str) -> list[dict[str, Any]]:
     By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
     Raises deltalake's TableNotFoundError where there is no table.
     """
-    table = DeltaTable(path)
-    files = table.file_uris()
+    files = DeltaTable(path).file_uris()
     if not files:
         return []
-    rows: list[dict[str, Any]] = pq.read_table(
+    table = refreshes()
+    read = pq.read_table(
         files,
         filters=[(name, "=", value) for name, value in wanted.items()] or None,
-        columns=refreshes().column_names,
+        columns=table.column_names,
         partitioning=None,
-    ).to_pylist()
+    )
+    # Spark's timestamps come without their zone.
+    rows: list[dict[str, Any]] = read.cast(table.arrow_schema).to_pylist()
     return sorted(rows, key=lambda row: (row["ds"], row["created_at"]), reverse=True)

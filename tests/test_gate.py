@@ -214,7 +214,7 @@ def test_other_layers_start_from_scratch_and_still_face_the_champion(warehouse: 
     deeper = small_pipeline(training={"hidden": [8, 8, 8]})
     result = train_refresh(deeper, str(warehouse), "flipped")
     assert result["parent_version"] is None
-    assert set(result["metrics"]) == {"challenger", "champion"}
+    assert set(result["metrics"]) == {"train", "challenger", "champion"}
 
 
 def test_no_refresh_yet_is_no_data(warehouse: Path) -> None:
