@@ -9,3 +9,4 @@ java_home=$("$here/java.sh")
 "$here/delta_jars.sh" "$java_home"
 "$here/spark_conf.sh" "$java_home"
 "$here/warm_up.sh" "$java_home"
+"$here/kernels.sh"

@@ -27,6 +27,11 @@ def labels_as_of(labels: DataFrame, label: str, cut: datetime) -> DataFrame:
     return known.groupBy("instance_id").agg(newest.cast("double").alias("label"))
 
 
+def finite_label() -> Column:
+    """True where the column label, if there is one, is a finite number."""
+    return F.coalesce(F.col("label").between(-LARGEST, LARGEST), F.lit(True))
+
+
 def usable() -> Column:
     """True where prediction, logits, label and sketch are finite numbers."""
 
@@ -39,7 +44,7 @@ def usable() -> Column:
     return (
         F.coalesce(prediction, F.lit(True))
         & present
-        & F.coalesce(F.col("label").between(-LARGEST, LARGEST), F.lit(True))
+        & finite_label()
         & array_finite("logits")
         & array_finite("sketch")
     )
@@ -66,10 +71,9 @@ def narrow(records: DataFrame, labels: DataFrame, cut: datetime, *, sketch: bool
         F.unix_micros("recorded_at").alias("moment"),
         F.xxhash64("model_version", "batch_id").alias("tie"),
     )
-    finite = F.coalesce(F.col("label").between(-LARGEST, LARGEST), F.lit(True))
     known = labels.where(F.col("known_at") <= F.lit(cut)).select(
         F.lit(True).alias("is_label"),
-        finite.alias("usable"),
+        finite_label().alias("usable"),
         "instance_id",
         F.col("label").cast("double").alias("label"),
         F.unix_micros("known_at").alias("moment"),

@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.assemble import Counts
 from spark_jobs.budget import affordable
-from spark_jobs.candidates import held_out, in_window, labels_as_of, narrow, usable
+from spark_jobs.candidates import finite_label, held_out, in_window, labels_as_of, narrow, usable
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.rejects import reject
 from spark_jobs.report_card import current_card, write_card
@@ -86,33 +87,33 @@ def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[s
     records, labels, at_most = candidates_of(warehouse, plan)
     narrowed = narrow(records, labels, plan.cut, sketch=policy.calibrated)
     blocks, counts = blocks_of(narrowed, at_most, plan.seed, pipeline.selection.provisional_label)
-    _refuse_bad(warehouse, plan, records, counts)
-    budget = affordable(warehouse, parse_budget(pipeline.selection.budget))
-    selection = select(blocks, policy, budget, plan.seed, pipeline.task)
-    report = _named(selection.report, pipeline, counts) | _lineage(plan, before, selection)
-    entry = write_refresh(
-        warehouse,
-        plan,
-        partial(as_frame, warehouse.spark, selection),
-        _held_out(warehouse, plan, labels),
-        report,
-        selection.digest,
-        counts.unusable,
-    )
-    blocks.close()
+    with closing(blocks):
+        _refuse_bad(warehouse, plan, records, labels, counts)
+        budget = affordable(warehouse, parse_budget(pipeline.selection.budget))
+        selection = select(blocks, policy, budget, plan.seed, pipeline.task)
+        entry = write_refresh(
+            warehouse,
+            plan,
+            partial(as_frame, warehouse.spark, selection),
+            _held_out(warehouse, plan, labels),
+            _named(selection.report, pipeline, counts) | _lineage(plan, before, selection),
+            selection.digest,
+            counts.unusable,
+        )
     write_card(warehouse, entry)
     return result(warehouse, "done", entry)
 
 
 def previous_mixture(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     """The mixture's weights that the newest refresh before this day left, and which that is."""
-    if configured(warehouse.pipeline).score != "mixture":
+    parts = configured(warehouse.pipeline).mixture
+    if not parts:
         return {}
     policy = warehouse.pipeline.selection.policy
     for entry in read_manifests(warehouse.path("refreshes"), policy=policy):
-        mixture = json.loads(entry["report"]).get("mixture")
-        if entry["ds"] < ds and mixture is not None:
-            return {"from": entry["refresh_id"], "weights": mixture["next"]}
+        left = json.loads(entry["report"]).get("mixture", {}).get("next", {})
+        if entry["ds"] < ds and left.keys() == parts.keys():
+            return {"from": entry["refresh_id"], "weights": left}
     return {}
 
 
@@ -134,9 +135,13 @@ def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, D
 
 
 def _refuse_bad(
-    warehouse: Warehouse, plan: RefreshPlan, records: DataFrame, counts: Counts
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    records: DataFrame,
+    labels: DataFrame,
+    counts: Counts,
 ) -> None:
-    """Put unusable records into `forward_rejects`; refuse the refresh when they are too many."""
+    """Put unusable rows into `forward_rejects`; refuse the refresh when they are too many."""
     if counts.records == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no forward records from {plan.window_start} to {plan.ds}."
@@ -146,6 +151,9 @@ def _refuse_bad(
     if bad:
         why = F.lit("prediction, logits, label or sketch is not a finite number")
         reject(warehouse, records.where(~usable()), why, f"select/{plan.refresh_id}")
+        why = F.lit("label is not a finite number")
+        known = labels.where(~finite_label() & (F.col("known_at") <= F.lit(plan.cut)))
+        reject(warehouse, known, why, f"select/{plan.refresh_id}/labels")
     allowed = warehouse.pipeline.selection.max_reject_share
     if bad > allowed * counts.records:
         raise DataQualityError(
@@ -182,7 +190,7 @@ def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) ->
 
 def _held_out(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
     """instance_id and label, as of the cut, of the held-out instances of the window."""
-    kept = labels.where(held_out(warehouse.pipeline.holdout))
+    kept = labels.where(held_out(warehouse.pipeline.holdout) & finite_label())
     return labels_as_of(kept, "label", plan.cut).where(F.col("label").isNotNull())
 
 

@@ -121,13 +121,26 @@ def with_bad_records(loop, folder, share: float):
     return warehouse
 
 
-def test_a_few_nan_losses_go_to_the_rejects_and_are_counted(loop, tmp_path):
+def with_bad_labels(warehouse) -> None:
+    """Corrections of a few labels to NaN, by the same careless writer."""
+    warehouse.spark.sql(
+        f"ALTER TABLE delta.`{warehouse.path('labels')}` DROP CONSTRAINT late_valid"
+    )
+    labels = warehouse.read("labels").where(F.col("event_date") == F.lit(LOOPED[1]))
+    few = labels.where("late IS NOT NULL").orderBy("instance_id").limit(3)
+    warehouse.append_once(few.withColumn("late", F.lit(float("nan"))), "labels", "careless")
+
+
+def test_a_few_nan_losses_and_labels_go_to_the_rejects_and_are_counted(loop, tmp_path):
     warehouse = with_bad_records(loop, tmp_path, share=0.01)
+    with_bad_labels(warehouse)
     done = select_day(warehouse, LOOPED[1], force=True)
     rejects = warehouse.read("forward_rejects").toArrow().to_pylist()
-    assert done["rejected"] == len(rejects) > 0
-    assert "finite" in rejects[0]["reason"]
-    assert json.loads(rejects[0]["record"])["prediction"] == "NaN"
+    assert done["rejected"] == len(rejects) > 3
+    records = [json.loads(r["record"]) for r in rejects if r["reason"].startswith("prediction")]
+    labels = [json.loads(r["record"]) for r in rejects if r["reason"].startswith("label")]
+    assert {record["prediction"] for record in records} == {"NaN"}
+    assert [label["label"] for label in labels] == ["NaN"] * 3
 
 
 def test_many_nan_losses_refuse_the_refresh_and_write_none(loop, tmp_path):

@@ -53,9 +53,9 @@ class Selection:
 def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> Selection:
     """Choose `budget` of the candidates. Raises NoDataError where there are none.
 
-    The passes: names; survey; means of the scores; caps, where probabilities reach 1; what the
-    design must know; with calibration its targets, the drawn rows and the Newton steps over those;
-    the report card. Writing the rows is one more.
+    The passes: survey, with the means of the scores; sizes, and caps where probabilities reach 1;
+    what the design must know; with calibration the drawn rows, and Newton steps over those; the
+    report card. Writing the rows is one more.
     """
     if blocks.count == 0:
         raise NoDataError(
