@@ -13,7 +13,7 @@ REQUIRED = {
     "spark.sql.ansi.enabled": "true",
     # Any other limit makes Spark 4.0 measure the whole Arrow batch after every row on its way to
     # Python, which for list columns takes time in the square of the batch: 190 s for 2 million
-    # rows instead of 15. The number of rows bounds a batch all the same.
+    # rows instead of 62, on a cold JVM. The number of rows bounds a batch all the same.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
 }
 
