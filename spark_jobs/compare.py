@@ -30,6 +30,7 @@ from spark_jobs.assemble import assemble
 from spark_jobs.budget import affordable
 from spark_jobs.candidates import narrow
 from spark_jobs.comparison_plot import draw_plot
+from spark_jobs.refresh import RefreshPlan
 from spark_jobs.select_sample import candidates_of, plan_refresh
 from spark_jobs.selection.comparison import Line, compare
 from spark_jobs.selection.policies import configured
@@ -56,7 +57,7 @@ def compare_day(
     """
     warehouse.require("forward_records", "labels")
     plan = plan_refresh(warehouse, ds)
-    records = _candidates(warehouse, ds)
+    records = _candidates(warehouse, plan)
     seeds = [plan.seed + draw for draw in range(draws)]
     lines = []
     for line in compare(records, warehouse.pipeline.task, policies, budgets, seeds):
@@ -65,15 +66,14 @@ def compare_day(
     return lines, {"candidates": records.size, "draws": draws}
 
 
-def _candidates(warehouse: Warehouse, ds: date) -> Records:
-    plan = plan_refresh(warehouse, ds)
+def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
     records, labels, at_most = candidates_of(warehouse, plan)
     rows = _share_of_ids(narrow(records, labels, plan.cut, sketch=True), at_most)
     found, _ = assemble(rows.toArrow(), plan.seed, None)
     if found.size == 0:
         raise NoDataError(
-            f"--ds = {ds}: no candidates from {plan.window_start} to {ds}. Remedy: score and label"
-            " these days first, or correct the date."
+            f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"
+            " and label these days first, or correct the date."
         )
     return found
 

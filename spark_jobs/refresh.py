@@ -117,7 +117,7 @@ def training_rows(
     at_most: int,
 ) -> DataFrame:
     """Drawn and held-out rows with their features: one point-in-time join for both."""
-    wanted = drawn.select(
+    trained = drawn.select(
         "instance_id",
         "label",
         "weight",
@@ -136,7 +136,7 @@ def training_rows(
         order.cast("bigint").alias("position"),
         F.lit(False).alias("trains"),
     )
-    wanted = wanted.unionByName(kept)
+    wanted = trained.unionByName(kept)
     instances = warehouse.read("instances", plan.versions["instances"]).where(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
     )

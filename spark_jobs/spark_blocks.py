@@ -47,7 +47,7 @@ def shard_bits(at_most: int) -> int:
 
 def blocks_of(
     narrow: DataFrame, at_most: int, seed: int, provisional: float | None
-) -> "tuple[SparkBlocks | DriverBlocks, Counts]":
+) -> "tuple[SparkBlocks | ArrowBlocks, Counts]":
     """The candidates in what `candidates.narrow` gives, and what else was there.
 
     at_most: a bound on its rows, from the tables' logs. provisional: see `assemble`.
@@ -56,20 +56,13 @@ def blocks_of(
         blocks = SparkBlocks(narrow, at_most, seed, provisional)
         return blocks, blocks.counts
     records, counts = assemble(narrow.toArrow(), seed, provisional)
-    return DriverBlocks(records), counts
+    return ArrowBlocks(records), counts
 
 
 def as_frame(spark: SparkSession, selection: Selection, drawn_only: bool) -> DataFrame:
     """Rows of a selection as a DataFrame, whichever blocks they come from."""
     rows = selection.rows(drawn_only)
     return rows if isinstance(rows, DataFrame) else spark.createDataFrame(rows, _RESULT)
-
-
-class DriverBlocks(ArrowBlocks):
-    """Blocks in the driver's memory, with nothing to free."""
-
-    def close(self) -> None:
-        """Nothing to free."""
 
 
 class SparkBlocks:
@@ -98,10 +91,12 @@ class SparkBlocks:
             self._regroup(bits)
 
     def _regroup(self, bits: int) -> None:
-        block = F.col("shard").bitwiseAND(-1 << (bits - self._bits))
-        number = F.shiftright(block, bits - self._bits)
-        parts = self._shards.where("rows > 0")
-        whole = placed(parts, number, 1 << self._bits).mapInArrow(_united, _PACKED).persist()
+        number = F.shiftright("shard", bits - self._bits)
+        whole = (
+            placed(self._shards.where("rows > 0"), number, 1 << self._bits)
+            .mapInArrow(_united, _PACKED)
+            .persist()
+        )
         whole.count()
         self._shards.unpersist()
         self._shards = whole
@@ -134,11 +129,15 @@ class SparkBlocks:
     def rows(self, kernel: Kernel[pa.Table], parts: tuple[str, ...] = ()) -> DataFrame:
         """One table a block, as a DataFrame; it can be computed until `close`."""
         run = partial(_tables, kernel=kernel, bits=self._bits)
-        return self._shards.select(*_columns(parts)).mapInArrow(run, _RESULT)
+        return self._parts(parts).mapInArrow(run, _RESULT)
+
+    def _parts(self, parts: tuple[str, ...]) -> DataFrame:
+        """Parts of the shards that hold a candidate."""
+        return self._shards.where("rows > 0").select("core", *parts)
 
     def _mapped(self, run: Callable[[Records], Any], parts: tuple[str, ...]) -> DataFrame:
         function = partial(_pickled, run=run)
-        return self._shards.select(*_columns(parts)).mapInArrow(function, "payload BINARY")
+        return self._parts(parts).mapInArrow(function, "payload BINARY")
 
     def _collected(self, run: Callable[[Records], Any], parts: tuple[str, ...]) -> list[Any]:
         return [pickle.loads(row["payload"]) for row in self._mapped(run, parts).collect()]
@@ -164,10 +163,6 @@ class HeldInSpark(Held[S]):
     def close(self) -> None:
         """Let go of them."""
         self._payloads.unpersist()
-
-
-def _columns(parts: tuple[str, ...]) -> list[str]:
-    return ["core", *parts]
 
 
 def _packed(
@@ -204,8 +199,8 @@ def _united(batches: Batches) -> Iterator[pa.RecordBatch]:
     yield _row(
         shard=pa.array([rows[0]["shard"]], pa.int32()),
         rows=[sum(row["rows"] for row in rows)],
-        counts=[rows[0]["counts"]],
-        contents=[rows[0]["contents"]],
+        counts=[b""],  # both are with the driver by now
+        contents=[b""],
         core=[whole.core],
         sketch=[whole.sketch],
         kept=[whole.kept],
@@ -217,15 +212,13 @@ def _row(**columns: Any) -> pa.RecordBatch:
 
 
 def _opened(batches: Batches) -> Iterator[Records]:
-    """The records of each shard that holds any, with the parts that were selected."""
+    """The records of each shard, with the parts that were selected."""
     for batch in batches:
         for row in range(batch.num_rows):
             parts: dict[str, pa.Buffer | None] = dict.fromkeys(PARTS)
             for name in batch.schema.names:
                 parts[name] = batch.column(batch.schema.names.index(name))[row].as_buffer()
-            records = unpack(**parts)
-            if records.size:
-                yield records
+            yield unpack(**parts)
 
 
 def _pickled(batches: Batches, *, run: Callable[[Records], Any]) -> Iterator[pa.RecordBatch]:

@@ -123,6 +123,18 @@ def test_law_1_blocks_larger_than_shards_are_put_together(records, logged, monke
     found.close()
 
 
+@pytest.mark.usefixtures("many_blocks")
+def test_shards_without_a_candidate_are_passed_over(spark, logged):
+    """Labels of instances that left no record fall into every shard, candidates into two."""
+    record, label = logged
+    two = record.where("instance_id IN ('flight-1', 'flight-2')")
+    found = SparkBlocks(narrow(two, label, CUT, sketch=False), 2 * N, SEED, None)
+    chosen = select(found, policy_for("uniform", "binary"), parse_budget(1.0), SEED, "binary")
+    ids = as_frame(spark, chosen, True).toArrow()["instance_id"].to_pylist()
+    assert sorted(ids) == ["flight-1", "flight-2"]
+    found.close()
+
+
 def test_law_1_few_rows_on_the_driver_draw_the_same(spark, records, logged):
     expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
     found, counts = blocks_of(narrow(*logged, CUT, sketch=True), 2 * N, SEED, None)

@@ -62,6 +62,9 @@ class Blocks(Protocol):
     def rows(self, kernel: Kernel[pa.Table], parts: Parts = ()) -> Any:
         """One table a block, put together (Arrow table or Spark DataFrame)."""
 
+    def close(self) -> None:
+        """Free what is held; nothing can be computed afterwards."""
+
 
 def block_bits(count: int) -> int:
     """Leading bits of the hash that name the block: blocks hold some 2^14 to 2^15 rows."""
@@ -115,6 +118,9 @@ class ArrowBlocks:
     def rows(self, kernel: Kernel[pa.Table], parts: Parts = ()) -> pa.Table:
         """The tables of all blocks, in block order."""
         return pa.concat_tables(self.each(kernel).values())
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 class HeldHere(Held[S]):

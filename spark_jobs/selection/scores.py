@@ -95,7 +95,6 @@ def smallness(view: View) -> Array:
     return 1.0 / (1.0 + loss(view))
 
 
-ALL = ("binary", "multiclass", "regression")
 CLASSES = ("binary", "multiclass")
 
 
@@ -104,7 +103,7 @@ class Score:
     """A score, the tasks that it is defined for, and what it looks at beyond the prediction."""
 
     of: Callable[[View], Array]
-    tasks: tuple[str, ...] = ALL
+    tasks: tuple[str, ...] = tasks.TASKS
     needs_label: bool = True
     needs_stats: bool = False
 
