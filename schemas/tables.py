@@ -5,7 +5,8 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 """
 
 from schemas.columns import Column, Table
-from schemas.pipeline import FeatureView, Pipeline
+from schemas.pipeline import Pipeline
+from schemas.store import FeatureView
 
 SKETCH_WIDTH = 16
 MAX_LOGITS = 16

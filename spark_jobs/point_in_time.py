@@ -14,7 +14,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from schemas.errors import ConfigurationError
-from schemas.pipeline import FeatureView, Pipeline, parse_duration
+from schemas.pipeline import Pipeline
+from schemas.section import parse_duration
+from schemas.store import FeatureView
 from spark_jobs.encoding import encode
 from spark_jobs.warehouse import Warehouse
 

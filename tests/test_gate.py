@@ -12,7 +12,7 @@ from trainer_tables import empty_database, random_rows, small_pipeline, write_re
 
 from inference.champion import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
-from schemas.pipeline import Gate
+from schemas.training import Gate
 from trainer.gate import decide
 from trainer.lock import exclusive
 from trainer.registry import open_registry

@@ -15,7 +15,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas.errors import ConfigurationError
-from schemas.pipeline import FeatureView, Pipeline, load_pipeline
+from schemas.pipeline import Pipeline, load_pipeline
+from schemas.store import FeatureView
 from spark_jobs.ingest import to_arrow, trim
 from spark_jobs.point_in_time import as_of_join, columns_used, with_features
 from spark_jobs.sources import flights

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from schemas.errors import DataQualityError
-from schemas.pipeline import Task, Training
+from schemas.pipeline import Task
+from schemas.training import Training
 from trainer.epoch import Share, epoch_order, shares, steps
 from trainer.loss import LOSSES, weighted_mean
 from trainer.reader import Rows

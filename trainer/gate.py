@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from schemas.pipeline import Gate
+from schemas.training import Gate
 from trainer.evaluate import Metrics
 
 

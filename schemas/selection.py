@@ -1,0 +1,56 @@
+"""`[selection]`: which rows of the records are worth a backward pass."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from schemas.budget import FORMS, parse_budget
+from schemas.errors import ConfigurationError
+from schemas.section import Identifier, Section
+
+
+def _budget(value: float | str) -> float | str:
+    try:
+        parse_budget(value)
+    except ConfigurationError as error:
+        raise ValueError(f"not a budget; write {FORMS}") from error
+    return value
+
+
+class StrataSpec(Section):
+    """`[selection.strata]`: a guaranteed number of drawn rows for each level of a segment key."""
+
+    segment: Identifier
+    min_count: int = Field(default=0, ge=0)
+    min_share: float = Field(default=0.0, ge=0, le=1, description="Of the budget, each level.")
+
+
+class Selection(Section):
+    """`[selection]`: which policy, over which window, with what budget.
+
+    A policy names a score, a design and a weighting; each of them can be changed here.
+    """
+
+    policy: str = "calibrated"
+    budget: Annotated[float | str, AfterValidator(_budget)] = 0.1
+    window_days: int = Field(default=28, ge=1, le=3660)
+    seed: int = Field(default=1, ge=1, lt=1 << 53)
+    score: str | None = None
+    design: str | None = None
+    weighting: str | None = None
+    floor: float | None = Field(default=None, ge=0, le=1)
+    calibrated: bool | None = None
+    ridge: float | None = Field(default=None, ge=0, le=1e6)
+    bounds: tuple[float, float] | None = Field(default=None, description="Of the multipliers.")
+    beta: float | None = Field(default=None, gt=0, le=100, description="Of the score loss-rank.")
+    strata: StrataSpec | None = None
+    unmatured: Literal["wait", "expected-score", "down-weight"] = "wait"
+    unmatured_label: float = Field(default=0.0, ge=-1e30, le=1e30)
+    unmatured_weight: float = Field(default=0.5, gt=0, le=1)
+    max_reject_share: float = Field(default=0.01, ge=0, le=1)
+    files: int = Field(default=4, ge=1, le=4096, description="Parquet files of a sample.")
+
+    @property
+    def provisional_label(self) -> float | None:
+        """The label that stands in until one matures; None where such records wait."""
+        return None if self.unmatured == "wait" else self.unmatured_label

@@ -1,0 +1,86 @@
+"""The sections that describe the user's tables: instances, labels, feature views and features."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from schemas.columns import Column, ColumnType
+from schemas.section import Duration, Identifier, Section
+
+
+class ColumnSpec(Section):
+    """One column of the user's own."""
+
+    type: ColumnType
+    doc: str = "A column of the pipeline."
+
+    def as_column(self, name: str) -> Column:
+        """The column as the tables define it; user columns may be null."""
+        return Column(name, self.type, self.doc, nullable=True)
+
+
+class Columns(Section):
+    """A set of user columns."""
+
+    columns: dict[Identifier, ColumnSpec]
+
+    def as_columns(self) -> tuple[Column, ...]:
+        """The columns in the order of the file."""
+        return tuple(spec.as_column(name) for name, spec in self.columns.items())
+
+
+class Instances(Columns):
+    """`[instances]`: entity keys and features logged at serving time."""
+
+    segments: list[Identifier] = Field(
+        default=[], max_length=4, description="Low-cardinality columns recorded as segment keys."
+    )
+
+    @model_validator(mode="after")
+    def _segments_are_strings(self) -> "Instances":
+        for name in self.segments:
+            if name not in self.columns or self.columns[name].type != "string":
+                raise ValueError(f"segments: no string column {name!r} in [instances.columns]")
+        return self
+
+
+class Labels(Columns):
+    """`[labels]`: the columns of the label table, and which of them the model predicts."""
+
+    label: Identifier
+
+    @model_validator(mode="after")
+    def _label_exists(self) -> "Labels":
+        if self.label not in self.columns:
+            known = ", ".join(self.columns)
+            raise ValueError(f"label: no column {self.label!r} in [labels.columns]; it has {known}")
+        return self
+
+
+class FeatureView(Columns):
+    """`[[feature_views]]`, in Feast's words.
+
+    A row counts for an instance when its entity keys match, when both its timestamp and its
+    created timestamp are at or before the instance's event time, and when its timestamp is no
+    older than `ttl`; of several such rows the newest timestamp wins.
+    """
+
+    name: Identifier
+    description: str = "A feature view."
+    entity: Annotated[list[Identifier], Field(min_length=1)]
+    timestamp_field: Identifier = "event_timestamp"
+    created_timestamp_column: Identifier = "created"
+    ttl: Duration | None = None
+
+
+class Feature(Section):
+    """One input of the model: where it is read and how it becomes a number.
+
+    `category`: a code in 0 ... buckets - 1: 0 for null, else 1 + the hash (strings) or the value
+    (integers) modulo buckets - 1. `number`: float32, `default` where null, missing or not finite.
+    """
+
+    kind: Literal["category", "number"]
+    source: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    buckets: int = Field(default=256, ge=2, le=1 << 20)
+    default: float = Field(default=0.0, ge=-1e30, le=1e30)
