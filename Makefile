@@ -1,6 +1,6 @@
 # "make" lists the commands. Each of them sets the project up first, once, inside .venv.
 # Variables: PYTHON (a Python 3.11), IVY_SETTINGS (a mirror for Delta's jars),
-# UV_ARGS (for lock), PYTEST_ARGS (for test), BENCH_ARGS (for bench).
+# UV_ARGS (for lock), PYTEST_ARGS (for test, test-slow), BENCH_ARGS (for bench).
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -25,13 +25,13 @@ quick_start := -XX:TieredStopAtLevel=1 $(archive)
 # are scored and selected in two thirds of the time without.
 small_data := -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN \
 	-Dspark.sql.adaptive.enabled=false
-test: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data)
+test test-slow: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data)
 # The demonstration's one session lasts for minutes: compiling well pays there.
 demo: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(ready) ## install everything into .venv (3 minutes and 7 GB; once)
@@ -45,9 +45,16 @@ $(ready): requirements.lock pyproject.toml $(wildcard setup/*) \
 demo: $(ready) ## run the loop on a stream of real flights
 	@$(python) benchmarks/demo.py
 
+# Two processes: one for what needs Spark, one for the rest (tests/conftest.py).
+pytest := $(python) -m pytest --numprocesses 2 --dist loadgroup
+
 .PHONY: test
 test: $(ready) ## run the tests
-	@$(python) -m pytest $(PYTEST_ARGS)
+	@$(pytest) -m "not slow" $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: $(ready) ## run the tests of whole systems: Airflow, spark-submit, a cluster, kills
+	@$(pytest) -m slow $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(ready) ## check style and types

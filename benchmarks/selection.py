@@ -23,9 +23,8 @@ from pyspark.sql import functions as F
 
 from benchmarks.logged_flights import PIPELINE, fill, last_day
 from schemas.pipeline import Pipeline
-from spark_jobs.refresh import training_rows
-from spark_jobs.select_sample import candidates_of, plan_refresh, select_day
-from spark_jobs.settle import DRIVER_ROWS
+from spark_jobs.refresh import write_refresh
+from spark_jobs.select_sample import candidates_of, held_out_rows, plan_refresh, select_day
 from spark_jobs.warehouse import Warehouse
 from tests.slow_candidates import candidates
 
@@ -61,35 +60,38 @@ def random_filter(warehouse: Warehouse) -> None:
     found = candidates(records, labels, "label", plan.cut)
     softplus = F.log1p(F.exp(-F.abs("prediction"))) + F.greatest("prediction", F.lit(0.0))
     drawn = F.rand(7) < BUDGET
-    rows = found.withColumn("drawn", drawn).select(
-        "instance_id",
-        "event_time",
-        "model_version",
-        "label",
-        (softplus - F.col("label") * F.col("prediction")).alias("loss"),
-        F.lit(1.0).alias("score"),
-        F.lit(BUDGET).alias("probability"),
-        F.lit(None).cast("double").alias("probability_negative"),
-        F.lit(None).cast("double").alias("probability_positive"),
-        "drawn",
-        F.col("drawn").cast("double").alias("weight"),
-        F.lit(0.0).alias("offset"),
-        F.monotonically_increasing_id().alias("position"),
+    rows = (
+        found.withColumn("drawn", drawn)
+        .select(
+            "instance_id",
+            "event_time",
+            "model_version",
+            "label",
+            (softplus - F.col("label") * F.col("prediction")).alias("loss"),
+            F.lit(1.0).alias("score"),
+            F.lit(BUDGET).alias("probability"),
+            F.lit(None).cast("double").alias("probability_negative"),
+            F.lit(None).cast("double").alias("probability_positive"),
+            "drawn",
+            F.col("drawn").cast("double").alias("weight"),
+            F.lit(0.0).alias("offset"),
+        )
+        .persist()
     )
-    warehouse.replace_refresh(
-        rows.withColumn("refresh_id", F.lit("random")), "selection_probabilities", "random"
+    total, chosen = rows.agg(F.count("*"), F.count_if("drawn")).first()
+    place = F.when(F.col("drawn"), F.floor(F.rand(8) * chosen)).otherwise(-1).cast("bigint")
+    placed = rows.withColumn("position", place)
+    report = {"candidates": total, "drawn": chosen}
+    write_refresh(
+        warehouse,
+        plan,
+        lambda drawn_only: placed.where("drawn") if drawn_only else placed,
+        held_out_rows(warehouse, plan, labels),
+        report,
+        digest="",
+        rejected=0,
     )
-    table = warehouse.read("selection_probabilities")
-    written = table.where("refresh_id = 'random' AND drawn").drop("refresh_id")
-    labels_held = labels.where("false").select("instance_id", "label")
-    sample = training_rows(warehouse, plan, written, labels_held, settled_above())
-    files = warehouse.pipeline.selection.files
-    warehouse.replace_refresh(sample.drop("trains").repartition(files), "sampled", "random")
-
-
-def settled_above() -> int:
-    """A bound that keeps rows in Spark."""
-    return DRIVER_ROWS + 1
+    rows.unpersist()
 
 
 def plain_sample(warehouse: Warehouse) -> None:

@@ -95,7 +95,7 @@ def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[s
             warehouse,
             plan,
             partial(as_frame, warehouse.spark, selection),
-            _held_out(warehouse, plan, labels),
+            held_out_rows(warehouse, plan, labels),
             _named(selection.report, pipeline, counts) | _lineage(plan, before, selection),
             selection.digest,
             counts.unusable,
@@ -188,7 +188,7 @@ def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) ->
     return lines
 
 
-def _held_out(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
+def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
     """instance_id and label, as of the cut, of the held-out instances of the window."""
     kept = labels.where(held_out(warehouse.pipeline.holdout) & finite_label())
     return labels_as_of(kept, "label", plan.cut).where(F.col("label").isNotNull())
