@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
 from schemas.faults import explain
-from schemas.section import Identifier, Section
+from schemas.maintenance import Maintenance
+from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
 from schemas.training import Gate, Training
@@ -35,6 +36,7 @@ class Pipeline(Section):
     selection: Selection = Selection()
     training: Training = Training()
     gate: Gate = Gate()
+    maintenance: Maintenance = Maintenance()
 
     @model_validator(mode="after")
     def _features_exist(self) -> "Pipeline":
@@ -62,6 +64,17 @@ class Pipeline(Section):
         return self
 
     @model_validator(mode="after")
+    def _windows_are_kept(self) -> "Pipeline":
+        window = self.selection.window_days
+        for name, kept in self.maintenance.keep.model_dump().items():
+            if kept is not None and parse_duration(kept).days <= window:
+                raise ValueError(
+                    f"maintenance.keep.{name}: {kept!r} would take rows out of the window of"
+                    f" selection.window_days = {window}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _views_fit(self) -> "Pipeline":
         for view in self.feature_views:
             if view.name == "instances":
@@ -84,8 +97,8 @@ class Pipeline(Section):
         return hashlib.sha256(self.selection_config().encode()).hexdigest()
 
     def selection_config(self) -> str:
-        """What decides a sample, as canonical JSON: everything but training and the gate."""
-        decides = self.model_dump(exclude={"training", "gate", "source"})
+        """What decides a sample, as canonical JSON: what comes after it is left out."""
+        decides = self.model_dump(exclude={"training", "gate", "source", "maintenance"})
         return json.dumps(decides, sort_keys=True, separators=(",", ":"))
 
 

@@ -27,8 +27,8 @@ from spark_jobs.session import spark_session
 
 OWNER = "tenforward.pipeline"
 
-# Each of them by name: in Python, unlike in Scala, they do not derive from the first.
-_CONFLICTS = (
+# Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
+CONFLICTS = (
     delta.DeltaConcurrentModificationException,
     delta.ConcurrentWriteException,
     delta.MetadataChangedException,
@@ -217,7 +217,7 @@ def _save(writer: DataFrameWriter, application: str, number: int, what: str) -> 
     """
     try:
         writer.option("txnAppId", application).option("txnVersion", number).save()
-    except _CONFLICTS as error:
+    except CONFLICTS as error:
         raise _overtaken(what) from error
 
 
