@@ -29,11 +29,20 @@ from schemas.command import (
 from schemas.errors import DataQualityError, NoDataError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.reasons import DUPLICATE_DIFFERS
 from spark_jobs.assemble import Counts
 from spark_jobs.budget import affordable
-from spark_jobs.candidates import finite_label, held_out, in_window, labels_as_of, narrow, usable
+from spark_jobs.candidates import held_out, in_window, labels_as_of, narrow
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
-from spark_jobs.rejects import reject
+from spark_jobs.registered import registered_versions
+from spark_jobs.rejects import (
+    Rules,
+    contradicting,
+    label_fault,
+    record_fault,
+    reject,
+    rules_of,
+)
 from spark_jobs.report_card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
@@ -85,10 +94,11 @@ def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[s
     before = previous_mixture(warehouse, ds)
     policy = configured(pipeline, before.get("weights"))
     records, labels, at_most = candidates_of(warehouse, plan)
-    narrowed = narrow(records, labels, plan.cut, sketch=policy.calibrated)
+    rules = record_rules(warehouse)
+    narrowed = narrow(records, labels, plan.cut, sketch=policy.calibrated, rules=rules)
     blocks, counts = blocks_of(narrowed, at_most, plan.seed, pipeline.selection.provisional_label)
     with closing(blocks):
-        _refuse_bad(warehouse, plan, records, labels, counts)
+        _refuse_bad(warehouse, plan, records, labels, counts, rules)
         budget = affordable(warehouse, parse_budget(pipeline.selection.budget))
         selection = select(blocks, policy, budget, plan.seed, pipeline.task)
         entry = write_refresh(
@@ -98,7 +108,7 @@ def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[s
             _held_out(warehouse, plan, labels),
             _named(selection.report, pipeline, counts) | _lineage(plan, before, selection),
             selection.digest,
-            counts.unusable,
+            counts.rejected,
         )
     write_card(warehouse, entry)
     return result(warehouse, "done", entry)
@@ -134,12 +144,21 @@ def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, D
     return records, labels, label_count + record_count
 
 
+def record_rules(warehouse: Warehouse) -> Rules:
+    """What the records of this warehouse must fit."""
+    pipeline = warehouse.pipeline
+    if pipeline.selection.unknown_models == "accept":
+        return rules_of(pipeline)
+    return rules_of(pipeline, registered_versions(warehouse.root, pipeline.name))
+
+
 def _refuse_bad(
     warehouse: Warehouse,
     plan: RefreshPlan,
     records: DataFrame,
     labels: DataFrame,
     counts: Counts,
+    rules: Rules,
 ) -> None:
     """Put unusable rows into `forward_rejects`; refuse the refresh when they are too many."""
     if counts.records == 0:
@@ -147,20 +166,40 @@ def _refuse_bad(
             f"--ds = {plan.ds}: no forward records from {plan.window_start} to {plan.ds}."
             " Remedy: run `tenforward score` for these days first, or correct the date."
         )
-    bad = counts.unusable
+    bad = counts.rejected
     if bad:
-        why = F.lit("prediction, logits, label or sketch is not a finite number")
-        reject(warehouse, records.where(~usable()), why, f"select/{plan.refresh_id}")
-        why = F.lit("label is not a finite number")
-        known = labels.where(~finite_label() & (F.col("known_at") <= F.lit(plan.cut)))
-        reject(warehouse, known, why, f"select/{plan.refresh_id}/labels")
+        known = labels.where(F.col("known_at") <= F.lit(plan.cut))
+        _write_rejects(warehouse, plan, records, known, counts, rules)
     allowed = warehouse.pipeline.selection.max_reject_share
     if bad > allowed * counts.records:
+        reasons = ", ".join(f"{name} {count}" for name, count in counts.rejects.items())
         raise DataQualityError(
-            f"--ds = {plan.ds}: {bad} of {counts.records} records of the window are unusable (they"
-            f" are in forward_rejects), above selection.max_reject_share = {allowed}. Remedy: mend"
-            " the writer of these records, or raise the share."
+            f"--ds = {plan.ds}: {bad} of {counts.records} records of the window are unusable"
+            f" ({reasons}; they are in forward_rejects), above selection.max_reject_share ="
+            f" {allowed}. Remedy: mend the writer of these records, or raise the share.",
+            rejects=counts.rejects,
         )
+
+
+def _write_rejects(
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    records: DataFrame,
+    labels: DataFrame,
+    counts: Counts,
+    rules: Rules,
+) -> None:
+    """Keep what cannot be used as it came; once for each version that was read."""
+    read = plan.versions
+    batch = f"select/{plan.refresh_id}/{read['forward_records']}/{read['labels']}"
+    judged = records.withColumn("fault", record_fault(rules))
+    reject(warehouse, judged.where("fault IS NOT NULL"), batch)
+    if DUPLICATE_DIFFERS in counts.rejects:
+        twice = contradicting(judged.where("fault IS NULL").drop("fault"))
+        twice = twice.withColumn("fault", F.lit(DUPLICATE_DIFFERS))
+        reject(warehouse, twice, f"{batch}/duplicates")
+    wrong = labels.withColumn("fault", label_fault(rules)).where("fault IS NOT NULL")
+    reject(warehouse, wrong, f"{batch}/labels")
 
 
 def _named(report: dict[str, Any], pipeline: Pipeline, counts: Counts) -> dict[str, Any]:
@@ -171,7 +210,7 @@ def _named(report: dict[str, Any], pipeline: Pipeline, counts: Counts) -> dict[s
         for line in report["segments"]
     ]
     waiting = {"records": counts.records, "unmatured_records": counts.unmatured}
-    return {**report, "segments": segments, **waiting}
+    return {**report, "segments": segments, **waiting, "rejects": counts.rejects}
 
 
 def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) -> dict[str, Any]:
@@ -190,7 +229,8 @@ def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) ->
 
 def _held_out(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
     """instance_id and label, as of the cut, of the held-out instances of the window."""
-    kept = labels.where(held_out(warehouse.pipeline.holdout) & finite_label())
+    good = label_fault(rules_of(warehouse.pipeline)).isNull()
+    kept = labels.where(held_out(warehouse.pipeline.holdout) & good)
     return labels_as_of(kept, "label", plan.cut).where(F.col("label").isNotNull())
 
 
@@ -201,6 +241,7 @@ def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str
     return {
         "status": status,
         **{name: entry[name] for name in shown},
+        "rejects": report.get("rejects", {}),
         "held_out": entry["held_out"],
         "sample_digest": entry["sample_digest"],
         "mean_loss_gap": report.get("mean_loss_gap"),
