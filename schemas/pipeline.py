@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from schemas.errors import ConfigurationError
 from schemas.faults import explain
 from schemas.maintenance import Maintenance
+from schemas.records import KINDS, RecordsSource
 from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
@@ -33,6 +34,7 @@ class Pipeline(Section):
     labels: Labels
     feature_views: list[FeatureView] = Field(default=[])
     features: dict[Identifier, Feature] = Field(min_length=1)
+    records: RecordsSource | None = None
     selection: Selection = Selection()
     training: Training = Training()
     gate: Gate = Gate()
@@ -60,6 +62,23 @@ class Pipeline(Section):
             raise ValueError(
                 f"selection.strata.segment: {strata.segment!r} is not in instances.segments, which"
                 f" has {known}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _log_fits(self) -> "Pipeline":
+        if self.records is None:
+            return self
+        kinds, kind = KINDS[self.task], self.records.prediction.kind
+        if kind not in kinds:
+            raise ValueError(
+                f"records.prediction.kind: {kind!r} is not what a {self.task} task records; use"
+                f" {' or '.join(kinds)}"
+            )
+        mapped, declared = len(self.records.segments), len(self.instances.segments)
+        if mapped != declared:
+            raise ValueError(
+                f"records.segments: {mapped} columns for the {declared} of instances.segments"
             )
         return self
 
@@ -98,7 +117,7 @@ class Pipeline(Section):
 
     def selection_config(self) -> str:
         """What decides a sample, as canonical JSON: what comes after it is left out."""
-        decides = self.model_dump(exclude={"training", "gate", "source", "maintenance"})
+        decides = self.model_dump(exclude={"training", "gate", "source", "records", "maintenance"})
         return json.dumps(decides, sort_keys=True, separators=(",", ":"))
 
 

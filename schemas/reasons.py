@@ -27,6 +27,6 @@ REASONS: dict[str, str] = {
     WRONG_ARITY: "the number of logits, segment keys or sketch numbers is not what is declared",
     UNKNOWN_MODEL: "the model version is not in the registry",
     FUTURE_EVENT: "the event time is more than 5 minutes after the moment of recording",
-    DUPLICATE_DIFFERS: "the same instance, model version, batch and moment again, with another prediction",
+    DUPLICATE_DIFFERS: "the same instance, model, batch and moment has another prediction too",
     BAD_LABEL: "not a label of the task: 0 or 1, a class from 0, or a finite number",
 }

@@ -1,6 +1,5 @@
 """Which records and labels cannot be used, and what becomes of them: kept, with the reason."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,16 +105,15 @@ def contradicting(records: DataFrame) -> DataFrame:
     return records.withColumn("_differ", differ).where("_differ").drop("_differ")
 
 
-def reject(
-    warehouse: Warehouse, records: DataFrame, batch: str, drop: Sequence[str] = ("fault",)
-) -> int:
-    """Append `records` to `forward_rejects`, once a batch; the version that holds them.
+def rejects_of(records: DataFrame, batch: str, record: Column | None = None) -> DataFrame:
+    """`records` in the form of `forward_rejects`.
 
-    records: any columns, instance_id, event_date and the reason, `fault`, among them. `drop` names
-    what was added to the record as it came.
+    records: instance_id, event_date, the reason as `fault`, and any others. record: the record as
+    it came, where the columns are not that.
     """
-    as_it_came = F.to_json(F.struct(*(F.col(n) for n in records.columns if n not in drop)))
-    rows = records.select(
+    columns = (F.col(name) for name in records.columns if name != "fault")
+    as_it_came = F.to_json(F.struct(*columns)) if record is None else record
+    return records.select(
         "instance_id",
         "event_date",
         F.lit(batch).alias("batch_id"),
@@ -123,4 +121,8 @@ def reject(
         as_it_came.alias("record"),
         F.current_timestamp().alias("rejected_at"),
     )
-    return warehouse.append_once(rows, "forward_rejects", batch)
+
+
+def reject(warehouse: Warehouse, records: DataFrame, batch: str) -> int:
+    """Append `records` to `forward_rejects`, once a batch; the version that holds them."""
+    return warehouse.append_once(rejects_of(records, batch), "forward_rejects", batch)

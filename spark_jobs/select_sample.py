@@ -147,7 +147,8 @@ def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, D
 def record_rules(warehouse: Warehouse) -> Rules:
     """What the records of this warehouse must fit."""
     pipeline = warehouse.pipeline
-    if pipeline.selection.unknown_models == "accept":
+    # The models of an imported log are somebody else's; no registry of ours knows them.
+    if pipeline.selection.unknown_models == "accept" or pipeline.records is not None:
         return rules_of(pipeline)
     return rules_of(pipeline, registered_versions(warehouse.root, pipeline.name))
 

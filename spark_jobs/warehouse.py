@@ -151,13 +151,32 @@ class Warehouse:
         _save(writer, transaction, 1, f"table {name}, transaction {transaction}")
         return self._holding(name, transaction)
 
+    def append_numbered(self, rows: DataFrame, name: str, application: str, number: int) -> int:
+        """Append as transaction `number` of the application, if there is a row; rows appended.
+
+        For work that is repeated as more arrives: take `next_number` first, then look for what is
+        new. Raises ConflictError where another run took the number meanwhile.
+        """
+        if rows.isEmpty():
+            return 0
+        stamp = f"{application}/{uuid.uuid4()}"
+        what = f"table {name}, transaction {application}"
+        _save(self._writer(rows, name, stamp).mode("append"), application, number, what)
+        version = self._stamped(name, stamp)
+        if version is None:  # Spark skipped a number that was taken, without a word
+            raise _overtaken(what)
+        for commit in Snapshot(self.path(name)).history():
+            if commit["version"] == version:
+                return int(commit["operationMetrics"]["numOutputRows"])
+        raise ArithmeticError(f"{what}: version {version} has no commit")
+
     def replace_refresh(self, rows: DataFrame, name: str, refresh_id: str) -> int:
         """Replace the rows of one refresh, atomically; the version that holds the new ones.
 
         Raises ConflictError where another run writes the same refresh meanwhile.
         """
         # Taken before the look for rows: a run whose rows it does not see competes for this number.
-        number = self._next_number(name, f"refresh/{refresh_id}")
+        number = self.next_number(name, f"refresh/{refresh_id}")
         stamp = f"replace/{uuid.uuid4()}"
         writer = self._writer(rows, name, stamp)
         if self._has_refresh(name, refresh_id):
@@ -171,7 +190,7 @@ class Warehouse:
             raise _overtaken(what)
         return version
 
-    def _next_number(self, name: str, application: str) -> int:
+    def next_number(self, name: str, application: str) -> int:
         """The number that the application's next transaction on the table must bear."""
         return (Snapshot(self.path(name)).transaction_version(application) or 0) + 1
 
