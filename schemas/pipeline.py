@@ -6,6 +6,7 @@ Every error names the file, the field, the value and the remedy, and exits with 
 import hashlib
 import json
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,17 @@ class Pipeline(Section):
             raise ValueError(
                 f"selection.strata.segment: {strata.segment!r} is not in instances.segments, which"
                 f" has {known}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_mature(self) -> "Pipeline":
+        if self.labels.maturity == "window" and self.task != "binary":
+            raise ValueError(f"labels.maturity: 'window' needs a binary task, not {self.task}")
+        window, after = self.selection.window_days, self.labels.after
+        if after is not None and parse_duration(after) >= timedelta(days=window):
+            raise ValueError(
+                f"labels.after: no record of selection.window_days = {window} is {after} old"
             )
         return self
 

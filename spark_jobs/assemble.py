@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import reasons
+from spark_jobs.maturity import where_counted
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Records, column, from_arrow, hash_order
 
@@ -55,8 +56,9 @@ def assemble(rows: pa.Table, seed: int, provisional: float | None) -> tuple[Reco
     records = _newest(logged, seed, ("moment", "tie"))
     at = pc.index_in(records["instance_id"], value_set=labels["instance_id"].combine_chunks())
     label = labels["label"].combine_chunks().take(at.combine_chunks())
+    label = where_counted(label, records["counting"].to_numpy())
     records = records.set_column(records.column_names.index("label"), "label", label)
-    candidates = records.drop_columns(["is_label", "fault", "moment", "tie"])
+    candidates = records.drop_columns(["is_label", "fault", "counting", "moment", "tie"])
     unmatured = pc.sum(pc.is_null(candidates["label"])).as_py() or 0
     if provisional is None:
         candidates = candidates.filter(pc.is_valid(candidates["label"]))

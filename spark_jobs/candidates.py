@@ -5,6 +5,8 @@ from datetime import date, datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from schemas.store import Labels
+from spark_jobs.maturity import counting
 from spark_jobs.rejects import Rules, label_fault, record_fault
 
 _HOLDOUT_STEPS = 1_000_000
@@ -35,11 +37,13 @@ def narrow(
     *,
     sketch: bool,
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
+    maturity: Labels | None = None,
 ) -> DataFrame:
     """Records and the labels known by `cut`, in one narrow table for `assemble`.
 
     records: `forward_records`; labels: instance_id, known_at, label. `fault` says which of them
-    cannot be used, and why. Without `sketch` that column,
+    cannot be used, and why; `counting` which labels count by the rule `maturity`, on arrival where
+    none is given. Without `sketch` that column,
     the widest, is not read. Of equal moments the larger `tie` is newer.
     """
     nothing = F.lit(None)
@@ -52,6 +56,7 @@ def narrow(
         "prediction",
         "logits",
         "segments",
+        counting(maturity, cut).alias("counting"),
         F.col("sketch") if sketch else nothing.cast("array<float>").alias("sketch"),
         nothing.cast("double").alias("label"),
         F.unix_micros("recorded_at").alias("moment"),

@@ -69,8 +69,9 @@ def compare_day(
 def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
     records, labels, at_most = candidates_of(warehouse, plan)
     rules = record_rules(warehouse)
-    rows = _share_of_ids(narrow(records, labels, plan.cut, sketch=True, rules=rules), at_most)
-    found, _ = assemble(rows.toArrow(), plan.seed, None)
+    maturity = warehouse.pipeline.labels
+    rows = narrow(records, labels, plan.cut, sketch=True, rules=rules, maturity=maturity)
+    found, _ = assemble(_share_of_ids(rows, at_most).toArrow(), plan.seed, None)
     if found.size == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"

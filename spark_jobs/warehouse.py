@@ -10,11 +10,13 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 import pyarrow as pa
 from delta import exceptions as delta
 from delta.tables import DeltaTable
 from deltalake import DeltaTable as Snapshot
+from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import types as T
 
@@ -119,6 +121,18 @@ class Warehouse:
     def version(self, name: str) -> int:
         """The newest version of the table."""
         return Snapshot(self.path(name)).version()
+
+    def has(self, name: str, version: int) -> bool:
+        """Whether a version can still be read: its commits, and every file."""
+        try:
+            snapshot = Snapshot(self.path(name), version=version)
+        except DeltaError:
+            return False
+        root = self.path(name)
+        if "://" in root:  # its files are looked for when they are read
+            return True
+        paths = (file["path"] for file in self.files(name, snapshot.version()))
+        return all((Path(root) / unquote(path)).exists() for path in paths)
 
     def rows_by_date(self, name: str, version: int | None = None) -> dict[date, int]:
         """Rows of each event date, from the log's statistics alone."""
