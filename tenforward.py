@@ -9,17 +9,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("spark_jobs.ingest", "fill the feature store from the pipeline's source"),
     "bootstrap": ("spark_jobs.bootstrap", "write the first refresh, before any model serves"),
     "score": ("spark_jobs.score", "the champion scores a day and leaves forward records"),
+    "import-records": ("spark_jobs.import_records", "records from a log of predictions of yours"),
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
     "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
     "status": ("trainer.status", "the last refreshes, their models, and the one that serves"),
+    "check": ("spark_jobs.check", "compare tables, also your own, with the documented schema"),
+    "maintain": ("spark_jobs.maintain", "compact small files, expire rows, delete unused files"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
 }
 
 
 def usage() -> str:
     """The list of subcommands."""
-    lines = [f"  {name:<10} {meaning}" for name, (_, meaning) in COMMANDS.items()]
+    lines = [f"  {name:<14} {meaning}" for name, (_, meaning) in COMMANDS.items()]
     return "\n".join(
         ["usage: tenforward COMMAND [OPTIONS]", "", *lines, "", "COMMAND --help says more."]
     )

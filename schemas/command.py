@@ -56,7 +56,8 @@ def run_command(
             emit(job(argv))
         except TenforwardError as error:
             log.error("%s", error)
-            emit({"status": "failed", "exit_code": error.exit_code, "error": str(error)})
+            told = {"exit_code": error.exit_code, "error": str(error), **error.details}
+            emit({"status": "failed", **told})
             return error.exit_code
         except KeyboardInterrupt:
             log.error("interrupted; what was finished stays, repeat the command to go on")

@@ -4,11 +4,20 @@ Exit codes: 0 done or already done, 2 usage or configuration, 3 no data, 4 refus
 quality, 5 a conflict that a retry may ride out, 1 the rest.
 """
 
+from typing import Any
+
 
 class TenforwardError(Exception):
-    """A failure with a message for the user; the message names the field, value and remedy."""
+    """A failure with a message for the user; the message names the field, value and remedy.
+
+    details: what else the JSON result says of it, for a program that reads it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class ConfigurationError(TenforwardError):

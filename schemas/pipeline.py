@@ -6,6 +6,7 @@ Every error names the file, the field, the value and the remedy, and exits with 
 import hashlib
 import json
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
 from schemas.faults import explain
-from schemas.section import Identifier, Section
+from schemas.maintenance import Maintenance
+from schemas.records import KINDS, RecordsSource
+from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
 from schemas.training import Gate, Training
@@ -32,9 +35,11 @@ class Pipeline(Section):
     labels: Labels
     feature_views: list[FeatureView] = Field(default=[])
     features: dict[Identifier, Feature] = Field(min_length=1)
+    records: RecordsSource | None = None
     selection: Selection = Selection()
     training: Training = Training()
     gate: Gate = Gate()
+    maintenance: Maintenance = Maintenance()
 
     @model_validator(mode="after")
     def _features_exist(self) -> "Pipeline":
@@ -62,6 +67,45 @@ class Pipeline(Section):
         return self
 
     @model_validator(mode="after")
+    def _labels_mature(self) -> "Pipeline":
+        if self.labels.maturity == "window" and self.task != "binary":
+            raise ValueError(f"labels.maturity: 'window' needs a binary task, not {self.task}")
+        window, after = self.selection.window_days, self.labels.after
+        if after is not None and parse_duration(after) >= timedelta(days=window):
+            raise ValueError(
+                f"labels.after: no record of selection.window_days = {window} is {after} old"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _log_fits(self) -> "Pipeline":
+        if self.records is None:
+            return self
+        kinds, kind = KINDS[self.task], self.records.prediction.kind
+        if kind not in kinds:
+            raise ValueError(
+                f"records.prediction.kind: {kind!r} is not what a {self.task} task records; use"
+                f" {' or '.join(kinds)}"
+            )
+        mapped, declared = len(self.records.segments), len(self.instances.segments)
+        if mapped != declared:
+            raise ValueError(
+                f"records.segments: {mapped} columns for the {declared} of instances.segments"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _windows_are_kept(self) -> "Pipeline":
+        window = self.selection.window_days
+        for name, kept in self.maintenance.keep.model_dump().items():
+            if kept is not None and parse_duration(kept).days <= window:
+                raise ValueError(
+                    f"maintenance.keep.{name}: {kept!r} would take rows out of the window of"
+                    f" selection.window_days = {window}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _views_fit(self) -> "Pipeline":
         for view in self.feature_views:
             if view.name == "instances":
@@ -84,8 +128,8 @@ class Pipeline(Section):
         return hashlib.sha256(self.selection_config().encode()).hexdigest()
 
     def selection_config(self) -> str:
-        """What decides a sample, as canonical JSON: everything but training and the gate."""
-        decides = self.model_dump(exclude={"training", "gate", "source"})
+        """What decides a sample, as canonical JSON: what comes after it is left out."""
+        decides = self.model_dump(exclude={"training", "gate", "source", "records", "maintenance"})
         return json.dumps(decides, sort_keys=True, separators=(",", ":"))
 
 

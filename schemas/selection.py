@@ -48,6 +48,10 @@ class Selection(Section):
     unmatured_label: float = Field(default=0.0, ge=-1e30, le=1e30)
     unmatured_weight: float = Field(default=0.5, gt=0, le=1)
     max_reject_share: float = Field(default=0.01, ge=0, le=1)
+    unknown_models: Literal["reject", "accept"] = Field(
+        default="reject",
+        description="Records of model versions that the registry, where there is one, lacks.",
+    )
     files: int = Field(default=4, ge=1, le=4096, description="Parquet files of a sample.")
 
     @property

@@ -45,9 +45,26 @@ class Instances(Columns):
 
 
 class Labels(Columns):
-    """`[labels]`: the columns of the label table, and which of them the model predicts."""
+    """`[labels]`: the columns of the label table, which of them the model predicts, and when.
+
+    `maturity` says from when on a label counts, seen from the cut of a refresh:
+    `arrival`: as soon as it is known. `delay`: when the event is `after` old, so that labels that
+    come quickly do not count for more. `window`, for attribution: a positive at once; a negative
+    when the event is `after` old, and an instance without any label is one by then.
+    """
 
     label: Identifier
+    maturity: Literal["arrival", "delay", "window"] = "arrival"
+    after: Duration | None = None
+
+    @model_validator(mode="after")
+    def _after_fits(self) -> "Labels":
+        if (self.after is None) != (self.maturity == "arrival"):
+            raise ValueError(
+                f"after: {self.after!r} with maturity = {self.maturity!r}; give it with 'delay' and"
+                " with 'window', and only there"
+            )
+        return self
 
     @model_validator(mode="after")
     def _label_exists(self) -> "Labels":

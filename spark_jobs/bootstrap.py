@@ -19,6 +19,7 @@ from schemas.command import add_common_arguments, parse_date, require_order, run
 from schemas.errors import NoDataError
 from schemas.pipeline import load_pipeline
 from spark_jobs.candidates import held_out, in_window, labels_as_of
+from spark_jobs.maturity import with_labels
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.select_sample import plan_refresh, result
 from spark_jobs.settle import settle
@@ -64,9 +65,10 @@ def _labels(warehouse: Warehouse, plan: RefreshPlan) -> DataFrame:
     def window(name: str) -> DataFrame:
         return in_window(warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds)
 
-    labels = labels_as_of(window("labels"), warehouse.pipeline.labels.label, plan.cut)
+    rule = warehouse.pipeline.labels
+    labels = labels_as_of(window("labels"), rule.label, plan.cut)
     asked = window("instances").select("instance_id", "event_time")
-    return asked.join(labels.where(F.col("label").isNotNull()), "instance_id", "inner")
+    return with_labels(asked, labels, rule, plan.cut)
 
 
 def all_drawn(labelled: DataFrame) -> DataFrame:

@@ -5,8 +5,11 @@ from datetime import date, datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from schemas.store import Labels
+from spark_jobs.maturity import counting
+from spark_jobs.rejects import Rules, label_fault, record_fault
+
 _HOLDOUT_STEPS = 1_000_000
-LARGEST = 1e30
 
 
 def held_out(share: float) -> Column:
@@ -27,45 +30,33 @@ def labels_as_of(labels: DataFrame, label: str, cut: datetime) -> DataFrame:
     return known.groupBy("instance_id").agg(newest.cast("double").alias("label"))
 
 
-def finite_label() -> Column:
-    """True where the column label, if there is one, is a finite number."""
-    return F.coalesce(F.col("label").between(-LARGEST, LARGEST), F.lit(True))
-
-
-def usable() -> Column:
-    """True where prediction, logits, label and sketch are finite numbers."""
-
-    def array_finite(name: str) -> Column:
-        inside = (F.array_min(name) >= -LARGEST) & (F.array_max(name) <= LARGEST)
-        return F.coalesce(inside, F.lit(True))  # null where there is no array
-
-    prediction = F.col("prediction").between(-LARGEST, LARGEST)
-    present = F.col("prediction").isNotNull() | F.col("logits").isNotNull()
-    return (
-        F.coalesce(prediction, F.lit(True))
-        & present
-        & finite_label()
-        & array_finite("logits")
-        & array_finite("sketch")
-    )
-
-
-def narrow(records: DataFrame, labels: DataFrame, cut: datetime, *, sketch: bool) -> DataFrame:
+def narrow(
+    records: DataFrame,
+    labels: DataFrame,
+    cut: datetime,
+    *,
+    sketch: bool,
+    rules: Rules = Rules(),  # noqa: B008 - it is frozen
+    maturity: Labels | None = None,
+) -> DataFrame:
     """Records and the labels known by `cut`, in one narrow table for `assemble`.
 
-    records: `forward_records`; labels: instance_id, known_at, label. Without `sketch` that column,
+    records: `forward_records`; labels: instance_id, known_at, label. `fault` says which of them
+    cannot be used, and why; `counting` which labels count by the rule `maturity`, on arrival where
+    none is given. Without `sketch` that column,
     the widest, is not read. Of equal moments the larger `tie` is newer.
     """
     nothing = F.lit(None)
     logged = records.select(
         F.lit(False).alias("is_label"),
-        usable().alias("usable"),
+        record_fault(rules).alias("fault"),
         "instance_id",
         "event_time",
         "model_version",
         "prediction",
         "logits",
         "segments",
+        counting(maturity, cut).alias("counting"),
         F.col("sketch") if sketch else nothing.cast("array<float>").alias("sketch"),
         nothing.cast("double").alias("label"),
         F.unix_micros("recorded_at").alias("moment"),
@@ -73,7 +64,7 @@ def narrow(records: DataFrame, labels: DataFrame, cut: datetime, *, sketch: bool
     )
     known = labels.where(F.col("known_at") <= F.lit(cut)).select(
         F.lit(True).alias("is_label"),
-        finite_label().alias("usable"),
+        label_fault(rules).alias("fault"),
         "instance_id",
         F.col("label").cast("double").alias("label"),
         F.unix_micros("known_at").alias("moment"),

@@ -31,7 +31,7 @@ from spark_jobs.budget import affordable
 from spark_jobs.candidates import narrow
 from spark_jobs.comparison_plot import draw_plot
 from spark_jobs.refresh import RefreshPlan
-from spark_jobs.select_sample import candidates_of, plan_refresh
+from spark_jobs.select_sample import candidates_of, plan_refresh, record_rules
 from spark_jobs.selection.comparison import Line, compare
 from spark_jobs.selection.policies import configured
 from spark_jobs.selection.policy import Policy
@@ -68,8 +68,10 @@ def compare_day(
 
 def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
     records, labels, at_most = candidates_of(warehouse, plan)
-    rows = _share_of_ids(narrow(records, labels, plan.cut, sketch=True), at_most)
-    found, _ = assemble(rows.toArrow(), plan.seed, None)
+    rules = record_rules(warehouse)
+    maturity = warehouse.pipeline.labels
+    rows = narrow(records, labels, plan.cut, sketch=True, rules=rules, maturity=maturity)
+    found, _ = assemble(_share_of_ids(rows, at_most).toArrow(), plan.seed, None)
     if found.size == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"

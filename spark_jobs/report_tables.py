@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
+from schemas.reasons import REASONS
+
 Report = Mapping[str, Any]
 
 DASH = "\N{EN DASH}"
@@ -69,6 +71,7 @@ def sizes(report: Report) -> Table:
     get, n, k = report.get, report["candidates"], report["budget"]
     scale = report["drawn"] / k
     mean = get("mean_weight")
+    rejects = get("rejects", {})
     known = "design_exact" in report
     promise = "yes" if get("design_exact") else "no"
     return _lines(
@@ -79,6 +82,7 @@ def sizes(report: Report) -> Table:
                 _if(report, "unmatured_records", count),
                 "of them, label not known yet",
             ),
+            *((f"rejected, {why}", count(many), REASONS[why]) for why, many in rejects.items()),
             ("N", count(n), "candidates"),
             ("k", count(k), "budget, rows"),
             ("k/N", share(k / n), "share that the budget pays for"),

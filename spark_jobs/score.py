@@ -20,9 +20,8 @@ from inference.champion import Champion, find_champion
 from schemas.command import add_common_arguments, parse_date, require_over, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
-from spark_jobs.candidates import usable
 from spark_jobs.point_in_time import with_features
-from spark_jobs.rejects import reject
+from spark_jobs.rejects import record_fault, reject, rules_of
 from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
 from spark_jobs.worker_model import scorer_of
@@ -131,12 +130,13 @@ def _records(warehouse: Warehouse, dates: Sequence[date]) -> DataFrame:
 def _append(warehouse: Warehouse, ds: date, records: DataFrame) -> dict[str, Any]:
     """Append one day's records, the unusable ones to the rejects."""
     day = records.where(F.col("event_date") == F.lit(ds))
-    counted = day.agg(F.count("*"), F.count(F.when(~usable(), 1)), F.first("model_version")).first()
+    day = day.withColumn("fault", record_fault(rules_of(warehouse.pipeline)))
+    counted = day.agg(F.count("*"), F.count("fault"), F.first("model_version")).first()
     total, bad, model = counted if counted is not None else (0, 0, "")
     if bad:  # before the good ones: their commit says that the day is done
-        why = F.lit("prediction, logits or sketch is not a finite number")
-        reject(warehouse, day.where(~usable()), why, score_transaction(ds))
-    version = warehouse.append_once(day.where(usable()), "forward_records", score_transaction(ds))
+        reject(warehouse, day.where("fault IS NOT NULL"), score_transaction(ds))
+    good = day.where("fault IS NULL")
+    version = warehouse.append_once(good, "forward_records", score_transaction(ds))
     return {
         "status": "done",
         "pipeline": warehouse.pipeline.name,

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -26,14 +27,24 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import DataQualityError, NoDataError
+from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.reasons import DUPLICATE_DIFFERS
 from spark_jobs.assemble import Counts
 from spark_jobs.budget import affordable
-from spark_jobs.candidates import finite_label, held_out, in_window, labels_as_of, narrow, usable
+from spark_jobs.candidates import held_out, in_window, labels_as_of, narrow
+from spark_jobs.maturity import with_labels
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
-from spark_jobs.rejects import reject
+from spark_jobs.registered import registered_versions
+from spark_jobs.rejects import (
+    Rules,
+    contradicting,
+    label_fault,
+    record_fault,
+    reject,
+    rules_of,
+)
 from spark_jobs.report_card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
@@ -70,27 +81,42 @@ def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
     )
 
 
-def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[str, Any]:
+def select_day(
+    warehouse: Warehouse, ds: date, *, force: bool = False, rebuild: bool = False
+) -> dict[str, Any]:
     """Select the refresh of a day, unless it is there; the result of the command.
 
-    `force` makes it anew from the tables as they are now, in place of the old one.
+    `force` makes it anew from the tables as they are now, in place of the old one; `rebuild` from
+    the versions that its manifest names, and refuses to write a sample of another digest.
     """
     pipeline = warehouse.pipeline
     configured(pipeline)  # refuse before anything is read
     warehouse.require(*warehouse.tables)
     done = manifest(warehouse, refresh_id(pipeline, ds))
-    if done is not None and not force:
+    if done is not None and not (force or rebuild):
         return result(warehouse, "already done", done)
     plan = plan_refresh(warehouse, ds)
+    if rebuild:
+        plan = as_it_was(warehouse, plan, done)
     before = previous_mixture(warehouse, ds)
     policy = configured(pipeline, before.get("weights"))
     records, labels, at_most = candidates_of(warehouse, plan)
-    narrowed = narrow(records, labels, plan.cut, sketch=policy.calibrated)
+    rules = record_rules(warehouse)
+    narrowed = narrow(
+        records,
+        labels,
+        plan.cut,
+        sketch=policy.calibrated,
+        rules=rules,
+        maturity=pipeline.labels,
+    )
     blocks, counts = blocks_of(narrowed, at_most, plan.seed, pipeline.selection.provisional_label)
     with closing(blocks):
-        _refuse_bad(warehouse, plan, records, labels, counts)
+        _refuse_bad(warehouse, plan, records, labels, counts, rules)
         budget = affordable(warehouse, parse_budget(pipeline.selection.budget))
         selection = select(blocks, policy, budget, plan.seed, pipeline.task)
+        if rebuild:
+            _require_same(done, selection.digest)
         entry = write_refresh(
             warehouse,
             plan,
@@ -98,10 +124,37 @@ def select_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[s
             held_out_rows(warehouse, plan, labels),
             _named(selection.report, pipeline, counts) | _lineage(plan, before, selection),
             selection.digest,
-            counts.unusable,
+            counts.rejected,
         )
     write_card(warehouse, entry)
     return result(warehouse, "done", entry)
+
+
+def as_it_was(warehouse: Warehouse, plan: RefreshPlan, done: dict[str, Any] | None) -> RefreshPlan:
+    """The plan with the table versions of the manifest. ConfigurationError where one is gone."""
+    if done is None:
+        raise ConfigurationError(
+            f"--ds = {plan.ds}: there is no refresh {plan.refresh_id} to rebuild. Remedy: give the"
+            " pipeline file, policy, budget and seed that it was made with, or leave --rebuild out."
+        )
+    versions = json.loads(done["input_versions"])
+    gone = [name for name, version in versions.items() if not warehouse.has(name, version)]
+    if gone:
+        raise ConfigurationError(
+            f"--ds = {plan.ds}: version {versions[gone[0]]} of {gone[0]} is not whole any more."
+            " Remedy: with --force it is made from the tables as they are; maintenance.reproduce"
+            " and maintenance.pinned decide how long versions are kept."
+        )
+    return replace(plan, versions=versions)
+
+
+def _require_same(done: dict[str, Any] | None, digest: str) -> None:
+    if done is not None and digest != done["sample_digest"]:
+        raise DataQualityError(
+            f"refresh {done['refresh_id']}: rebuilt with digest {digest[:12]}, its manifest has"
+            f" {done['sample_digest'][:12]}; nothing was written. Remedy: use the release of"
+            " tenforward that made it, or --force to replace it."
+        )
 
 
 def previous_mixture(warehouse: Warehouse, ds: date) -> dict[str, Any]:
@@ -134,12 +187,22 @@ def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, D
     return records, labels, label_count + record_count
 
 
+def record_rules(warehouse: Warehouse) -> Rules:
+    """What the records of this warehouse must fit."""
+    pipeline = warehouse.pipeline
+    # The models of an imported log are somebody else's; no registry of ours knows them.
+    if pipeline.selection.unknown_models == "accept" or pipeline.records is not None:
+        return rules_of(pipeline)
+    return rules_of(pipeline, registered_versions(warehouse.root, pipeline.name))
+
+
 def _refuse_bad(
     warehouse: Warehouse,
     plan: RefreshPlan,
     records: DataFrame,
     labels: DataFrame,
     counts: Counts,
+    rules: Rules,
 ) -> None:
     """Put unusable rows into `forward_rejects`; refuse the refresh when they are too many."""
     if counts.records == 0:
@@ -147,20 +210,40 @@ def _refuse_bad(
             f"--ds = {plan.ds}: no forward records from {plan.window_start} to {plan.ds}."
             " Remedy: run `tenforward score` for these days first, or correct the date."
         )
-    bad = counts.unusable
+    bad = counts.rejected
     if bad:
-        why = F.lit("prediction, logits, label or sketch is not a finite number")
-        reject(warehouse, records.where(~usable()), why, f"select/{plan.refresh_id}")
-        why = F.lit("label is not a finite number")
-        known = labels.where(~finite_label() & (F.col("known_at") <= F.lit(plan.cut)))
-        reject(warehouse, known, why, f"select/{plan.refresh_id}/labels")
+        known = labels.where(F.col("known_at") <= F.lit(plan.cut))
+        _write_rejects(warehouse, plan, records, known, counts, rules)
     allowed = warehouse.pipeline.selection.max_reject_share
     if bad > allowed * counts.records:
+        reasons = ", ".join(f"{name} {count}" for name, count in counts.rejects.items())
         raise DataQualityError(
-            f"--ds = {plan.ds}: {bad} of {counts.records} records of the window are unusable (they"
-            f" are in forward_rejects), above selection.max_reject_share = {allowed}. Remedy: mend"
-            " the writer of these records, or raise the share."
+            f"--ds = {plan.ds}: {bad} of {counts.records} records of the window are unusable"
+            f" ({reasons}; they are in forward_rejects), above selection.max_reject_share ="
+            f" {allowed}. Remedy: mend the writer of these records, or raise the share.",
+            rejects=counts.rejects,
         )
+
+
+def _write_rejects(
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    records: DataFrame,
+    labels: DataFrame,
+    counts: Counts,
+    rules: Rules,
+) -> None:
+    """Keep what cannot be used as it came; once for each version that was read."""
+    read = plan.versions
+    batch = f"select/{plan.refresh_id}/{read['forward_records']}/{read['labels']}"
+    judged = records.withColumn("fault", record_fault(rules))
+    reject(warehouse, judged.where("fault IS NOT NULL"), batch)
+    if DUPLICATE_DIFFERS in counts.rejects:
+        twice = contradicting(judged.where("fault IS NULL").drop("fault"))
+        twice = twice.withColumn("fault", F.lit(DUPLICATE_DIFFERS))
+        reject(warehouse, twice, f"{batch}/duplicates")
+    wrong = labels.withColumn("fault", label_fault(rules)).where("fault IS NOT NULL")
+    reject(warehouse, wrong, f"{batch}/labels")
 
 
 def _named(report: dict[str, Any], pipeline: Pipeline, counts: Counts) -> dict[str, Any]:
@@ -171,7 +254,7 @@ def _named(report: dict[str, Any], pipeline: Pipeline, counts: Counts) -> dict[s
         for line in report["segments"]
     ]
     waiting = {"records": counts.records, "unmatured_records": counts.unmatured}
-    return {**report, "segments": segments, **waiting}
+    return {**report, "segments": segments, **waiting, "rejects": counts.rejects}
 
 
 def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) -> dict[str, Any]:
@@ -190,8 +273,15 @@ def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) ->
 
 def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
     """instance_id and label, as of the cut, of the held-out instances of the window."""
-    kept = labels.where(held_out(warehouse.pipeline.holdout) & finite_label())
-    return labels_as_of(kept, "label", plan.cut).where(F.col("label").isNotNull())
+    good = label_fault(rules_of(warehouse.pipeline)).isNull()
+    kept = labels.where(held_out(warehouse.pipeline.holdout) & good)
+    known, rule = labels_as_of(kept, "label", plan.cut), warehouse.pipeline.labels
+    if rule.maturity == "arrival":
+        return known.where(F.col("label").isNotNull())
+    instances = warehouse.read("instances", plan.versions["instances"])
+    asked = in_window(instances, plan.window_start, plan.ds).select("instance_id", "event_time")
+    asked = asked.where(held_out(warehouse.pipeline.holdout))
+    return with_labels(asked, known, rule, plan.cut).select("instance_id", "label")
 
 
 def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +291,7 @@ def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str
     return {
         "status": status,
         **{name: entry[name] for name in shown},
+        "rejects": report.get("rejects", {}),
         "held_out": entry["held_out"],
         "sample_digest": entry["sample_digest"],
         "mean_loss_gap": report.get("mean_loss_gap"),
@@ -220,7 +311,9 @@ def parser() -> argparse.ArgumentParser:
         "--budget", type=budget_text, help='instead of selection.budget: 0.1, "5000 rows", ...'
     )
     line.add_argument("--seed", type=int, help="instead of selection.seed")
-    line.add_argument("--force", action="store_true", help="make the refresh anew")
+    again = line.add_mutually_exclusive_group()
+    again.add_argument("--force", action="store_true", help="anew, from the tables as they are")
+    again.add_argument("--rebuild", action="store_true", help="again, from the tables as they were")
     line.add_argument("--dry-run", action="store_true", help="say what would be done")
     return line
 
@@ -238,7 +331,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         there = manifest(warehouse, refresh_id(pipeline, args.ds)) is not None
         status = "already done" if there else "planned"
         return {"status": status, **vars(plan_refresh(warehouse, args.ds))}
-    return select_day(warehouse, args.ds, force=args.force)
+    return select_day(warehouse, args.ds, force=args.force, rebuild=args.rebuild)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

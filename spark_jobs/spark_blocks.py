@@ -81,7 +81,7 @@ class SparkBlocks:
         self.count: int = sum(row["rows"] for row in small)
         # Pickled by our own executors, sent over Spark's channel, as Spark does with any result.
         counts: list[Counts] = [pickle.loads(row["counts"]) for row in small]
-        self.counts = sum(counts, start=Counts(0, 0, 0))
+        self.counts = sum(counts, start=Counts(0, 0, {}))
         self.contents: list[Contents] = [
             pickle.loads(row["contents"]) for row in small if row["rows"]
         ]

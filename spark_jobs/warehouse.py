@@ -10,11 +10,13 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 import pyarrow as pa
 from delta import exceptions as delta
 from delta.tables import DeltaTable
 from deltalake import DeltaTable as Snapshot
+from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import types as T
 
@@ -27,8 +29,8 @@ from spark_jobs.session import spark_session
 
 OWNER = "tenforward.pipeline"
 
-# Each of them by name: in Python, unlike in Scala, they do not derive from the first.
-_CONFLICTS = (
+# Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
+CONFLICTS = (
     delta.DeltaConcurrentModificationException,
     delta.ConcurrentWriteException,
     delta.MetadataChangedException,
@@ -120,6 +122,18 @@ class Warehouse:
         """The newest version of the table."""
         return Snapshot(self.path(name)).version()
 
+    def has(self, name: str, version: int) -> bool:
+        """Whether a version can still be read: its commits, and every file."""
+        try:
+            snapshot = Snapshot(self.path(name), version=version)
+        except DeltaError:
+            return False
+        root = self.path(name)
+        if "://" in root:  # its files are looked for when they are read
+            return True
+        paths = (file["path"] for file in self.files(name, snapshot.version()))
+        return all((Path(root) / unquote(path)).exists() for path in paths)
+
     def rows_by_date(self, name: str, version: int | None = None) -> dict[date, int]:
         """Rows of each event date, from the log's statistics alone."""
         counts: dict[date, int] = {}
@@ -151,13 +165,32 @@ class Warehouse:
         _save(writer, transaction, 1, f"table {name}, transaction {transaction}")
         return self._holding(name, transaction)
 
+    def append_numbered(self, rows: DataFrame, name: str, application: str, number: int) -> int:
+        """Append as transaction `number` of the application, if there is a row; rows appended.
+
+        For work that is repeated as more arrives: take `next_number` first, then look for what is
+        new. Raises ConflictError where another run took the number meanwhile.
+        """
+        if rows.isEmpty():
+            return 0
+        stamp = f"{application}/{uuid.uuid4()}"
+        what = f"table {name}, transaction {application}"
+        _save(self._writer(rows, name, stamp).mode("append"), application, number, what)
+        version = self._stamped(name, stamp)
+        if version is None:  # Spark skipped a number that was taken, without a word
+            raise _overtaken(what)
+        for commit in Snapshot(self.path(name)).history():
+            if commit["version"] == version:
+                return int(commit["operationMetrics"]["numOutputRows"])
+        raise ArithmeticError(f"{what}: version {version} has no commit")
+
     def replace_refresh(self, rows: DataFrame, name: str, refresh_id: str) -> int:
         """Replace the rows of one refresh, atomically; the version that holds the new ones.
 
         Raises ConflictError where another run writes the same refresh meanwhile.
         """
         # Taken before the look for rows: a run whose rows it does not see competes for this number.
-        number = self._next_number(name, f"refresh/{refresh_id}")
+        number = self.next_number(name, f"refresh/{refresh_id}")
         stamp = f"replace/{uuid.uuid4()}"
         writer = self._writer(rows, name, stamp)
         if self._has_refresh(name, refresh_id):
@@ -171,7 +204,7 @@ class Warehouse:
             raise _overtaken(what)
         return version
 
-    def _next_number(self, name: str, application: str) -> int:
+    def next_number(self, name: str, application: str) -> int:
         """The number that the application's next transaction on the table must bear."""
         return (Snapshot(self.path(name)).transaction_version(application) or 0) + 1
 
@@ -217,7 +250,7 @@ def _save(writer: DataFrameWriter, application: str, number: int, what: str) -> 
     """
     try:
         writer.option("txnAppId", application).option("txnVersion", number).save()
-    except _CONFLICTS as error:
+    except CONFLICTS as error:
         raise _overtaken(what) from error
 
 

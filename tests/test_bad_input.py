@@ -137,8 +137,9 @@ def test_a_few_nan_losses_and_labels_go_to_the_rejects_and_are_counted(loop, tmp
     done = select_day(warehouse, LOOPED[1], force=True)
     rejects = warehouse.read("forward_rejects").toArrow().to_pylist()
     assert done["rejected"] == len(rejects) > 3
-    records = [json.loads(r["record"]) for r in rejects if r["reason"].startswith("prediction")]
-    labels = [json.loads(r["record"]) for r in rejects if r["reason"].startswith("label")]
+    assert done["rejects"] == {"bad-label": 3, "not-finite": len(rejects) - 3}
+    records = [json.loads(r["record"]) for r in rejects if r["reason"] == "not-finite"]
+    labels = [json.loads(r["record"]) for r in rejects if r["reason"] == "bad-label"]
     assert {record["prediction"] for record in records} == {"NaN"}
     assert [label["label"] for label in labels] == ["NaN"] * 3
 
@@ -147,8 +148,10 @@ def test_many_nan_losses_refuse_the_refresh_and_write_none(loop, tmp_path):
     warehouse = with_bad_records(loop, tmp_path, share=0.2)
     other = date(2013, 1, 9)
     assert manifest(warehouse, refresh_id(warehouse.pipeline, other)) is None
-    with pytest.raises(DataQualityError, match=r"max_reject_share = 0\.01"):
+    with pytest.raises(DataQualityError, match=r"max_reject_share = 0\.01") as refused:
         select_day(warehouse, other)
+    assert f"not-finite {refused.value.details['rejects']['not-finite']}" in str(refused.value)
+    assert refused.value.exit_code == 4
     assert manifest(warehouse, refresh_id(warehouse.pipeline, other)) is None
 
 

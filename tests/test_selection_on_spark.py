@@ -140,7 +140,7 @@ def test_law_1_few_rows_on_the_driver_draw_the_same(spark, records, logged):
     found, counts = blocks_of(narrow(*logged, CUT, sketch=True), 2 * N, SEED, None)
     few = select(found, POLICIES["calibrated"], parse_budget(0.1), SEED, "binary")
     assert not isinstance(found, SparkBlocks)
-    assert counts == (N, 0, 0)
+    assert counts == (N, 0, {})
     assert few.digest == expected.digest
     assert by_id(as_frame(spark, few, False).toArrow()) == by_id(expected.rows(False))
 

@@ -1,0 +1,52 @@
+"""`[maintenance]`: when small files are compacted, how long rows and unused files are kept."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from schemas.section import Duration, Section, parse_duration
+
+# Below this a running selection or training could lose a file under its hands: it reads the
+# versions that were the newest when it began, and no job of ours may run for longer.
+LEAST_UNUSED_DAYS = 7
+# After this Delta forgets the commits (`delta.logRetentionDuration`), and with them old versions.
+MOST_REPRODUCE_DAYS = 400
+
+
+def _long_enough(text: str) -> str:
+    if parse_duration(text).days < LEAST_UNUSED_DAYS:
+        raise ValueError(f"running jobs may still read such files; at least {LEAST_UNUSED_DAYS}d")
+    return text
+
+
+def _not_too_long(text: str) -> str:
+    if parse_duration(text).days > MOST_REPRODUCE_DAYS:
+        raise ValueError(f"the tables' logs reach back {MOST_REPRODUCE_DAYS}d; at most that")
+    return text
+
+
+class Keep(Section):
+    """`[maintenance.keep]`: how long rows stay, by table; for ever where nothing is said.
+
+    Counted from the event date; for `refreshes` from the day of the refresh, whose rows leave
+    `selection_probabilities`, `sampled` and `holdout` while its manifest stays.
+    """
+
+    forward_records: Duration | None = None
+    forward_rejects: Duration | None = None
+    instances: Duration | None = None
+    labels: Duration | None = None
+    refreshes: Duration | None = None
+
+
+class Maintenance(Section):
+    """`[maintenance]`: what `tenforward maintain` does."""
+
+    target_mb: int = Field(default=128, ge=1, le=4096, description="Size of a compacted file.")
+    min_files: int = Field(
+        default=4, ge=2, description="Small files of one partition below which they are left."
+    )
+    unused_files: Annotated[Duration, AfterValidator(_long_enough)] = "30d"
+    reproduce: Annotated[Duration, AfterValidator(_not_too_long)] = "90d"
+    pinned: list[str] = Field(default=[], description="Refreshes that stay reproducible for ever.")
+    keep: Keep = Keep()

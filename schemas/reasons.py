@@ -1,0 +1,32 @@
+"""Why a record is refused: the names that `forward_rejects.reason` takes, each with its rule.
+
+Standard library only: the recorder, the scoring job, the ingest of other logs and selection all
+give these reasons.
+"""
+
+from datetime import timedelta
+
+# Clocks of model servers differ; beyond this an event time lies in the future of its record.
+CLOCK_SKEW = timedelta(minutes=5)
+
+MISSING = "missing"
+NOT_FINITE = "not-finite"
+NO_PREDICTION = "no-prediction"
+NOT_A_PROBABILITY = "not-a-probability"
+WRONG_ARITY = "wrong-arity"
+UNKNOWN_MODEL = "unknown-model"
+FUTURE_EVENT = "future-event"
+DUPLICATE_DIFFERS = "duplicate-differs"
+BAD_LABEL = "bad-label"
+
+REASONS: dict[str, str] = {
+    MISSING: "instance id, event time or model version is null or empty",
+    NOT_FINITE: "prediction, logits, label or sketch is NaN, infinite or beyond 1e30",
+    NO_PREDICTION: "neither the prediction nor the logits that the task needs",
+    NOT_A_PROBABILITY: "a probability outside [0, 1]",
+    WRONG_ARITY: "the number of logits, segment keys or sketch numbers is not what is declared",
+    UNKNOWN_MODEL: "the model version is not in the registry",
+    FUTURE_EVENT: "the event time is more than 5 minutes after the moment of recording",
+    DUPLICATE_DIFFERS: "the same instance, model, batch and moment has another prediction too",
+    BAD_LABEL: "not a label of the task: 0 or 1, a class from 0, or a finite number",
+}

@@ -1,0 +1,51 @@
+"""`[records]`: where somebody else's inference logs its predictions, and what its columns mean."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from schemas.section import Section
+
+# Any name that Spark can quote: the log is not ours.
+ColumnName = Annotated[str, Field(pattern=r"^[^`]+$", max_length=255)]
+
+KINDS = {"binary": ("probability", "logit"), "multiclass": ("logits",), "regression": ("value",)}
+
+
+class Prediction(Section):
+    """`prediction = { column = "score", kind = "probability" }`."""
+
+    column: ColumnName
+    kind: Literal["probability", "logit", "logits", "value"]
+
+
+class ModelVersion(Section):
+    """`model_version = { column = "model" }`, or `{ value = "fraud-7" }` for one model alone."""
+
+    column: ColumnName | None = None
+    value: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "ModelVersion":
+        if (self.column is None) == (self.value is None):
+            raise ValueError('write either { column = "..." } or { value = "..." }')
+        return self
+
+
+class RecordsSource(Section):
+    """`[records]`: a log table of one row a forward pass, read by `tenforward import-records`."""
+
+    path: str = Field(min_length=1, description="Folder or URI of a Delta table or of Parquet.")
+    format: Literal["delta", "parquet"] = "delta"
+    instance_id: ColumnName
+    event_time: ColumnName
+    recorded_at: ColumnName | None = Field(default=None, description="The event time, if absent.")
+    model_version: ModelVersion
+    prediction: Prediction
+    segments: list[ColumnName] = Field(
+        default=[], description="Columns of the segment keys, in the order of instances.segments."
+    )
+    sketch: ColumnName | None = None
+    date: ColumnName | None = Field(
+        default=None, description="A column with the UTC date of the event time, to read by."
+    )

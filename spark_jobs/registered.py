@@ -1,0 +1,27 @@
+"""Which model versions the registry knows: a record of any other came from somewhere else."""
+
+import importlib.util
+import logging
+import os
+from pathlib import Path
+
+from schemas.bundle import mlflow_client, registry_exists
+
+log = logging.getLogger("tenforward")
+
+
+def registered_versions(warehouse: str, name: str) -> frozenset[str] | None:
+    """Versions of model `name`; None where there is no registry, or it has no such model."""
+    local = "://" not in warehouse and Path(warehouse).exists()
+    if not ("MLFLOW_TRACKING_URI" in os.environ or local) or not registry_exists(warehouse):
+        return None
+    if importlib.util.find_spec("mlflow") is None:
+        log.warning("mlflow is not installed here: model versions are not checked")
+        return None
+    client, found, token = mlflow_client(warehouse), set(), None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        found |= {str(version.version) for version in page}
+        token = page.token
+        if not token:
+            return frozenset(found) or None

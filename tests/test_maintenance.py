@@ -1,0 +1,203 @@
+"""Maintenance changes files and never a row that anybody may still read."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import functions as F
+
+from schemas.errors import ConfigurationError
+from schemas.maintenance import Maintenance
+from schemas.pipeline import load_pipeline
+from schemas.tables import forward_records
+from spark_jobs.compaction import crowded
+from spark_jobs.maintain import maintain
+from spark_jobs.refresh import manifest
+from spark_jobs.retention import pinned_refreshes
+from spark_jobs.select_sample import refresh_id, select_day
+from spark_jobs.warehouse import Warehouse
+from tests.flights_loop import LOOPED, PIPELINE, copied, versions
+from trainer.refresh import open_refresh
+
+DAY = date(2013, 1, 9)
+MB = 1 << 20
+
+
+def file(day: int, size: int) -> dict:
+    return {"partition": {"event_date": date(2013, 1, day)}, "bytes": size, "rows": 1}
+
+
+def test_a_partition_is_compacted_where_it_has_enough_small_files():
+    files = [file(1, MB)] * 4 + [file(2, MB)] * 3 + [file(3, 64 * MB)] * 9
+    (found,) = crowded(files, target=128 * MB, at_least=4)
+    assert (found.where, found.files, found.bytes) == ("event_date = DATE '2013-01-01'", 4, 4 * MB)
+    assert crowded([], target=MB, at_least=2) == []
+
+
+def test_a_table_without_partitions_is_one():
+    (found,) = crowded([{"partition": {}, "bytes": 1, "rows": 1}] * 2, target=MB, at_least=2)
+    assert (found.where, found.files) == ("", 2)
+
+
+def records(writer: str, count: int, day: date = DAY) -> pa.Table:
+    """Records of a day as somebody's model server writes them."""
+    moment = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    row = {
+        "event_time": moment, "event_date": day, "model_version": "1", "batch_id": writer,
+        "recorded_at": moment, "prediction": 0.5, "logits": None, "label": None, "loss": None,
+        "segments": ["JFK", "AA"], "sketch": [0.0] * 16,
+    }  # fmt: skip
+    rows = [{"instance_id": f"{writer}/{number}", **row} for number in range(count)]
+    return pa.Table.from_pylist(rows, schema=forward_records().arrow_schema)
+
+
+def with_settings(warehouse: Warehouse, **changes: object) -> Warehouse:
+    """The same tables under other settings, impossible ones as well."""
+    settings = warehouse.pipeline.maintenance.model_copy(update=changes)
+    return Warehouse(
+        warehouse.root, warehouse.pipeline.model_copy(update={"maintenance": settings})
+    )
+
+
+def ids(warehouse: Warehouse, name: str, version: int | None = None) -> list[str]:
+    rows = warehouse.read(name, version).select("instance_id").toArrow()
+    return sorted(rows["instance_id"].to_pylist())
+
+
+@pytest.fixture
+def crowd(loop, tmp_path) -> Warehouse:
+    """A copy of the loop's tables in which six writers have left a small file each."""
+    warehouse = copied(loop["warehouse"], tmp_path)
+    for number in range(6):
+        path = warehouse.path("forward_records")
+        write_deltalake(path, records(f"server-{number}", 3), mode="append")
+    return warehouse
+
+
+def test_small_files_are_compacted_once_and_every_row_stays(crowd):
+    before = ids(crowd, "forward_records"), versions(crowd)
+    planned = maintain(crowd, ["forward_records"], dry_run=True)["tables"]["forward_records"]
+    assert (planned["compacted_files"], planned["compacted_partitions"]) == (6, 1)
+    assert versions(crowd) == before[1]
+    done = maintain(crowd, ["forward_records", "sampled"])
+    report = done["tables"]["forward_records"]
+    assert report["files"][1] == report["files"][0] - 5
+    assert ids(crowd, "forward_records") == before[0]
+    assert done["tables"]["sampled"]["version"] == before[1]["sampled"]
+    assert maintain(crowd, ["forward_records"])["status"] == "already done"
+
+
+def test_unused_files_go_and_pinned_versions_stay_readable(crowd):
+    pins = pinned_refreshes(crowd, datetime.now(UTC))
+    newest = pins[refresh_id(crowd.pipeline, LOOPED[1])]
+    pinned = json.loads(newest["input_versions"])["forward_records"]
+    then, loose = ids(crowd, "forward_records", pinned), crowd.version("forward_records") - 1
+    without_delay = with_settings(crowd, unused_files="1s")
+    report = maintain(without_delay, ["forward_records"])["tables"]["forward_records"]
+    assert pinned in report["kept_versions"]
+    assert loose not in report["kept_versions"]
+    assert report["deleted_files"] == 6
+    assert ids(crowd, "forward_records", pinned) == then
+    with pytest.raises(Exception, match="does not exist"):
+        ids(crowd, "forward_records", loose)
+
+
+def test_what_a_running_job_may_read_is_not_deleted(crowd):
+    running = crowd.version("forward_records")
+    then = ids(crowd, "forward_records", running)
+    report = maintain(crowd, ["forward_records"])["tables"]["forward_records"]
+    assert (report["compacted_files"], report["deleted_files"]) == (6, 0)
+    assert ids(crowd, "forward_records", running) == then
+
+
+def test_rows_that_are_due_expire_by_partition_and_pinned_refreshes_keep_theirs(crowd):
+    keep = crowd.pipeline.maintenance.keep.model_copy(
+        update={"forward_records": "60d", "refreshes": "60d"}
+    )
+    # Nothing is young on a day of next year; what stays is the newest of each policy.
+    later = datetime.now(UTC) + timedelta(days=365)
+    expiring = with_settings(crowd, keep=keep, unused_files="1s")
+    tables = maintain(expiring, ["forward_records", "sampled"], now=later)["tables"]
+    assert ids(crowd, "forward_records") == []
+    assert tables["forward_records"]["expired_partitions"] == 3
+    settings = DeltaTable(crowd.path("forward_records")).metadata().configuration
+    assert settings["delta.appendOnly"] == "true"
+    refresh_ids = {f["partition"]["refresh_id"] for f in crowd.files("sampled")}
+    newest = refresh_id(crowd.pipeline, LOOPED[1])
+    assert newest in refresh_ids
+    assert refresh_id(crowd.pipeline, LOOPED[0]) not in refresh_ids
+    again = select_day(expiring, LOOPED[1])
+    assert again["status"] == "already done"
+    assert open_refresh(crowd.root, crowd.pipeline, newest).drawn == again["drawn"]
+    entry = manifest(crowd, newest)
+    assert entry is not None
+    read = json.loads(entry["input_versions"])["forward_records"]
+    assert len(ids(crowd, "forward_records", read)) > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('unused_files = "3d"', ["maintenance.unused_files", "3d", "at least 7d", "Remedy"]),
+        ('reproduce = "500d"', ["maintenance.reproduce", "500d", "at most"]),
+        ('keep = { forward_records = "28d" }', ["maintenance.keep.forward_records", "28"]),
+    ],
+)
+def test_law_7_settings_that_would_take_files_or_rows_from_a_job_are_refused(tmp_path, line, words):
+    path = tmp_path / "p.toml"
+    path.write_text(Path(PIPELINE).read_text() + f"\n[maintenance]\n{line}\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load_pipeline(path)
+    assert [word for word in words if word not in str(refused.value)] == []
+
+
+def test_law_7_a_pinned_refresh_that_does_not_exist_is_refused(loop):
+    warehouse = with_settings(loop["warehouse"], pinned=["2013-01-01-no-such"])
+    with pytest.raises(ConfigurationError, match=r"maintenance\.pinned = '2013-01-01-no-such'"):
+        maintain(warehouse, dry_run=True)
+
+
+def test_maintenance_settings_do_not_change_a_sample():
+    pipeline = load_pipeline(PIPELINE)
+    other = pipeline.model_copy(update={"maintenance": Maintenance(min_files=9)})
+    assert other.selection_digest() == pipeline.selection_digest()
+
+
+WRITERS, COMMITS, ROWS = 4, 5, 3
+
+
+@pytest.mark.slow
+def test_law_2_eight_writers_a_compaction_and_a_selection_at_once(loop, tmp_path):
+    """Four Spark and four delta-rs writers; nothing lost, nothing double, the same sample."""
+    warehouse = copied(loop["warehouse"], tmp_path)
+    path, there = warehouse.path("forward_records"), len(ids(warehouse, "forward_records"))
+    digest = loop["days"][1]["select"]["sample_digest"]
+
+    def by_spark(writer: int) -> None:
+        for commit in range(COMMITS):
+            name = f"spark-{writer}-{commit}"
+            rows = warehouse.spark.createDataFrame(records(name, ROWS))
+            for _ in range(2):  # a retry of a commit that went through
+                warehouse.append_once(rows, "forward_records", name)
+
+    def by_delta_rs(writer: int) -> None:
+        for commit in range(COMMITS):
+            write_deltalake(path, records(f"server-{writer}-{commit}", ROWS), mode="append")
+
+    with ThreadPoolExecutor(max_workers=2 * WRITERS + 2) as pool:
+        jobs = [pool.submit(by_spark, writer) for writer in range(WRITERS)]
+        jobs += [pool.submit(by_delta_rs, writer) for writer in range(WRITERS)]
+        selection = pool.submit(select_day, warehouse, LOOPED[1], force=True)
+        while not all(job.done() for job in jobs):
+            maintain(with_settings(warehouse, unused_files="7d", min_files=2), ["forward_records"])
+        for job in jobs:
+            job.result()
+        assert selection.result()["sample_digest"] == digest
+    found = warehouse.read("forward_records").where(F.col("event_date") == F.lit(DAY))
+    assert found.count() == found.select("instance_id").distinct().count()
+    assert found.count() == 2 * WRITERS * COMMITS * ROWS
+    assert len(ids(warehouse, "forward_records")) == there + found.count()
