@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer_tables import Columns, chance, in_memory, random_rows, small_card, small_pipeline
 
 from schemas.errors import ConfigurationError, DataQualityError
-from schemas.pipeline import Pipeline
+from schemas.pipeline import Pipeline, load_pipeline
 from trainer.evaluate import auc, evaluate
 from trainer.export import predict
 from trainer.fit import fit
@@ -168,6 +168,13 @@ def test_the_sketch_is_a_fixed_orthonormal_projection_of_the_last_hidden_layer()
 # Other tasks, bad input.
 
 
+def test_the_regression_pipeline_is_the_flights_with_another_label() -> None:
+    delay, flights = (load_pipeline(f"pipelines/{name}.toml") for name in ("delay", "flights"))
+    assert (delay.task, delay.labels.label) == ("regression", "arrival_delay")
+    assert (delay.features, delay.feature_views) == (flights.features, flights.feature_views)
+    assert (delay.training.loss, delay.training.huber_delta) == ("huber", 30.0)
+
+
 def test_regression_learns_a_value() -> None:
     rows = random_rows(2000, seed=8)
     rows["label"] = (rows["price"] / 20 + rows["slot"]).astype(np.float32)
@@ -262,6 +269,17 @@ def test_metrics_agree_with_scikit_learn() -> None:
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     wanted = pytest.approx(log_loss(classes, shares))
     assert evaluate("multiclass", logits, classes)["loss"] == wanted
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute", "huber"])
+def test_the_gate_measures_a_regression_by_the_loss_it_is_trained_with(loss: str) -> None:
+    pipeline = small_pipeline("regression", training={"loss": loss, "huber_delta": 1.5})
+    output, label = np.random.default_rng(1).normal(size=(2, 100)).astype(np.float32) * 3
+    each = row_loss("regression", pipeline.training)(
+        torch.from_numpy(output)[:, None], torch.from_numpy(label), torch.zeros(100)
+    )
+    metrics = evaluate("regression", output, label, pipeline.training)
+    assert metrics["loss"] == pytest.approx(each.mean().item(), rel=1e-5)
 
 
 def test_a_calibrated_prediction_has_a_small_calibration_error() -> None:

@@ -21,6 +21,7 @@ from torch import nn
 from schemas.bundle import ModelCard, model_inputs, registry_exists, tracking_uri
 from schemas.command import add_common_arguments, log, run_command
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.training import Training
 from trainer.checkpoint import Checkpoint
 from trainer.checks import count_outputs, require_comparable
 from trainer.evaluate import Metrics, evaluate
@@ -174,9 +175,10 @@ def _train(
         ranks=ranks,
         checkpoint=checkpoint,
     )
-    metrics = {"train": history.metrics(), "challenger": measure(model, card, held_out)}
+    settings = pipeline.training
+    metrics = {"train": history.metrics(), "challenger": measure(model, card, held_out, settings)}
     if serving is not None:
-        metrics["champion"] = measure(serving.model(), serving.card, held_out)
+        metrics["champion"] = measure(serving.model(), serving.card, held_out, settings)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
@@ -248,12 +250,11 @@ def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     return pipeline.training.model_dump() | origin
 
 
-def measure(model: nn.Module, card: ModelCard, held_out: Rows) -> Metrics:
-    """How well a model answers for held-out rows."""
+def measure(model: nn.Module, card: ModelCard, held_out: Rows, settings: Training) -> Metrics:
+    """How well a model answers for held-out rows, by the loss of these settings."""
     output = predict(model, held_out)
-    return evaluate(
-        card.task, output if card.task == "multiclass" else output[:, 0], held_out.label
-    )
+    answer = output if card.task == "multiclass" else output[:, 0]
+    return evaluate(card.task, answer, held_out.label, settings)
 
 
 def parser() -> argparse.ArgumentParser:
