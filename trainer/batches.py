@@ -57,14 +57,30 @@ class Resident:
         device = self.label.device
         places = torch.from_numpy(np.concatenate([share.rows for share in plan])).to(device)
         real = torch.from_numpy(np.concatenate([share.real for share in plan])).to(device)
-        starts = np.arange(0, len(order), batch_size)
-        sums = np.add.reduceat(self.rows.weight[order].astype(np.float64), starts)
-        totals = torch.from_numpy(sums.astype(np.float32)).to(device)
+        totals = self._totals(self.rows.weight[order], batch_size)
         for here, kept, total in zip(places.split(widths), real.split(widths), totals, strict=True):
             yield Batch(
-                inputs=tuple(part[here] for part in self.inputs),
-                label=self.label[here],
-                offset=self.offset[here],
-                weight=self.weight[here] * kept,
+                inputs=tuple(part.index_select(0, here) for part in self.inputs),
+                label=self.label.index_select(0, here),
+                offset=self.offset.index_select(0, here),
+                weight=self.weight.index_select(0, here) * kept,
                 total=total,
             )
+
+    def in_order(self, batch_size: int, ranks: Ranks) -> Iterator[Batch]:
+        """This rank's shares of the batches of all rows as they lie; alone, without copying."""
+        if ranks.world > 1:
+            yield from self.batches(np.arange(len(self.rows)), batch_size, ranks)
+            return
+        columns = (*self.inputs, self.label, self.offset, self.weight)
+        totals = self._totals(self.rows.weight, batch_size)
+        for *inputs, label, offset, weight, total in zip(
+            *(column.split(batch_size) for column in columns), totals, strict=True
+        ):
+            yield Batch(tuple(inputs), label, offset, weight, total)
+
+    def _totals(self, weight: NDArray[np.float32], batch_size: int) -> Tensor:
+        """Sum of the weights of each batch, of weights in order."""
+        starts = np.arange(0, len(weight), batch_size)
+        sums = np.add.reduceat(weight.astype(np.float64), starts)
+        return torch.from_numpy(sums.astype(np.float32)).to(self.label.device)

@@ -182,7 +182,8 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]
     """Batches of a column as one array; `dtype` has a shape where the column holds arrays."""
     if not parts:
         return np.empty((0, *dtype.shape), dtype.base)
-    return np.concatenate(parts).astype(dtype.base, copy=False)
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return whole.astype(dtype.base, copy=False)
 
 
 def _in_order(columns: dict[str, NDArray[Any]], what: str, first: int) -> dict[str, NDArray[Any]]:

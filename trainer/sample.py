@@ -98,8 +98,11 @@ class Streamed:
         for window, last in _ahead(self._ordered(number, settings, first_step * size)):
             rows = Rows.joined([*carried, window])
             whole = len(rows) if last else len(rows) // size * size
+            if whole == 0:
+                carried = [rows]
+                continue
             resident = Resident.of(rows.map(lambda p, n=whole: p[:n]), ranks.device)  # type: ignore[misc]
-            yield from resident.batches(np.arange(whole), size, ranks)
+            yield from resident.in_order(size, ranks)
             carried = [rows.map(lambda p, n=whole: p[n:])] if whole < len(rows) else []  # type: ignore[misc]
 
     def _ordered(
@@ -140,7 +143,7 @@ class Streamed:
         number = np.searchsorted([piece.start for piece in pieces], order, side="right") - 1
         before = np.array([p.start - (e - p.rows) for p, e in zip(pieces, ends, strict=True)])
         places = order - before[number]
-        return rows.map(lambda part: part[places])
+        return rows.map(lambda part: np.take(part, places, axis=0))
 
 
 def open_sample(pipeline: Pipeline, refresh: Refresh, ranks: Ranks) -> Sample:
