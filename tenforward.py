@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
     "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
+    "rollback": ("trainer.rollback", "let an earlier model version serve again"),
     "status": ("trainer.status", "the last refreshes, their models, and the one that serves"),
     "check": ("spark_jobs.check", "compare tables, also your own, with the documented schema"),
     "maintain": ("spark_jobs.maintain", "compact small files, expire rows, delete unused files"),

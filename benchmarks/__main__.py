@@ -3,9 +3,10 @@
 BENCH_ARGS goes to the last: `make bench BENCH_ARGS="--rows 2000000"`.
 """
 
-from benchmarks import draw, kernels, selection
+from benchmarks import draw, kernels, selection, training
 
 if __name__ == "__main__":
     kernels.main()
     draw.main()
+    training.main([])
     selection.main()

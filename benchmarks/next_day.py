@@ -62,8 +62,9 @@ class UniformTwin:
         refresh = open_refresh(self.warehouse.root, pipeline, refresh_id(pipeline, ds))
         model, _ = fitted(pipeline, card, self._rows(self._sample(ds, rows)), self.serving)
         held_out = read_holdout(pipeline, refresh)
-        before = measure(self.serving.model(), card, held_out)
-        if decide(measure(model, card, held_out), before, pipeline.gate).passed:
+        before = measure(self.serving.model(), card, held_out, pipeline.training)
+        after = measure(model, card, held_out, pipeline.training)
+        if decide(after, before, pipeline.gate).passed:
             self.serving = Loaded(card, model.state_dict())
         serving = self.serving.model()
         return lambda asked: self._answer(serving, asked)

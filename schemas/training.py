@@ -1,5 +1,7 @@
 """`[training]` and `[gate]`: how the model is fitted, and when it may serve."""
 
+from typing import Any, Literal
+
 from pydantic import Field
 
 from schemas.section import Section
@@ -10,14 +12,35 @@ class Training(Section):
 
     hidden: list[int] = Field(default=[64, 32], min_length=1, max_length=8)
     epochs: int = Field(default=8, ge=1, le=10_000)
-    batch_size: int = Field(default=256, ge=1, le=1 << 20)
+    batch_size: int = Field(default=256, ge=1, le=1 << 20, description="Of all ranks together.")
+    loss: Literal["squared", "absolute", "huber"] = Field(
+        default="squared", description="Of a regression; the other tasks have cross-entropy."
+    )
+    huber_delta: float = Field(default=1.0, gt=0, le=1e30, description="In units of the label.")
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0, le=10)
     weight_decay: float = Field(default=1e-4, ge=0, le=10)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Of sgd.")
+    clip: float | None = Field(default=None, gt=0, description="Largest norm of a gradient.")
     pull: float = Field(
         default=0.0, ge=0, le=1e6, description="L2-SP: how hard the parent's weights pull."
     )
     warm_start: bool = True
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = Field(default=False, description="By torch.compile.")
+    shuffle_rows: int = Field(
+        default=1 << 18, ge=1, le=1 << 31, description="Rows mixed at a time: all, up to these."
+    )
+    keep: Literal["auto", "memory", "stream"] = Field(
+        default="auto", description="Hold the sample in memory, or read it anew every epoch."
+    )
+    readers: int = Field(default=2, ge=1, le=64, description="Shards decoded at a time.")
+    checkpoint_steps: int = Field(default=1000, ge=1, le=1 << 31)
     seed: int = Field(default=1, ge=1, lt=1 << 31)
+
+    def decides(self) -> dict[str, Any]:
+        """The settings that the fitted weights depend on."""
+        return self.model_dump(exclude={"keep", "readers", "checkpoint_steps"})
 
 
 class Gate(Section):

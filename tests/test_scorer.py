@@ -29,6 +29,7 @@ from schemas.errors import ConfigurationError, DataQualityError
 from trainer.export import load_bundle, predict, save_bundle
 from trainer.fit import fit
 from trainer.model import build_model, standardise
+from trainer.survey import survey_of
 from trainer.train import train_refresh
 
 PIPELINE = small_pipeline()
@@ -39,7 +40,7 @@ ROWS = random_rows(3000, seed=12)
 def model() -> nn.Module:
     trained = build_model(small_card(PIPELINE), seed=1)
     rows = in_memory(PIPELINE, random_rows(500, seed=13))
-    standardise(trained, rows.numbers, rows.weight)
+    standardise(trained, survey_of([rows], "binary"))
     fit(trained, rows, "binary", PIPELINE.training)
     return trained
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from trainer_tables import Columns, chance, in_memory, random_rows, small_card, small_pipeline
 
 from schemas.errors import ConfigurationError, DataQualityError
-from schemas.pipeline import Pipeline
+from schemas.pipeline import Pipeline, load_pipeline
 from trainer.evaluate import auc, evaluate
 from trainer.export import predict
 from trainer.fit import fit
-from trainer.loss import LOSSES, weighted_mean
+from trainer.loss import row_loss, weighted_mean
 from trainer.model import build_model, standardise
+from trainer.survey import survey_of
 
 PIPELINE = small_pipeline()
 ROWS = random_rows(600, seed=4)
@@ -29,10 +30,10 @@ def trained(
     model = build_model(small_card(pipeline, outputs), pipeline.training.seed)
     data = in_memory(pipeline, rows)
     if parent is None:
-        standardise(model, data.numbers, data.weight)
+        standardise(model, survey_of([data], pipeline.task))
     else:
         model.load_state_dict(parent)
-    fit(model, data, pipeline.task, pipeline.training, parent)
+    fit(model, data, pipeline.task, pipeline.training, pulled=parent is not None)
     return model
 
 
@@ -102,8 +103,10 @@ def test_rows_of_weight_zero_do_not_move_the_model() -> None:
 
 def test_numbers_are_standardised_by_weighted_moments_and_a_constant_is_kept() -> None:
     model = build_model(small_card(PIPELINE), seed=1)
-    numbers = np.array([[1, 5], [3, 5], [100, 5]], np.float32)
-    standardise(model, numbers, np.array([1, 1, 0], np.float32))
+    three = {name: column[:3] for name, column in ROWS.items()}
+    odd = {"price": np.array([1, 3, 100], np.float32), "age": np.full(3, 5, np.float32)}
+    odd["weight"] = np.array([1, 1, 0], np.float32)
+    standardise(model, survey_of([in_memory(PIPELINE, three | odd)], "binary"))
     assert model.get_buffer("mean").tolist() == [2, 5]
     assert model.get_buffer("scale").tolist() == [1, 1]
 
@@ -165,6 +168,13 @@ def test_the_sketch_is_a_fixed_orthonormal_projection_of_the_last_hidden_layer()
 # Other tasks, bad input.
 
 
+def test_the_regression_pipeline_is_the_flights_with_another_label() -> None:
+    delay, flights = (load_pipeline(f"pipelines/{name}.toml") for name in ("delay", "flights"))
+    assert (delay.task, delay.labels.label) == ("regression", "arrival_delay")
+    assert (delay.features, delay.feature_views) == (flights.features, flights.feature_views)
+    assert (delay.training.loss, delay.training.huber_delta) == ("huber", 30.0)
+
+
 def test_regression_learns_a_value() -> None:
     rows = random_rows(2000, seed=8)
     rows["label"] = (rows["price"] / 20 + rows["slot"]).astype(np.float32)
@@ -174,6 +184,36 @@ def test_regression_learns_a_value() -> None:
     )
     assert metrics["loss"] < 0.2 * rows["label"].var()
     assert metrics["mae"] < 1
+
+
+@pytest.mark.parametrize(("loss", "wanted"), [("squared", 10.0), ("absolute", 0.0)])
+def test_squared_loss_fits_the_mean_and_absolute_loss_the_median(loss: str, wanted: float) -> None:
+    rows = random_rows(400, seed=8)
+    rows["label"] = np.where(np.arange(400) % 10 == 0, 100, 0).astype(np.float32)
+    rows |= {name: np.zeros_like(rows[name]) for name in ("shop", "slot", "price", "age")}
+    settings = {"loss": loss, "epochs": 150, "batch_size": 400, "learning_rate": 0.05}
+    pipeline = small_pipeline("regression", training=settings | {"weight_decay": 0.0})
+    value = served(trained(pipeline, rows), pipeline, rows)[0, 0]
+    assert value == pytest.approx(wanted, abs=1.0)
+
+
+def test_huber_loss_is_square_up_to_delta_and_linear_beyond() -> None:
+    settings = small_pipeline("regression", training={"loss": "huber", "huber_delta": 2.0}).training
+    loss = row_loss("regression", settings)(
+        torch.tensor([[1.0], [10.0]]), torch.zeros(2), torch.zeros(2)
+    )
+    assert loss.tolist() == [0.5, 2.0 * (10 - 1)]
+
+
+def test_a_gradient_is_clipped_and_bf16_trains() -> None:
+    still = small_pipeline(training={"optimizer": "sgd", "clip": 1e-6, "weight_decay": 0.0})
+    model = build_model(small_card(still), still.training.seed)
+    before = weights(model)
+    fit(model, in_memory(still, ROWS), "binary", still.training)
+    moved = [(weight - before[name]).abs().max() for name, weight in model.named_parameters()]
+    assert 0 < max(moved) < 1e-5
+    half = small_pipeline(training={"precision": "bf16"})
+    assert not same(weights(trained(half, ROWS)), weights(trained(PIPELINE, ROWS)))
 
 
 def test_multiclass_learns_classes() -> None:
@@ -231,6 +271,17 @@ def test_metrics_agree_with_scikit_learn() -> None:
     assert evaluate("multiclass", logits, classes)["loss"] == wanted
 
 
+@pytest.mark.parametrize("loss", ["squared", "absolute", "huber"])
+def test_the_gate_measures_a_regression_by_the_loss_it_is_trained_with(loss: str) -> None:
+    pipeline = small_pipeline("regression", training={"loss": loss, "huber_delta": 1.5})
+    output, label = np.random.default_rng(1).normal(size=(2, 100)).astype(np.float32) * 3
+    each = row_loss("regression", pipeline.training)(
+        torch.from_numpy(output)[:, None], torch.from_numpy(label), torch.zeros(100)
+    )
+    metrics = evaluate("regression", output, label, pipeline.training)
+    assert metrics["loss"] == pytest.approx(each.mean().item(), rel=1e-5)
+
+
 def test_a_calibrated_prediction_has_a_small_calibration_error() -> None:
     rows = random_rows(50_000, seed=11)
     logit = np.log(chance(rows) / (1 - chance(rows)))
@@ -244,7 +295,3 @@ def test_metrics_that_the_rows_do_not_define_are_left_out() -> None:
     assert metrics["loss"] == 400
     assert not {"auc", "calibration_ratio"} & set(metrics)
     assert auc(np.zeros(4), np.array([0, 1, 0, 1])) == 0.5
-
-
-def test_every_task_has_a_loss() -> None:
-    assert set(LOSSES) == {"binary", "multiclass", "regression"}

@@ -69,6 +69,7 @@ def write_refresh(
     *,
     parts: int = 4,
     day: int = 1,
+    first_position: int = 0,
     **manifest: Any,
 ) -> None:
     """Append a refresh as `select` leaves one; `manifest` overrides columns of its manifest."""
@@ -79,7 +80,8 @@ def write_refresh(
         "offset": rows.get("offset", np.zeros(count, np.float32)),
         "probability": np.full(count, 0.1),
     }
-    _write(warehouse, sampled(pipeline), refresh_id, rows | own, parts)
+    position = {"position": np.arange(first_position, first_position + count)}
+    _write(warehouse, sampled(pipeline), refresh_id, position | rows | own, parts)
     _write(warehouse, holdout(pipeline), refresh_id, held_out, 1)
     table = DeltaTable(str(warehouse / "sampled"))
     row = {

@@ -1,12 +1,13 @@
 """What is refused before a model is fitted: rows and champions that cannot be used together."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.bundle import ModelCard
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.pipeline import Task
 from schemas.tables import MAX_LOGITS
-from trainer.reader import Rows
+from trainer.survey import Survey
 
 
 def require_comparable(champion: ModelCard, card: ModelCard) -> None:
@@ -20,15 +21,20 @@ def require_comparable(champion: ModelCard, card: ModelCard) -> None:
         )
 
 
-def count_outputs(task: Task, rows: Rows, held_out: Rows, champion: ModelCard | None) -> int:
-    """Outputs of the model: 1, or the number of classes; labels that do not fit are refused."""
-    if len(rows) == 0:
+def count_outputs(
+    task: Task, survey: Survey, held_out: NDArray[np.float32], champion: ModelCard | None
+) -> int:
+    """Outputs of the model: 1, or the number of classes; labels that do not fit are refused.
+
+    held_out: labels of the held-out rows.
+    """
+    if survey.rows == 0:
         raise NoDataError("the refresh has no rows. Remedy: widen the window, or raise the budget.")
-    if rows.weight.sum() <= 0:
+    if survey.weight <= 0:
         raise DataQualityError("weight: the sample's weights sum to 0. Remedy: select again.")
     if task == "regression":
         return 1
-    labels = np.unique(np.concatenate([rows.label, held_out.label]))
+    labels = np.union1d(survey.labels, held_out)
     limit = 2 if task == "binary" else champion.outputs if champion else MAX_LOGITS
     strange = labels[(labels % 1 != 0) | (labels < 0) | (labels >= limit)]
     if strange.size:

@@ -1,16 +1,25 @@
 """The order of an epoch and who takes which row: pure index arithmetic, no state.
 
+Every row has a random key, a function of (seed, epoch, position). The shards of a sample follow
+one another in a random order, are cut into windows of `shuffle_rows` rows, and each window is
+sorted by key. A sample that one window holds is in a uniformly random order, whatever its shards.
+A larger one can be read as a stream that holds a window at a time and still has this very order.
+
 A batch belongs to all ranks together: step s of every rank is a share of the same `batch_size`
 rows, so a model sees the same batches whatever the number of ranks. Where a batch does not divide
 evenly the shorter shares are padded with a row of weight zero: every rank takes the same number
 of steps, and each row occurs once an epoch over the ranks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Philox counts draws in its first word; the fourth tells the uses of one (seed, epoch) apart.
+_ROWS, _SHARDS = 0, 1
+_WORDS = 4  # of 64 bits, that one count gives
 
 
 class Share(NamedTuple):
@@ -20,13 +29,78 @@ class Share(NamedTuple):
     real: NDArray[np.bool_]  # (m,), False where the row is padding and must weigh nothing
 
 
-def epoch_order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """A permutation of 0 ... rows - 1, int64, a function of (seed, epoch) alone.
+class Piece(NamedTuple):
+    """Rows `start` to `start + rows - 1` of the sample, in one shard, at an order's place."""
 
-    Sorting Philox's raw numbers, because NumPy keeps those, unlike `permutation`, for ever.
+    shard: int
+    start: int
+    rows: int
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of 0 ... rows - 1, int64, a function of (seed, epoch) alone."""
+    return by_key(np.arange(rows), seed, epoch)
+
+
+def by_key(positions: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The positions (m,), in runs of consecutive ones, in the order of their random keys."""
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
+    keys = np.concatenate([_keys(int(run[0]), len(run), seed, epoch) for run in runs if len(run)])
+    return positions[np.argsort(keys, kind="stable")]
+
+
+def _keys(start: int, count: int, seed: int, epoch: int) -> NDArray[np.uint64]:
+    """Random keys of positions start ... start + count - 1.
+
+    Philox's raw numbers, because NumPy keeps those, unlike `permutation`, for ever.
     """
-    random = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(rows)
-    return np.argsort(random, kind="stable")
+    skipped = start % _WORDS
+    counter = np.array([start // _WORDS, 0, 0, _ROWS], np.uint64)
+    return _philox(counter, seed, epoch).random_raw(skipped + count)[skipped:]
+
+
+def _philox(counter: NDArray[np.uint64], seed: int, epoch: int) -> np.random.Philox:
+    return np.random.Philox(key=np.array([seed, epoch], np.uint64), counter=counter)
+
+
+def windows(
+    shards: Sequence[int], shuffle_rows: int, seed: int, epoch: int
+) -> Iterator[list[Piece]]:
+    """The pieces of each window of an epoch; `shards` are the row counts, by position.
+
+    Windows have `shuffle_rows` rows, the last one fewer; a shard may be cut by a window's end.
+    """
+    starts = np.cumsum([0, *shards])
+    keys = _philox(np.array([0, 0, 0, _SHARDS], np.uint64), seed, epoch).random_raw(len(shards))
+    window: list[Piece] = []
+    room = shuffle_rows
+    for shard in np.argsort(keys, kind="stable").tolist():
+        start, left = int(starts[shard]), shards[shard]
+        while left:
+            taken = min(left, room)
+            window.append(Piece(shard, start, taken))
+            start, left, room = start + taken, left - taken, room - taken
+            if room == 0:
+                yield window
+                window, room = [], shuffle_rows
+    if window:
+        yield window
+
+
+def window_order(window: Sequence[Piece], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The positions of a window (m,) in the order of the epoch, however its pieces lie."""
+    ordered = sorted(window, key=lambda piece: piece.start)
+    return by_key(
+        np.concatenate([np.arange(p.start, p.start + p.rows) for p in ordered]), seed, epoch
+    )
+
+
+def sample_order(
+    shards: Sequence[int], shuffle_rows: int, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """The positions of a whole epoch (n,) in order."""
+    parts = [window_order(w, seed, epoch) for w in windows(shards, shuffle_rows, seed, epoch)]
+    return np.concatenate(parts)
 
 
 def steps(rows: int, batch_size: int) -> int:

@@ -1,6 +1,7 @@
 """Metrics of predictions on a set of rows: pure NumPy, larger sets give the same numbers.
 
-`loss` is what the gate compares: log loss (binary, multiclass) or mean squared error.
+`loss` is what the gate compares: log loss (binary, multiclass), or the loss of a regression by the
+name it is trained with.
 A metric that the rows do not define (AUC of one class alone) is left out.
 """
 
@@ -11,16 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.pipeline import Task
+from schemas.training import Training
 
 Metrics = dict[str, float]
 BINS = 10
 
 
-def evaluate(task: Task, output: NDArray[Any], label: NDArray[Any]) -> Metrics:
+def evaluate(
+    task: Task, output: NDArray[Any], label: NDArray[Any], settings: Training | None = None
+) -> Metrics:
     """Metrics of outputs (n,) or (n, classes) on labels (n,); only `rows` when n is 0."""
     if len(label) == 0:
         return {"rows": 0.0}
     metrics = EVALUATIONS[task](np.asarray(output, np.float64), np.asarray(label, np.float64))
+    if task == "regression" and settings is not None:
+        error = np.abs(np.asarray(output, np.float64) - label)
+        metrics["loss"] = float(np.mean(REGRESSION[settings.loss](error, settings.huber_delta)))
     return {"rows": float(len(label))} | metrics
 
 
@@ -50,6 +57,7 @@ def _multiclass(logits: NDArray[np.float64], label: NDArray[np.float64]) -> Metr
 def _regression(value: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
     return {
         "loss": float(np.mean((value - label) ** 2)),
+        "mse": float(np.mean((value - label) ** 2)),
         "mae": float(np.mean(np.abs(value - label))),
     }
 
@@ -58,6 +66,16 @@ EVALUATIONS: dict[Task, Callable[[NDArray[np.float64], NDArray[np.float64]], Met
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
+}
+
+
+# A loss of the size of an error and Huber's delta; the twins of `trainer/loss.py`.
+REGRESSION: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.float64]]] = {
+    "squared": lambda error, _: error**2,
+    "absolute": lambda error, _: error,
+    "huber": lambda error, delta: np.where(
+        error <= delta, 0.5 * error**2, delta * (error - 0.5 * delta)
+    ),
 }
 
 

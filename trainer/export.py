@@ -14,6 +14,8 @@ from trainer.model import build_model
 from trainer.reader import Rows
 from trainer.threads import one_thread
 
+PREDICTED_AT_ONCE = 1 << 13  # rows
+
 
 def save_bundle(model: nn.Module, card: ModelCard, folder: Path) -> None:
     """Write the three files of a bundle into an existing folder; the model is on the CPU."""
@@ -62,8 +64,6 @@ def predict(model: nn.Module, rows: Rows) -> NDArray[np.float32]:
         return np.zeros((0, 1), np.float32)
     with torch.inference_mode():
         parts = zip(
-            torch.from_numpy(rows.categories).split(1 << 16),
-            torch.from_numpy(rows.numbers).split(1 << 16),
-            strict=True,
+            *(torch.from_numpy(part).split(PREDICTED_AT_ONCE) for part in rows.inputs), strict=True
         )
         return np.concatenate([model(*part)[0].numpy() for part in parts])

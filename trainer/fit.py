@@ -1,94 +1,197 @@
-"""The training loop. On a CPU its result is a function of (rows, settings, parent), bit by bit."""
+"""The training loop. On a CPU its result is a function of (rows, settings, parent, number of
+ranks), bit by bit, whether it ran through or was killed and resumed."""
 
-import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from schemas.command import log
 from schemas.errors import DataQualityError
 from schemas.pipeline import Task
 from schemas.training import Training
-from trainer.epoch import Share, epoch_order, shares, steps
-from trainer.loss import LOSSES, weighted_mean
+from trainer.batches import Batch
+from trainer.checkpoint import Checkpoint, Progress
+from trainer.epoch import steps
+from trainer.loss import RowLoss, row_loss, weighted_mean
+from trainer.ranks import Ranks, alone
 from trainer.reader import Rows
+from trainer.sample import Sample, in_memory
 from trainer.threads import one_thread
-
-log = logging.getLogger("tenforward")
 
 QUIET_S = 10.0  # between log lines of one training
 
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], Training], torch.optim.Optimizer]] = {
+    "adamw": lambda weights, settings: torch.optim.AdamW(
+        weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    ),
+    "sgd": lambda weights, settings: torch.optim.SGD(
+        weights,
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+    ),
+}
+
 
 @dataclass(frozen=True)
-class _Device:
-    """The rows of a refresh as tensors on the device, held there for every epoch."""
+class History:
+    """How a fit went."""
 
-    categories: Tensor
-    numbers: Tensor
-    label: Tensor
-    weight: Tensor
-    offset: Tensor
+    losses: list[float]  # mean training loss of each epoch
+    rows: int  # that went through a step in this process's own run, over all ranks
+    seconds: float
+    waited: float  # of these seconds, for data
+
+    def metrics(self) -> dict[str, float]:
+        """For the run's record. `rows_per_second` turns budgets in GPU hours into rows."""
+        if not self.rows:  # resumed after the last step
+            return {}
+        waiting = self.waited / self.seconds
+        return {"rows_per_second": self.rows / self.seconds, "share_waiting": waiting}
 
 
 @one_thread()
 def fit(
     model: nn.Module,
-    rows: Rows,
+    rows: Rows | Sample,
     task: Task,
     settings: Training,
-    parent: Mapping[str, Tensor] | None = None,
-) -> list[float]:
-    """Train `model` in place; the mean training loss of each epoch.
+    *,
+    pulled: bool = False,
+    ranks: Ranks | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> History:
+    """Train `model` in place and leave it on the CPU.
 
-    `parent` holds the weights that `settings.pull` pulls to (L2-SP), by parameter name. The
-    learning rate decays to 0 along a cosine. Raises DataQualityError when a loss is not finite.
+    `pulled` says that the model comes with a parent's weights, to which `settings.pull` pulls
+    (L2-SP). The learning rate decays to 0 along a cosine. Every rank calls this with the same
+    model, rows and settings. Raises DataQualityError when a loss is not finite.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device).train()
-    data = _on_device(rows, device)
-    anchors = _anchors(model, parent if settings.pull else None, device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    total = settings.epochs * steps(len(rows), settings.batch_size)
-    step = 0
-    means: list[float] = []
-    for epoch in _with_progress(settings.epochs, means):
-        losses = []
-        for share in shares(epoch_order(len(rows), settings.seed, epoch), settings.batch_size):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * _cosine(step, total)
-            loss = _batch_loss(model, data, share, task)
-            losses.append(loss.detach())
-            optimizer.zero_grad()
-            (loss + settings.pull * _distance(anchors)).backward()
-            optimizer.step()
-            step += 1
-        means.append(_finite_mean(torch.stack(losses), epoch))
+    ranks = ranks or alone()
+    sample = in_memory(rows) if isinstance(rows, Rows) else rows
+    called = ranks.together(model.train(), settings.compile)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    anchors = _anchors(trained) if pulled and settings.pull else []
+    optimizer = OPTIMIZERS[settings.optimizer](trained, settings)
+    done = checkpoint.resume(model, optimizer) if checkpoint else Progress()
+    if not ranks.first:  # the file holds the losses of all ranks together: one of them has them
+        done.losses = [torch.zeros_like(loss) for loss in done.losses]
+    step = _Step(model, called, row_loss(task, settings), settings, ranks, optimizer, anchors)
+    an_epoch = steps(len(sample), settings.batch_size)
+    clock, seen, began = _Waiting(), 0, time.perf_counter()
+    with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
+        for epoch in _with_progress(done.epoch, settings.epochs, done.means):
+            batches = sample.epoch(epoch, settings, ranks, done.step)
+            for batch in clock.over(batches):
+                number = epoch * an_epoch + done.step
+                done.losses.append(step.take(batch, number, number / (settings.epochs * an_epoch)))
+                seen += min(settings.batch_size, len(sample) - done.step * settings.batch_size)
+                done.step += 1
+                if checkpoint and number % settings.checkpoint_steps == (
+                    settings.checkpoint_steps - 1
+                ):
+                    _save(checkpoint, model, optimizer, done, ranks)
+            losses = ranks.total(torch.stack(done.losses))
+            done.means.append(_finite_mean(losses, epoch))
+            done.epoch, done.step, done.losses = epoch + 1, 0, []
+    if ranks.device.type == "cuda":
+        torch.cuda.synchronize(ranks.device)
+    seconds = time.perf_counter() - began
     model.cpu().eval()
-    return means
+    return History(done.means, seen, seconds, clock.seconds)
 
 
-def _batch_loss(model: nn.Module, data: _Device, share: Share, task: Task) -> Tensor:
-    """Weighted mean loss of one batch; padding weighs nothing."""
-    here = torch.from_numpy(share.rows).to(data.label.device)
-    weight = data.weight[here] * torch.from_numpy(share.real).to(data.label.device)
-    output, _ = model(data.categories[here], data.numbers[here])
-    return weighted_mean(LOSSES[task](output, data.label[here], data.offset[here]), weight)
+@dataclass(frozen=True)
+class _Step:
+    """One step of the optimizer, and all that it needs."""
+
+    model: nn.Module
+    called: nn.Module  # the model as a step calls it: see `Ranks.together`
+    loss: RowLoss
+    settings: Training
+    ranks: Ranks
+    optimizer: torch.optim.Optimizer
+    anchors: Sequence[tuple[Tensor, Tensor]]
+
+    def take(self, batch: Batch, number: int, done: float) -> Tensor:
+        """Step `number` of the training, a share `done` of which is behind; this rank's part of
+        the batch's mean loss."""
+        # A model with dropout draws from here: anew each step, so that a resumed fit draws alike.
+        torch.manual_seed((self.settings.seed << 32) + number * self.ranks.world + self.ranks.rank)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * _cosine(done)
+        with self._precision():
+            output, _ = self.called(*batch.inputs)
+        loss = self.loss(output.float(), batch.label, batch.offset)
+        part = weighted_mean(loss, batch.weight, batch.total)
+        self.optimizer.zero_grad()
+        # Gradients are averaged over the ranks, and the parts are to be summed.
+        (part * self.ranks.world + self.settings.pull * _distance(self.anchors)).backward()
+        if self.settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimizer.step()
+        return part.detach()
+
+    def _precision(self) -> torch.autocast | nullcontext[None]:
+        if self.settings.precision == "bf16":
+            return torch.autocast(self.ranks.device.type, torch.bfloat16)
+        return nullcontext()
 
 
-def _with_progress(epochs: int, means: list[float]) -> Iterator[int]:
+@dataclass
+class _Waiting:
+    """Seconds spent waiting for the next batch."""
+
+    seconds: float = 0.0
+
+    def over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, timed."""
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+
+def _save(
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    done: Progress,
+    ranks: Ranks,
+) -> None:
+    """All ranks have the same weights; their parts of the losses are summed for the first's file,
+    and the others go on from nothing, so that the sum stays the sum."""
+    together = ranks.total(torch.stack(done.losses))
+    if ranks.first:
+        done.losses = list(together.unbind())
+        checkpoint.save(model, optimizer, done)
+    else:
+        done.losses = list(torch.zeros_like(together).unbind())
+
+
+def _with_progress(first: int, epochs: int, means: list[float]) -> Iterator[int]:
     """The epochs, with a bar on a terminal; elsewhere a log line now and then, and at the end."""
     terminal, spoken = sys.stderr.isatty(), time.monotonic()
-    for epoch in tqdm(range(epochs), "training", unit="epoch", leave=False, disable=not terminal):
+    bar = tqdm(
+        range(first, epochs),
+        "training",
+        unit="epoch",
+        leave=False,
+        disable=not terminal,
+        initial=first,
+        total=epochs,
+    )
+    for epoch in bar:
         yield epoch
         last = epoch == epochs - 1
         if not terminal and (last or time.monotonic() - spoken > QUIET_S):
@@ -96,28 +199,19 @@ def _with_progress(epochs: int, means: list[float]) -> Iterator[int]:
             spoken = time.monotonic()
 
 
-def _on_device(rows: Rows, device: torch.device) -> _Device:
-    parts = (rows.categories, rows.numbers, rows.label, rows.weight, rows.offset)
-    return _Device(*(torch.from_numpy(part).to(device) for part in parts))
+def _anchors(weights: Sequence[nn.Parameter]) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of a trained parameter and its value now."""
+    return [(weight, weight.detach().clone()) for weight in weights]
 
 
-def _anchors(
-    model: nn.Module, parent: Mapping[str, Tensor] | None, device: torch.device
-) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of a trained parameter and the parent's value of it."""
-    if parent is None:
-        return []
-    return [(weight, parent[name].to(device)) for name, weight in model.named_parameters()]
-
-
-def _distance(anchors: list[tuple[Tensor, Tensor]]) -> Tensor | float:
+def _distance(anchors: Sequence[tuple[Tensor, Tensor]]) -> Tensor | float:
     """Squared distance to the parent, over all parameters."""
     return sum(((weight - anchor) ** 2).sum() for weight, anchor in anchors)
 
 
-def _cosine(step: int, total: int) -> float:
-    """Share of the learning rate at a step: 1 at the first, 0 just after the last."""
-    return 0.5 * (1 + math.cos(math.pi * step / total))
+def _cosine(done: float) -> float:
+    """Share of the learning rate: 1 at the first step, 0 just after the last."""
+    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _finite_mean(losses: Tensor, epoch: int) -> float:

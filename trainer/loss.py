@@ -1,11 +1,14 @@
-"""Training losses by task, a loss a row, and their weighted mean."""
+"""Training losses by name, a loss a row, and their weighted mean."""
 
 from collections.abc import Callable
+from functools import partial
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.pipeline import Task
+from schemas.training import Training
 
 RowLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -21,18 +24,40 @@ def multiclass(output: Tensor, label: Tensor, offset: Tensor) -> Tensor:
     return F.cross_entropy(output, label.long(), reduction="none")
 
 
-def regression(output: Tensor, label: Tensor, offset: Tensor) -> Tensor:
-    """Squared error (n,) of values (n, 1)."""
+def squared(output: Tensor, label: Tensor, offset: Tensor) -> Tensor:
+    """Squared error (n,) of values (n, 1): fits the mean."""
     return F.mse_loss(output[:, 0], label, reduction="none")
 
 
-LOSSES: dict[Task, RowLoss] = {
-    "binary": binary,
-    "multiclass": multiclass,
-    "regression": regression,
+def absolute(output: Tensor, label: Tensor, offset: Tensor) -> Tensor:
+    """Absolute error (n,) of values (n, 1): fits the median."""
+    return F.l1_loss(output[:, 0], label, reduction="none")
+
+
+def huber(output: Tensor, label: Tensor, offset: Tensor, *, delta: float) -> Tensor:
+    """Half the squared error up to `delta`, in units of the label; linear beyond (n,)."""
+    return F.huber_loss(output[:, 0], label, reduction="none", delta=delta)
+
+
+REGRESSION: dict[str, Callable[..., Tensor]] = {
+    "squared": squared,
+    "absolute": absolute,
+    "huber": huber,
 }
 
 
-def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
-    """Sum of weight x loss over the sum of weights; 0 for a batch that is padding only."""
-    return (weight * loss).sum() / weight.sum().clamp_min(1e-12)
+def row_loss(task: Task, settings: Training) -> RowLoss:
+    """The loss that a pipeline trains with."""
+    if task == "regression":
+        chosen = REGRESSION[settings.loss]
+        return partial(chosen, delta=settings.huber_delta) if settings.loss == "huber" else chosen
+    return binary if task == "binary" else multiclass
+
+
+def weighted_mean(loss: Tensor, weight: Tensor, total: Tensor | None = None) -> Tensor:
+    """Sum of weight x loss over `total`, by default the weights' own sum; 0 for padding alone.
+
+    A rank that holds a share of a batch divides by the sum over the whole batch.
+    """
+    whole = weight.sum() if total is None else total
+    return (weight * loss).sum() / torch.clamp_min(whole, 1e-12)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.bundle import ModelCard
 from schemas.errors import ConfigurationError
 from schemas.tables import SKETCH_WIDTH
+from trainer.survey import Survey
 
 PROJECTION_SEED = 20210414  # any constant: fresh models of one shape share their projection
 EMBEDDING_SCALE = 0.05  # small, so that a code never seen in training says almost nothing
@@ -94,15 +94,9 @@ def build_model(card: ModelCard, seed: int) -> nn.Module:
         return MODELS[card.architecture](card)
 
 
-def standardise(
-    model: nn.Module, numbers: NDArray[np.float32], weight: NDArray[np.float32]
-) -> None:
-    """Set the model's fixed mean and scale from weighted rows (n, m); a constant keeps scale 1."""
-    if numbers.shape[1] == 0 or weight.sum() <= 0:
+def standardise(model: nn.Module, survey: Survey) -> None:
+    """Set the model's fixed mean and scale from the sample's moments."""
+    if not survey.numbers.mean.size or survey.weight <= 0:
         return
-    values = numbers.astype(np.float64)
-    mean = np.average(values, axis=0, weights=weight)
-    deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
-    scale = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
-    model.get_buffer("mean").copy_(torch.from_numpy(mean))
-    model.get_buffer("scale").copy_(torch.from_numpy(scale))
+    model.get_buffer("mean").copy_(torch.from_numpy(survey.numbers.mean))
+    model.get_buffer("scale").copy_(torch.from_numpy(survey.numbers.scale))

@@ -1,13 +1,17 @@
 """Reads a refresh through Petastorm, every row once, into arrays in the order of `position`.
 
 A Petastorm reader can end early without an error, in every version and pool, so each pass is
-counted against the manifest; a short pass is read again, and never trained on.
+counted against the manifest; a short pass is read again, and never trained on. A sample is read by
+shards, a reader and a count each, several of them at a time.
 """
 
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,7 @@ from schemas.columns import Table
 from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, sampled
-from trainer.refresh import DataFile, Refresh
+from trainer.refresh import DataFile, Refresh, Shard
 
 ATTEMPTS = 4  # one pass, and at most three more
 
@@ -32,10 +36,9 @@ Pass = Callable[[Sequence[Path], Sequence[str]], Batches]
 
 @dataclass(frozen=True)
 class Rows:
-    """A set of rows in memory, ready for tensors; n rows, c categories, m numbers."""
+    """A set of rows in memory, ready for tensors; n rows."""
 
-    categories: NDArray[np.int64]  # (n, c)
-    numbers: NDArray[np.float32]  # (n, m)
+    inputs: tuple[NDArray[Any], ...]  # what the model takes, each (n, ...): see `stack_inputs`
     label: NDArray[np.float32]  # (n,)
     weight: NDArray[np.float32]  # (n,), 1 where the table has none
     offset: NDArray[np.float32]  # (n,), 0 where the table has none
@@ -44,19 +47,80 @@ class Rows:
         """Number of rows."""
         return len(self.label)
 
+    @property
+    def categories(self) -> NDArray[np.int64]:
+        """Codes (n, c)."""
+        return self.inputs[0]
+
+    @property
+    def numbers(self) -> NDArray[np.float32]:
+        """Numbers (n, m)."""
+        return self.inputs[1]
+
+    def map(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> "Rows":
+        """The rows with every array changed alike, such as cut or put in another order."""
+        return Rows(
+            tuple(map(change, self.inputs)),
+            change(self.label),
+            change(self.weight),
+            change(self.offset),
+        )
+
+    @staticmethod
+    def joined(parts: Sequence["Rows"]) -> "Rows":
+        """The rows of all parts, one part after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return Rows(
+            tuple(map(np.concatenate, zip(*(part.inputs for part in parts), strict=True))),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.weight for part in parts]),
+            np.concatenate([part.offset for part in parts]),
+        )
+
 
 def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The training rows of a refresh."""
-    return _rows(pipeline, sampled(pipeline), refresh.refresh_id, refresh.sampled)
+    if not refresh.shards:
+        return _rows(pipeline, sampled(pipeline), refresh.refresh_id, ())
+    return Rows.joined(list(read_shards(pipeline, refresh, refresh.shards)))
+
+
+def read_shards(pipeline: Pipeline, refresh: Refresh, shards: Sequence[Shard]) -> Iterator[Rows]:
+    """The rows of each shard in turn, in `position` order; the next ones are decoded meanwhile.
+
+    At most `training.readers` shards are decoded ahead, and as many at a time.
+    """
+    table, ahead = sampled(pipeline), pipeline.training.readers
+
+    def read(shard: Shard) -> Rows:
+        return _rows(pipeline, table, refresh.refresh_id, shard.files, shard.start)
+
+    pending: deque[Future[Rows]] = deque()
+    with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:
+        try:
+            for shard in shards:
+                pending.append(pool.submit(read, shard))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def read_holdout(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The held-out rows of a refresh, never trained on."""
-    return _rows(pipeline, holdout(pipeline), refresh.refresh_id, refresh.holdout)
+    with _quiet_petastorm():
+        return _rows(pipeline, holdout(pipeline), refresh.refresh_id, refresh.holdout)
 
 
-def _rows(pipeline: Pipeline, table: Table, refresh_id: str, files: Sequence[DataFile]) -> Rows:
-    columns = read_exactly(files, table.reader_fields, f"refresh {refresh_id}, table {table.name}")
+def _rows(
+    pipeline: Pipeline, table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
+) -> Rows:
+    what = f"refresh {refresh_id}, table {table.name}"
+    columns = read_exactly(files, table.reader_fields, what, first=first)
     return rows_from(model_inputs(pipeline), columns)
 
 
@@ -66,11 +130,9 @@ def rows_from(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]
     Raises what `stack_inputs` raises: ConfigurationError for a feature that is not there,
     DataQualityError for a code outside its buckets.
     """
-    categories, numbers = stack_inputs(features, columns)
     count = len(columns["label"])
     return Rows(
-        categories=categories,
-        numbers=numbers,
+        inputs=stack_inputs(features, columns),
         label=columns["label"],
         weight=columns.get("weight", np.ones(count, np.float32)),
         offset=columns.get("offset", np.zeros(count, np.float32)),
@@ -82,22 +144,25 @@ def read_exactly(
     fields: Mapping[str, np.dtype[Any]],
     what: str,
     one_pass: Pass | None = None,
+    *,
+    first: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Columns `fields` of the files, in `position` order; `what` names the set in errors.
 
-    A pass that gives another number of rows than the files hold is read again, at most three
-    times. Raises DataQualityError when none was whole, or when a position is not there once.
+    The positions are `first` and those that follow it. A pass that gives another number of rows
+    than the files hold is read again, at most three times. Raises DataQualityError when none was
+    whole, or when a position is not there once.
     """
     expected = sum(file.rows for file in files)
     if expected == 0:
-        return {name: np.empty(0, dtype) for name, dtype in fields.items()}
+        return {name: _joined([], dtype) for name, dtype in fields.items()}
     paths = sorted(file.path for file in files if file.rows)
     counts = []
     for _ in range(ATTEMPTS):
         columns = _collect((one_pass or petastorm_pass)(paths, list(fields)), fields)
         counts.append(len(columns["position"]))
         if counts[-1] == expected:
-            return _in_order(columns, what)
+            return _in_order(columns, what, first)
         log.warning("%s: a pass gave %d rows of %d, reading again", what, counts[-1], expected)
     raise DataQualityError(
         f"{what}: passes gave {counts} rows, the manifest says {expected}. Remedy: repeat the"
@@ -110,22 +175,39 @@ def _collect(batches: Batches, fields: Mapping[str, np.dtype[Any]]) -> dict[str,
     for batch in batches:
         for name, part in parts.items():
             part.append(np.asarray(batch[name]))
-    return {
-        name: np.concatenate(part).astype(fields[name]) if part else np.empty(0, fields[name])
-        for name, part in parts.items()
-    }
+    return {name: _joined(part, fields[name]) for name, part in parts.items()}
 
 
-def _in_order(columns: dict[str, NDArray[Any]], what: str) -> dict[str, NDArray[Any]]:
-    order = np.argsort(columns["position"], kind="stable")
-    position = columns["position"][order]
-    wrong = np.flatnonzero(position != np.arange(len(position)))
+def _joined(parts: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Batches of a column as one array; `dtype` has a shape where the column holds arrays."""
+    if not parts:
+        return np.empty((0, *dtype.shape), dtype.base)
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return whole.astype(dtype.base, copy=False)
+
+
+def _in_order(columns: dict[str, NDArray[Any]], what: str, first: int) -> dict[str, NDArray[Any]]:
+    found = columns["position"]
+    expected = np.arange(first, first + len(found))
+    if np.array_equal(found, expected):
+        return columns
+    order = np.argsort(found, kind="stable")
+    wrong = np.flatnonzero(found[order] != expected)
     if wrong.size:
         raise DataQualityError(
-            f"{what}: positions should be 0 to {len(position) - 1}, each once; place {wrong[0]}"
-            f" holds {position[wrong[0]]}. Remedy: select again with --force."
+            f"{what}: positions should be {first} to {first + len(found) - 1}, each once; place"
+            f" {expected[wrong[0]]} holds {found[order][wrong[0]]}. Remedy: select again with"
+            " --force."
         )
     return {name: column[order] for name, column in columns.items()}
+
+
+@contextmanager
+def _quiet_petastorm() -> Iterator[None]:
+    """Without the page of FutureWarnings that its use of pyarrow 14 gives a read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def petastorm_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
@@ -133,20 +215,17 @@ def petastorm_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
 
     One worker and no shuffling is the setting measured whole; a reader is used for one pass only.
     """
-    with warnings.catch_warnings():
-        # Petastorm's use of pyarrow 14 gives a page of FutureWarnings a read.
-        warnings.simplefilter("ignore", FutureWarning)
-        from petastorm import make_batch_reader
+    from petastorm import make_batch_reader
 
-        from trainer.petastorm_pool import end_only_when_done
+    from trainer.petastorm_pool import end_only_when_done
 
-        with make_batch_reader(
-            [f"file://{path}" for path in paths],
-            schema_fields=[f"^{re.escape(name)}$" for name in names],
-            reader_pool_type="thread",
-            workers_count=1,
-            shuffle_row_groups=False,
-            num_epochs=1,
-        ) as reader:
-            end_only_when_done(reader)
-            return [batch._asdict() for batch in reader]
+    with make_batch_reader(
+        [f"file://{path}" for path in paths],
+        schema_fields=[f"^{re.escape(name)}$" for name in names],
+        reader_pool_type="thread",
+        workers_count=1,
+        shuffle_row_groups=False,
+        num_epochs=1,
+    ) as reader:
+        end_only_when_done(reader)
+        return [batch._asdict() for batch in reader]

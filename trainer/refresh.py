@@ -5,7 +5,8 @@ the pinned version, and the disk. A refresh that was vacuumed or altered is refu
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
 
 NEWEST_SHOWN = 5
+SHARD_ROWS = 1 << 16  # at least, of one reader: opening one costs as much as some 10,000 rows
 
 
 @dataclass(frozen=True, order=True)
@@ -28,6 +30,16 @@ class DataFile:
     path: Path
     rows: int
     bytes: int
+    start: int = field(default=0, compare=False)  # its first position
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Files that hold a run of positions: what one reader reads."""
+
+    start: int
+    rows: int
+    files: tuple[DataFile, ...]
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Refresh:
     drawn: int
     held_out: int
     sampled: tuple[DataFile, ...]
+    shards: tuple[Shard, ...]
     holdout: tuple[DataFile, ...]
 
 
@@ -65,6 +78,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
             f"--refresh {refresh_id}: belongs to pipeline {row['pipeline']!r}, not"
             f" {pipeline.name!r}. Remedy: give that pipeline's file as --pipeline."
         )
+    files = _sampled_files(warehouse, row)
     return Refresh(
         refresh_id=refresh_id,
         policy=row["policy"],
@@ -72,7 +86,8 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
         sample_digest=row["sample_digest"],
         drawn=row["drawn"],
         held_out=row["held_out"],
-        sampled=_sampled_files(warehouse, row),
+        sampled=files,
+        shards=_shards(refresh_id, files),
         holdout=_pinned(warehouse, "holdout", row["holdout_version"], row, row["held_out"]),
     )
 
@@ -120,6 +135,27 @@ def _sampled_files(warehouse: str, row: dict[str, Any]) -> tuple[DataFile, ...]:
     return pinned
 
 
+def _shards(refresh_id: str, files: Sequence[DataFile]) -> tuple[Shard, ...]:
+    """The files by position, neighbours together until a shard has `SHARD_ROWS` rows."""
+    shards: list[Shard] = []
+    group: list[DataFile] = []
+    expected = 0
+    for file in sorted((file for file in files if file.rows), key=lambda file: file.start):
+        if file.start != expected:
+            raise _refused(
+                refresh_id,
+                f"file {file.path} begins at position {file.start} where {expected} comes next",
+            )
+        expected += file.rows
+        group.append(file)
+        if expected - group[0].start >= SHARD_ROWS:
+            shards.append(Shard(group[0].start, expected - group[0].start, tuple(group)))
+            group = []
+    if group:
+        shards.append(Shard(group[0].start, expected - group[0].start, tuple(group)))
+    return tuple(shards)
+
+
 def _pinned(
     warehouse: str, table: str, version: int, row: dict[str, Any], expected: int
 ) -> tuple[DataFile, ...]:
@@ -133,7 +169,12 @@ def _pinned(
     actions = pa.table(snapshot.get_add_actions(flatten=True)).to_pylist()
     files = sorted(
         # The log writes paths as URIs do; the manifest copies them.
-        DataFile(root / unquote(a["path"]), a["num_records"] or 0, a["size_bytes"])
+        DataFile(
+            root / unquote(a["path"]),
+            a["num_records"] or 0,
+            a["size_bytes"],
+            start=a.get("min.position") or 0,
+        )
         for a in actions
         if a["partition.refresh_id"] == name
     )

@@ -47,6 +47,10 @@ class Registry:
         """The version that serves."""
         return champion_version(self.client, self.name)
 
+    def versions(self) -> "list[ModelVersion]":
+        """Every version of the model."""
+        return list(self.client.search_model_versions(f"name = '{self.name}'"))
+
     def folder(self, version: "ModelVersion") -> Path:
         """The bundle of a version."""
         return bundle_folder(self.client, version)

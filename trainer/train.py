@@ -1,6 +1,16 @@
-"""`tenforward train`: one refresh in, one registered model out, promoted if the gate passes."""
+"""`tenforward train`: one refresh in, one registered model out, promoted if the gate passes.
+
+On several processes of one machine, or of several with torchrun:
+
+    tenforward train --pipeline P --refresh R --processes 2
+    torchrun --nproc-per-node 2 -m trainer.train --pipeline P --refresh R
+"""
 
 import argparse
+import hashlib
+import json
+import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +21,22 @@ from torch import nn
 from schemas.bundle import ModelCard, model_inputs, registry_exists, tracking_uri
 from schemas.command import add_common_arguments, log, run_command
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.training import Training
+from trainer.checkpoint import Checkpoint
 from trainer.checks import count_outputs, require_comparable
 from trainer.evaluate import Metrics, evaluate
 from trainer.export import Loaded, load_bundle, predict, save_bundle
-from trainer.fit import fit
+from trainer.fit import History, fit
 from trainer.gate import decide
+from trainer.launch import launch
 from trainer.lock import exclusive
 from trainer.model import DEFAULT_MODEL, build_model, sketch_width, standardise
-from trainer.reader import Rows, read_holdout, read_sampled
+from trainer.ranks import Ranks, alone, helps, joined, launched
+from trainer.reader import Rows, read_holdout
 from trainer.refresh import Refresh, newest_refresh, open_refresh
 from trainer.registry import Record, Registry, open_registry
+from trainer.sample import open_sample
+from trainer.survey import Survey, survey_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -36,14 +52,20 @@ def train_refresh(
     model_name: str | None = None,
     dry_run: bool = False,
     force: bool = False,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Train on a refresh (None: the newest), register the model, promote it if the gate passes.
 
     A sample that was trained on before is not trained on again unless `force`. `model_name` is
-    the registry's name, by default the pipeline's; a comparison trains under another one.
+    the registry's name, by default the pipeline's; a comparison trains under another one. Of
+    several ranks the first does all this; the others fit along.
     """
     began = time.time()
+    ranks = ranks or alone()
     name = model_name or pipeline.name
+    if not ranks.first:
+        fit_along(pipeline, warehouse, ranks)
+        return {"status": "done", "rank": ranks.rank}
     refresh = open_refresh(warehouse, pipeline, refresh_id or newest_refresh(warehouse, pipeline))
     result = {
         "pipeline": pipeline.name,
@@ -53,19 +75,46 @@ def train_refresh(
         "tracking_uri": tracking_uri(warehouse),
     }
     if dry_run and not registry_exists(warehouse):
+        ranks.told(None)
         return {"status": "planned"} | result | _plan(refresh, None)
     with exclusive(Path(warehouse) / f".train-{name}.lock", wait=False):
         registry = open_registry(warehouse, pipeline.name, name)
         before = registry.trained(refresh.refresh_id, refresh.sample_digest)
         if before is not None and not force:
+            ranks.told(None)
             status = "already done" if refresh_id else "nothing to do"
             promoted = registry.finish_promotion(before)
             return {"status": status} | result | _outcome(before, promoted)
         champion = registry.champion()
         if dry_run:
+            ranks.told(None)
             return {"status": "planned"} | result | _plan(refresh, champion)
-        result |= _train(pipeline, refresh, registry, champion, began)
+        ranks.told(refresh.refresh_id)
+        result |= _train(pipeline, refresh, registry, champion, began, ranks)
     return {"status": "done"} | result | {"seconds": round(time.time() - began, 3)}
+
+
+def fit_along(pipeline: Pipeline, warehouse: str, ranks: Ranks) -> None:
+    """What every rank but the first does: read the same sample and take its share of each step."""
+    refresh_id = ranks.told()
+    if refresh_id is None:
+        return
+    refresh = open_refresh(warehouse, pipeline, refresh_id)
+    sample = open_sample(pipeline, refresh, ranks)
+    task = json.loads(ranks.told() or "{}")
+    card = ModelCard.model_validate(task["card"])
+    checkpoint = checkpoint_of(pipeline, refresh, card, warehouse, task["name"])
+    # Its weights come from the first rank.
+    model = build_model(card, pipeline.training.seed)
+    fit(
+        model,
+        sample,
+        pipeline.task,
+        pipeline.training,
+        pulled=task["warm"],
+        ranks=ranks,
+        checkpoint=checkpoint,
+    )
 
 
 def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:
@@ -96,12 +145,14 @@ def _train(
     registry: Registry,
     champion: "ModelVersion | None",
     began: float,
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """Read, fit, compare with the champion, register; the part of the result they decide."""
-    rows, held_out = read_sampled(pipeline, refresh), read_holdout(pipeline, refresh)
+    sample, held_out = open_sample(pipeline, refresh, ranks), read_holdout(pipeline, refresh)
     serving = None if champion is None else load_bundle(registry.folder(champion))
     serving_card = None if serving is None else serving.card
-    outputs = count_outputs(pipeline.task, rows, held_out, serving_card)
+    survey = survey_of(sample.parts(), pipeline.task)
+    outputs = count_outputs(pipeline.task, survey, held_out.label, serving_card)
     card = model_card(pipeline, refresh.refresh_id, outputs)
     if serving_card is not None:
         require_comparable(serving_card, card)
@@ -111,38 +162,72 @@ def _train(
         parent = None
     if champion is not None and parent is not None:
         card = card.model_copy(update={"parent_version": str(champion.version)})
-    started = time.perf_counter()
-    model, losses = fitted(pipeline, card, rows, parent)
-    speed = len(rows) * pipeline.training.epochs / (time.perf_counter() - started)
-    # What a budget in GPU hours is turned into rows by (spark_jobs/budget.py).
-    metrics = {"train": {"rows_per_second": speed}, "challenger": measure(model, card, held_out)}
+    task = {"card": card.model_dump(), "warm": parent is not None, "name": registry.name}
+    ranks.told(json.dumps(task))
+    checkpoint = checkpoint_of(pipeline, refresh, card, registry.warehouse, registry.name)
+    model = start(card, pipeline.training.seed, survey, parent)
+    history = fit(
+        model,
+        sample,
+        pipeline.task,
+        pipeline.training,
+        pulled=parent is not None,
+        ranks=ranks,
+        checkpoint=checkpoint,
+    )
+    settings = pipeline.training
+    metrics = {"train": history.metrics(), "challenger": measure(model, card, held_out, settings)}
     if serving is not None:
-        metrics["champion"] = measure(serving.model(), serving.card, held_out)
+        metrics["champion"] = measure(serving.model(), serving.card, held_out, settings)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
         parent_version=card.parent_version,
         decision=decide(metrics["challenger"], metrics.get("champion"), pipeline.gate),
-        settings=_settings(pipeline, refresh),
+        settings=_settings(pipeline, refresh) | {"ranks": ranks.world},
         metrics=metrics,
-        epoch_losses=losses,
+        epoch_losses=history.losses,
         started_ms=int(began * 1000),
     )
     version = registry.register(record, lambda folder: save_bundle(model, card, folder))
+    checkpoint.remove()
     log.info("%s version %s: %s", registry.name, version.version, record.decision.reason)
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
 
 
+def start(card: ModelCard, seed: int, survey: Survey, parent: Loaded | None) -> nn.Module:
+    """The model before its first step: its parent's weights, or fresh ones fitted to the scale
+    of the rows."""
+    model = build_model(card, seed)
+    if parent is None:
+        standardise(model, survey)
+    else:
+        model.load_state_dict(parent.weights)
+    return model
+
+
 def fitted(
     pipeline: Pipeline, card: ModelCard, rows: Rows, parent: Loaded | None
-) -> tuple[nn.Module, list[float]]:
-    """The fitted model, from scratch or from its parent, and the loss of each epoch."""
-    model = build_model(card, pipeline.training.seed)
-    if parent is None:
-        standardise(model, rows.numbers, rows.weight)
-        return model, fit(model, rows, pipeline.task, pipeline.training)
-    model.load_state_dict(parent.weights)
-    return model, fit(model, rows, pipeline.task, pipeline.training, parent.weights)
+) -> tuple[nn.Module, History]:
+    """A model fitted to rows in memory, in one process and without a registry."""
+    survey = survey_of([rows], pipeline.task)
+    model = start(card, pipeline.training.seed, survey, parent)
+    pulled = parent is not None
+    return model, fit(model, rows, pipeline.task, pipeline.training, pulled=pulled)
+
+
+def checkpoint_of(
+    pipeline: Pipeline, refresh: Refresh, card: ModelCard, warehouse: str, name: str
+) -> Checkpoint:
+    """The checkpoint of this training: of this sample, this model and these settings."""
+    settings = json.dumps(pipeline.training.decides(), sort_keys=True) + card.model_dump_json()
+    belongs = {
+        "model": name,
+        "refresh": refresh.refresh_id,
+        "sample": refresh.sample_digest,
+        "configuration": hashlib.sha256(settings.encode()).hexdigest(),
+    }
+    return Checkpoint(Path(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
 
 
 def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
@@ -165,12 +250,11 @@ def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     return pipeline.training.model_dump() | origin
 
 
-def measure(model: nn.Module, card: ModelCard, held_out: Rows) -> Metrics:
-    """How well a model answers for held-out rows."""
+def measure(model: nn.Module, card: ModelCard, held_out: Rows, settings: Training) -> Metrics:
+    """How well a model answers for held-out rows, by the loss of these settings."""
     output = predict(model, held_out)
-    return evaluate(
-        card.task, output if card.task == "multiclass" else output[:, 0], held_out.label
-    )
+    answer = output if card.task == "multiclass" else output[:, 0]
+    return evaluate(card.task, answer, held_out.label, settings)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -181,25 +265,43 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--model", metavar="NAME", help="registry name (default: the pipeline's)")
     line.add_argument("--dry-run", action="store_true", help="say what would be read, then stop")
     line.add_argument("--force", action="store_true", help="train again on a trained refresh")
+    line.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="train on N processes (%(default)s)"
+    )
     return line
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> training."""
     args = parser().parse_args(argv)
-    return train_refresh(
-        load_pipeline(args.pipeline),
-        args.warehouse,
-        None if args.refresh == LATEST else args.refresh,
-        model_name=args.model,
-        dry_run=args.dry_run,
-        force=args.force,
-    )
+    pipeline = load_pipeline(args.pipeline)
+    with joined() as ranks:
+        return train_refresh(
+            pipeline,
+            args.warehouse,
+            None if args.refresh == LATEST else args.refresh,
+            model_name=args.model,
+            dry_run=args.dry_run,
+            force=args.force,
+            ranks=ranks,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(command, argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if helps():
+        os.dup2(2, 1)  # stdout carries one result: the first rank's
+    elif not launched() and (processes := wanted_processes(arguments)) > 1:
+        return launch(processes, arguments)
+    return run_command(command, arguments)
+
+
+def wanted_processes(arguments: Sequence[str]) -> int:
+    """What --processes says; argparse reports everything else later, in one process."""
+    line = argparse.ArgumentParser(add_help=False)
+    line.add_argument("--processes", type=int, default=1)
+    return int(line.parse_known_args(arguments)[0].processes)
 
 
 if __name__ == "__main__":

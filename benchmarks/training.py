@@ -1,0 +1,151 @@
+"""What the reader costs: rows a second against raw Arrow, the wait for data, memory over epochs.
+
+All on the same generated files, one process, one thread of torch:
+
+    python -m benchmarks.training --rows 2000000
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from schemas.pipeline import Pipeline, load_pipeline
+from schemas.tables import sampled
+from trainer.fit import fit
+from trainer.model import standardise
+from trainer.ranks import Ranks
+from trainer.reader import Rows
+from trainer.refresh import DataFile, Refresh, Shard
+from trainer.sample import Kept, Sample, Streamed
+from trainer.survey import survey_of
+from trainer.threads import one_thread
+from trainer.train import build_model, model_card
+
+PIPELINE = "pipelines/flights.toml"
+FILES = 16
+
+
+def written(folder: Path, pipeline: Pipeline, rows: int) -> Refresh:
+    """A refresh of random rows with the columns of the flights, in equal files."""
+    random = np.random.default_rng(7)
+    shards = []
+    for number, part in enumerate(np.array_split(np.arange(rows), FILES)):
+        columns = {"position": part}
+        for name, feature in pipeline.features.items():
+            if feature.kind == "category":
+                columns[name] = random.integers(0, feature.buckets, len(part)).astype(np.int32)
+            else:
+                columns[name] = random.normal(size=len(part)).astype(np.float32)
+        columns |= {
+            "label": (random.random(len(part)) < 0.24).astype(np.float32),
+            "weight": random.uniform(0.2, 3, len(part)).astype(np.float32),
+            "offset": np.zeros(len(part), np.float32),
+            "probability": np.full(len(part), 0.1),
+        }
+        path = folder / f"part-{number:05d}.parquet"
+        pq.write_table(pa.table(columns), path, row_group_size=len(part))
+        file = DataFile(path, len(part), path.stat().st_size, int(part[0]))
+        shards.append(Shard(file.start, file.rows, (file,)))
+    files = tuple(shard.files[0] for shard in shards)
+    return Refresh("bench", "uniform", "2013-01-01", "none", rows, 0, files, tuple(shards), ())
+
+
+def raw(refresh: Refresh, pipeline: Pipeline) -> Iterator[torch.Tensor]:
+    """The files' columns as tensors by pyarrow alone: no count, no order, no batches."""
+    names = list(sampled(pipeline).reader_fields)
+    for file in refresh.sampled:
+        table = pq.read_table(file.path, columns=names, use_threads=False, partitioning=None)
+        for name in names:
+            yield torch.from_numpy(table[name].to_numpy().copy())
+
+
+def seconds(job: Callable[[], object], repeats: int = 5) -> float:
+    """Median time of a job."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        job()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def throughput(pipeline: Pipeline, refresh: Refresh) -> None:
+    """Rows a second, raw and by the reader, from files and in memory."""
+    settings, rows = pipeline.training, refresh.drawn
+    streamed = Streamed(pipeline, refresh)
+    floor = seconds(lambda: sum(len(column) for column in raw(refresh, pipeline)))
+
+    def epoch(sample: Sample) -> Callable[[], object]:
+        return lambda: sum(len(batch.label) for batch in sample.epoch(1, settings, Ranks()))
+
+    jobs = {
+        "raw Arrow to tensors": floor,
+        "every shard read and counted": seconds(lambda: sum(map(len, streamed.parts()))),
+        "a streamed epoch of batches": seconds(epoch(streamed)),
+        "an epoch of batches in memory": seconds(epoch(kept(pipeline, refresh))),
+    }
+    print(f"{rows:,} rows of {len(pipeline.features)} features, batches of {settings.batch_size}")
+    for name, took in jobs.items():
+        print(f"{name:<32}{rows / took / 1e6:>8.2f} M rows/s{floor / took:>8.2f}x")
+
+
+def kept(pipeline: Pipeline, refresh: Refresh) -> Kept:
+    """The same sample in memory."""
+    rows = Rows.joined(list(Streamed(pipeline, refresh).parts()))
+    return Kept(rows, [shard.rows for shard in refresh.shards])
+
+
+def resident_megabytes() -> float:
+    """Memory that the process holds now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def training(pipeline: Pipeline, refresh: Refresh, epochs: int) -> None:
+    """The share of a fit spent waiting for data, and the memory after each run of epochs."""
+    for keep in ("stream", "memory"):
+        sample: Sample = Streamed(pipeline, refresh)
+        if keep == "memory":
+            sample = kept(pipeline, refresh)
+        card = model_card(pipeline, "bench", 1)
+        model = build_model(card, 1)
+        standardise(model, survey_of(sample.parts(), "binary"))
+        held = []
+        for epoch in range(epochs):
+            one = pipeline.training.model_copy(update={"epochs": 1, "seed": epoch + 1})
+            history = fit(model, sample, "binary", one)
+            held.append(resident_megabytes())
+        told = history.metrics()
+        print(
+            f"{keep}: {told['rows_per_second']:,.0f} rows/s, {told['share_waiting']:.1%} of the"
+            f" time waiting; memory after epoch 1, {epochs // 2} and {epochs}:"
+            f" {held[0]:.0f}, {held[epochs // 2 - 1]:.0f}, {held[-1]:.0f} MB"
+        )
+
+
+@one_thread()
+def main(argv: list[str] | None = None) -> None:
+    """Write the files, measure, print."""
+    line = argparse.ArgumentParser(description=__doc__)
+    line.add_argument("--rows", type=int, default=2_000_000)
+    line.add_argument("--fit-rows", type=int, default=300_000)
+    line.add_argument("--epochs", type=int, default=20)
+    args = line.parse_args(argv)
+    pipeline = load_pipeline(PIPELINE, {"training.batch_size": 4096})
+    with tempfile.TemporaryDirectory() as folder:
+        throughput(pipeline, written(Path(folder), pipeline, args.rows))
+    with tempfile.TemporaryDirectory() as folder:
+        training(pipeline, written(Path(folder), pipeline, args.fit_rows), args.epochs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""A training that is killed goes on where it stood, to the same bits."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from trainer_tables import in_memory, random_rows, small_card, small_pipeline
+
+from trainer.checkpoint import Checkpoint
+from trainer.fit import fit
+from trainer.model import build_model
+from trainer.ranks import Ranks
+
+ROWS = random_rows(600, seed=4)
+EPOCHS = 40
+BELONGS = {"refresh": "first", "configuration": "abc"}
+
+
+def trained(path: Path | None, optimizer: str = "adamw", epochs: int = EPOCHS) -> dict[str, Tensor]:
+    """Weights and losses after a fit of 400 steps, a checkpoint every seventh."""
+    pipeline = small_pipeline(
+        training={"epochs": epochs, "checkpoint_steps": 7, "optimizer": optimizer}
+    )
+    model = build_model(small_card(pipeline), seed=1)
+    checkpoint = Checkpoint(path, BELONGS) if path else None
+    rows = in_memory(pipeline, ROWS)
+    history = fit(model, rows, "binary", pipeline.training, ranks=Ranks(), checkpoint=checkpoint)
+    return dict(model.state_dict()) | {"losses": torch.tensor(history.losses)}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_killed_again_and_again_it_ends_with_the_weights_of_one_run(
+    tmp_path: Path, optimizer: str
+) -> None:
+    path = tmp_path / "checkpoints" / "small.safetensors"
+    fork = multiprocessing.get_context("fork")
+    for kill in range(3):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        process = fork.Process(target=trained, args=(path, optimizer))
+        process.start()
+        patience = time.monotonic() + 30
+        while not (path.exists() and path.stat().st_mtime_ns > before):
+            assert time.monotonic() < patience
+            time.sleep(0.001)
+        time.sleep(0.005 * kill)  # somewhere in an epoch, perhaps in a write
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    assert equal(trained(path, optimizer), trained(None, optimizer))
+
+
+def test_a_checkpoint_of_another_training_is_left_aside_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "small.safetensors"
+    pipeline = small_pipeline(training={"checkpoint_steps": 4, "epochs": 1})
+    rows = in_memory(pipeline, ROWS)
+
+    def run(belongs: dict[str, str]) -> dict[str, Tensor]:
+        model = build_model(small_card(pipeline), seed=1)
+        fit(model, rows, "binary", pipeline.training, checkpoint=Checkpoint(path, belongs))
+        return dict(model.state_dict())
+
+    first = run(BELONGS)
+    logger = logging.getLogger("tenforward")
+    logger.addHandler(caplog.handler)
+    try:
+        assert equal(run(BELONGS | {"refresh": "second"}), first)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "left aside, it is of another refresh" in caplog.text
+
+
+def test_a_file_that_is_no_checkpoint_is_left_aside(tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    path.write_bytes(b"not a checkpoint")
+    assert equal(trained(path, epochs=1), trained(None, epochs=1))

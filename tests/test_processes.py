@@ -1,0 +1,71 @@
+"""`tenforward train --processes N`: one result, the exit code of what went wrong, and resuming."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_gate import pipeline_file
+from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
+
+PIPELINE = small_pipeline()
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path / "warehouse"
+    root.mkdir()
+    shutil.copy(empty_database(tmp_path_factory.getbasetemp()), root / "mlflow.db")
+    write_refresh(root, PIPELINE, "sound", random_rows(500, seed=1), day=1)
+    broken = random_rows(64, seed=3) | {"weight": np.full(64, np.nan, np.float32)}
+    write_refresh(root, PIPELINE, "broken", broken, day=2)
+    return root
+
+
+def train(warehouse: Path, file: str, refresh: str, *options: str) -> list[str]:
+    where = ["--pipeline", file, "--warehouse", str(warehouse), "--refresh", refresh]
+    return [sys.executable, "-m", "trainer.train", *where, *options]
+
+
+def test_two_processes_give_one_result_and_the_exit_code_of_what_went_wrong(
+    warehouse: Path, tmp_path: Path
+) -> None:
+    file = pipeline_file(tmp_path)
+    results, codes = [], []
+    for refresh in ("sound", "broken"):
+        command = train(warehouse, file, refresh, "--processes", "2")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        (line,) = done.stdout.splitlines()
+        results.append(json.loads(line))
+        codes.append(done.returncode)
+    assert codes == [0, 4]
+    assert (results[0]["status"], results[0]["promoted"]) == ("done", True)
+    assert (results[1]["status"], results[1]["exit_code"]) == ("failed", 4)
+
+
+def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_path: Path) -> None:
+    file = Path(pipeline_file(tmp_path))
+    text = file.read_text().replace("epochs = 3", "epochs = 400")
+    file.write_text(text.replace("checkpoint_steps = 1000", "checkpoint_steps = 5"))
+    command = train(warehouse, str(file), "sound")
+    checkpoint = warehouse / "checkpoints" / "small.safetensors"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    patience = time.monotonic() + 60
+    while not checkpoint.exists():
+        assert time.monotonic() < patience
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "resumed in epoch" in again.stderr
+    assert json.loads(again.stdout)["status"] == "done"
+    assert not checkpoint.exists()

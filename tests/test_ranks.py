@@ -1,0 +1,117 @@
+"""Several ranks: the same steps, every row once, the weights of one process."""
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from trainer_tables import in_memory, random_rows, small_card, small_pipeline
+
+from schemas.pipeline import Pipeline
+from trainer.epoch import sample_order, steps
+from trainer.fit import fit
+from trainer.model import build_model, standardise
+from trainer.ranks import Ranks
+from trainer.sample import Kept
+from trainer.survey import survey_of
+
+# 203 rows in batches of 64: neither divides by 2 or 3, so the last shares are padded.
+ROWS = random_rows(203, seed=4) | {
+    "weight": np.random.default_rng(1).uniform(0.2, 3, 203).astype(np.float32)
+}
+PIPELINE = small_pipeline(training={"epochs": 2, "pull": 0.1, "clip": 1.0})
+
+
+def on_ranks(world: int, folder: Path, work: Callable[[Ranks], object]) -> list[int | None]:
+    """Run `work` on every rank in a process of its own; their exit codes."""
+
+    def one(rank: int) -> None:
+        store = f"file://{folder}/store"
+        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+        torch.save(work(Ranks(rank, world)), folder / f"{rank}.pt")
+        dist.destroy_process_group()
+
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=one, args=(rank,)) for rank in range(world)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    return [process.exitcode for process in processes]
+
+
+def fitted(ranks: Ranks, pipeline: Pipeline = PIPELINE) -> dict[str, Tensor]:
+    """Weights and epoch losses after a fit; every rank but the first begins with other weights."""
+    rows = in_memory(pipeline, ROWS)
+    model = build_model(small_card(pipeline), seed=1 + ranks.rank)
+    standardise(model, survey_of([rows], "binary"))
+    history = fit(model, rows, "binary", pipeline.training, pulled=True, ranks=ranks)
+    return dict(model.state_dict()) | {"losses": torch.tensor(history.losses)}
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_end_with_equal_weights_which_are_those_of_one_process(
+    world: int, tmp_path: Path
+) -> None:
+    alone = fitted(Ranks())
+    assert on_ranks(world, tmp_path, fitted) == [0] * world
+    results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
+    for name, value in alone.items():
+        for result in results[1:]:
+            assert torch.equal(result[name], results[0][name]), name
+        # Sums are taken in another order, no more: 8 steps of AdamW, relative to the values.
+        torch.testing.assert_close(results[0][name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_as_many_ranks_twice_give_the_same_bits(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        assert on_ranks(2, tmp_path / folder, fitted) == [0, 0]
+    one, two = (torch.load(tmp_path / folder / "0.pt") for folder in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+@pytest.mark.parametrize("shards", [[203], [100, 100, 3], [1] * 203, [60, 70, 73]])
+def test_law_4_over_the_ranks_every_row_is_seen_once_and_its_weight_is_its_own(
+    world: int, shards: list[int]
+) -> None:
+    rows = in_memory(PIPELINE, ROWS)
+    sample = Kept(rows, shards)
+    for seed in range(1, 21):
+        settings = small_pipeline(training={"seed": seed, "shuffle_rows": 50}).training
+        batches = [list(sample.epoch(3, settings, Ranks(r, world))) for r in range(world)]
+        assert {len(b) for b in batches} == {steps(203, settings.batch_size)}
+        seen = [(batch.inputs[1], batch.weight) for rank in batches for batch in rank]
+        prices = torch.cat([numbers[weight > 0, 0] for numbers, weight in seen])
+        assert sorted(prices.tolist()) == sorted(ROWS["price"].tolist())
+        for step in zip(*batches, strict=True):
+            assert len({len(batch.label) for batch in step}) == 1
+            total = sum(float(batch.weight.sum()) for batch in step)
+            assert [float(batch.total) for batch in step] == pytest.approx([total] * world)
+
+
+# The order that a stream can follow.
+
+
+def test_a_sample_of_one_window_has_one_order_whatever_its_shards() -> None:
+    orders = [sample_order(shards, 1000, 7, 2) for shards in ([500], [100] * 5, [1, 499])]
+    np.testing.assert_array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize("window", [1, 7, 64, 499, 500])
+def test_an_order_in_windows_is_a_permutation(window: int) -> None:
+    for epoch in range(5):
+        assert sorted(sample_order([120, 80, 300], window, 7, epoch)) == list(range(500))
+
+
+def test_places_in_two_epochs_are_unrelated_with_many_shards_in_small_windows() -> None:
+    # 100 shards in windows of 2.5: shards are what is shuffled, so 1/sqrt(100) is the scale.
+    orders = [np.argsort(sample_order([100] * 100, 250, 7, epoch)) for epoch in range(8)]
+    correlation = np.corrcoef(orders) - np.eye(8)
+    assert np.abs(correlation).max() < 4 / np.sqrt(100)

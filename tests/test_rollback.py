@@ -1,0 +1,66 @@
+"""An earlier version serves again, by one command that is safe to repeat."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
+
+from inference.champion import find_champion
+from schemas.bundle import PROGRAM
+from schemas.errors import ConfigurationError, NoDataError
+from trainer.rollback import rollback
+from trainer.train import train_refresh
+
+PIPELINE = small_pipeline(gate={"max_loss_increase": 10.0}, training={"epochs": 1})
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three versions, each promoted."""
+    root = tmp_path_factory.mktemp("served")
+    shutil.copy(empty_database(tmp_path_factory.getbasetemp()), root / "mlflow.db")
+    for day in (1, 2, 3):
+        rows = random_rows(200, seed=day)
+        write_refresh(root, PIPELINE, f"day-{day}", rows, day=day)
+        assert train_refresh(PIPELINE, str(root), f"day-{day}")["promoted"]
+    return root
+
+
+def serving(root: Path) -> str | None:
+    champion = find_champion("small", str(root))
+    return champion and champion.version
+
+
+def test_a_step_back_is_made_once_however_often_it_is_asked_for(served: Path) -> None:
+    root = str(served)
+    planned = rollback("small", "small", root, dry_run=True)
+    assert (planned["status"], planned["version"], serving(served)) == ("planned", "2", "3")
+    first = rollback("small", "small", root)
+    assert (first["status"], first["version"], first["before"]) == ("done", "2", "3")
+    again = rollback("small", "small", root)
+    assert (again["status"], again["version"], serving(served)) == ("already done", "2", "2")
+    assert rollback("small", "small", root, to="1")["refresh_id"] == "day-1"
+    assert serving(served) == "1"
+    assert rollback("small", "small", root, to="3")["status"] == "done"
+    assert serving(served) == "3"
+
+
+def test_a_version_that_is_not_there_or_not_whole_is_refused(served: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--to 9: .* choose one of 1, 2, 3"):
+        rollback("small", "small", str(served), to="9")
+    rollback("small", "small", str(served), to="1")
+    champion = find_champion("small", str(served))
+    rollback("small", "small", str(served), to="3")
+    assert champion is not None
+    program = (champion.folder / PROGRAM).read_bytes()
+    (champion.folder / PROGRAM).unlink()
+    with pytest.raises(ConfigurationError, match=r"program\.pt2 not found"):
+        rollback("small", "small", str(served), to="1")
+    (champion.folder / PROGRAM).write_bytes(program)
+    assert serving(served) == "3"
+
+
+def test_without_an_earlier_champion_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
+    with pytest.raises(NoDataError, match="nothing was ever registered"):
+        rollback("small", "small", str(tmp_path))

@@ -1,0 +1,134 @@
+"""A sample read as a stream gives the batches of the same sample kept in memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trainer_tables import random_rows, small_pipeline, write_refresh
+
+from schemas.errors import DataQualityError
+from schemas.pipeline import Pipeline
+from trainer import refresh as refresh_module
+from trainer.batches import Batch
+from trainer.ranks import Ranks
+from trainer.reader import read_sampled
+from trainer.refresh import Refresh, open_refresh
+from trainer.sample import Kept, Sample, Streamed, memory_needed, open_sample
+from trainer.survey import survey_of
+
+COUNT = 1003
+
+
+def pipeline(**training: object) -> Pipeline:
+    return small_pipeline(training={"shuffle_rows": 100, "batch_size": 32} | training)
+
+
+@pytest.fixture(scope="module")
+def refresh(tmp_path_factory: pytest.TempPathFactory) -> Refresh:
+    """A sample of 21 files in seven shards, some of which a window cuts."""
+    root = tmp_path_factory.mktemp("streamed")
+    rows = random_rows(COUNT, seed=1)
+    rows["weight"] = np.random.default_rng(2).uniform(0.2, 3, COUNT).astype(np.float32)
+    write_refresh(root, pipeline(), "first", rows, parts=21)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refresh_module, "SHARD_ROWS", 140)
+        opened = open_refresh(str(root), pipeline(), "first")
+    assert len(opened.shards) == 7
+    return opened
+
+
+def both(settings: Pipeline, refresh: Refresh) -> tuple[Sample, Sample]:
+    kept = Kept(read_sampled(settings, refresh), [shard.rows for shard in refresh.shards])
+    return kept, Streamed(settings, refresh)
+
+
+def same(one: list[Batch], other: list[Batch]) -> bool:
+    def flat(batches: list[Batch]) -> list[torch.Tensor]:
+        return [t for b in batches for t in (*b.inputs, b.label, b.offset, b.weight, b.total)]
+
+    return len(one) == len(other) and all(map(torch.equal, flat(one), flat(other)))
+
+
+@pytest.mark.parametrize("window", [1, 37, 100, 450, 5000])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_law_4_the_stream_has_the_order_of_the_rows_kept(
+    refresh: Refresh, window: int, epoch: int
+) -> None:
+    settings = pipeline(shuffle_rows=window)
+    kept, streamed = both(settings, refresh)
+    batches = list(kept.epoch(epoch, settings.training, Ranks()))
+    assert sum(len(batch.label) for batch in batches) == COUNT
+    assert same(batches, list(streamed.epoch(epoch, settings.training, Ranks())))
+
+
+@pytest.mark.parametrize("step", [1, 3, 17, 31])
+def test_law_4_a_stream_taken_up_in_mid_epoch_goes_on_with_the_same_batches(
+    refresh: Refresh, step: int
+) -> None:
+    settings = pipeline()
+    kept, streamed = both(settings, refresh)
+    rest = list(kept.epoch(2, settings.training, Ranks()))[step:]
+    assert same(rest, list(streamed.epoch(2, settings.training, Ranks(), step)))
+
+
+def test_every_rank_gets_the_same_shares_from_the_stream(refresh: Refresh) -> None:
+    settings = pipeline()
+    kept, streamed = both(settings, refresh)
+    for rank in range(3):
+        ranks = Ranks(rank, 3)
+        alike = list(kept.epoch(0, settings.training, ranks))
+        assert same(alike, list(streamed.epoch(0, settings.training, ranks)))
+
+
+def test_the_survey_of_a_stream_is_that_of_the_rows_kept_bit_by_bit(refresh: Refresh) -> None:
+    kept, streamed = (survey_of(sample.parts(), "binary") for sample in both(pipeline(), refresh))
+    np.testing.assert_array_equal(kept.numbers.mean, streamed.numbers.mean)
+    np.testing.assert_array_equal(kept.numbers.scale, streamed.numbers.scale)
+    assert (kept.rows, kept.weight) == (streamed.rows, streamed.weight)
+    assert kept.labels.tolist() == [0, 1]
+
+
+def test_moments_over_parts_are_those_of_the_whole(refresh: Refresh) -> None:
+    kept, _ = both(pipeline(), refresh)
+    (rows,) = [kept.rows] if isinstance(kept, Kept) else []
+    survey = survey_of(kept.parts(), "binary")
+    mean = np.average(rows.numbers.astype(np.float64), axis=0, weights=rows.weight)
+    spread = np.average((rows.numbers - mean) ** 2, axis=0, weights=rows.weight)
+    np.testing.assert_allclose(survey.numbers.mean, mean)
+    np.testing.assert_allclose(survey.numbers.scale, np.sqrt(spread))
+
+
+def test_what_fits_is_kept_unless_the_settings_say_otherwise(
+    refresh: Refresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(open_sample(pipeline(), refresh, Ranks()), Kept)
+    assert isinstance(open_sample(pipeline(keep="stream"), refresh, Ranks()), Streamed)
+    monkeypatch.setattr("trainer.sample._free_memory", lambda ranks: 1000.0)
+    assert isinstance(open_sample(pipeline(), refresh, Ranks()), Streamed)
+    assert isinstance(open_sample(pipeline(keep="memory"), refresh, Ranks()), Kept)
+    # Two codes of eight bytes, two numbers, label, weight, offset, and what a reader brings along.
+    assert memory_needed(pipeline(), 10) == 10 * (2 * 8 + 5 * 4 + 8 + 8)
+
+
+def test_a_stream_that_is_left_early_ends_its_readers(refresh: Refresh) -> None:
+    settings = pipeline()
+    batches = both(settings, refresh)[1].epoch(0, settings.training, Ranks())
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+
+
+def test_a_shard_that_stays_short_ends_the_epoch_with_an_error(
+    refresh: Refresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = pipeline()
+    monkeypatch.setattr("trainer.reader.petastorm_pass", lambda paths, names: [])
+    with pytest.raises(DataQualityError, match=r"refresh first, table sampled: passes gave"):
+        list(Streamed(settings, refresh).epoch(0, settings.training, Ranks()))
+
+
+def test_files_that_do_not_follow_position_are_refused(tmp_path: Path) -> None:
+    rows = random_rows(100, seed=1)
+    write_refresh(tmp_path, pipeline(), "odd", rows, first_position=3)
+    with pytest.raises(DataQualityError, match="begins at position 3 where 0 comes next"):
+        open_refresh(str(tmp_path), pipeline(), "odd")

@@ -1,0 +1,190 @@
+"""The training rows of a refresh as a fit takes them: kept in memory, or read anew every epoch.
+
+Both give the same batches in the same order (`trainer/epoch.py`), so which of them is used is a
+matter of memory alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from schemas.command import log
+from schemas.pipeline import Pipeline
+from schemas.tables import sampled
+from schemas.training import Training
+from trainer.batches import Batch, Resident
+from trainer.epoch import Piece, sample_order, window_order, windows
+from trainer.ranks import Ranks
+from trainer.reader import Rows, read_sampled, read_shards
+from trainer.refresh import Refresh
+
+MEMORY_SHARE = 0.25  # of what is free: a GPU's memory also holds the model, a host's the page cache
+
+
+class Sample(Protocol):
+    """Training rows."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def parts(self) -> Iterator[Rows]:
+        """All rows in `position` order, a part at a time; the parts are the sample's own."""
+
+    def epoch(
+        self, number: int, settings: Training, ranks: Ranks, first_step: int = 0
+    ) -> Iterator[Batch]:
+        """This rank's batches of an epoch, from a step on."""
+
+
+@dataclass
+class Kept:
+    """Rows in memory; on a GPU they stay on it."""
+
+    rows: Rows
+    shards: Sequence[int]  # row counts, by position
+    _resident: dict[torch.device, Resident] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def parts(self) -> Iterator[Rows]:
+        """All rows in `position` order, a shard at a time."""
+        ends = np.cumsum(self.shards)
+        for start, end in zip(ends - self.shards, ends, strict=True):
+            yield self.rows.map(lambda part, here=slice(start, end): part[here])  # type: ignore[misc]
+
+    def epoch(
+        self, number: int, settings: Training, ranks: Ranks, first_step: int = 0
+    ) -> Iterator[Batch]:
+        """This rank's batches of an epoch, from a step on."""
+        if ranks.device not in self._resident:
+            self._resident[ranks.device] = Resident.of(self.rows, ranks.device)
+        order = sample_order(self.shards, settings.shuffle_rows, settings.seed, number)
+        rest = order[first_step * settings.batch_size :]
+        return self._resident[ranks.device].batches(rest, settings.batch_size, ranks)
+
+
+def in_memory(rows: Rows) -> Kept:
+    """Rows that are there already, as one shard."""
+    return Kept(rows, [len(rows)])
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Rows on disk, of which a window at a time is in memory, and the next one on its way."""
+
+    pipeline: Pipeline
+    refresh: Refresh
+
+    def __len__(self) -> int:
+        return self.refresh.drawn
+
+    def parts(self) -> Iterator[Rows]:
+        """All rows in `position` order, a shard at a time."""
+        return read_shards(self.pipeline, self.refresh, self.refresh.shards)
+
+    def epoch(
+        self, number: int, settings: Training, ranks: Ranks, first_step: int = 0
+    ) -> Iterator[Batch]:
+        """This rank's batches of an epoch, from a step on; what came before is not read."""
+        size = settings.batch_size
+        carried: list[Rows] = []  # a window's end, too short for a batch
+        for window, last in _ahead(self._ordered(number, settings, first_step * size)):
+            rows = Rows.joined([*carried, window])
+            whole = len(rows) if last else len(rows) // size * size
+            if whole == 0:
+                carried = [rows]
+                continue
+            resident = Resident.of(rows.map(lambda p, n=whole: p[:n]), ranks.device)  # type: ignore[misc]
+            yield from resident.in_order(size, ranks)
+            carried = [rows.map(lambda p, n=whole: p[n:])] if whole < len(rows) else []  # type: ignore[misc]
+
+    def _ordered(
+        self, number: int, settings: Training, first_row: int
+    ) -> Iterator[tuple[Rows, bool]]:
+        """The rows of each window in the order of the epoch, from a place of it on; whether it is
+        the last window."""
+        counts = [shard.rows for shard in self.refresh.shards]
+        size = settings.shuffle_rows
+        plan = list(windows(counts, size, settings.seed, number))[first_row // size :]
+        wanted = list(dict.fromkeys(piece.shard for window in plan for piece in window))
+        shards = [self.refresh.shards[place] for place in wanted]
+        read = zip(wanted, read_shards(self.pipeline, self.refresh, shards), strict=True)
+        held: dict[int, Rows] = {}
+        skipped = first_row % size
+        for window in plan:
+            while not {piece.shard for piece in window} <= set(held):
+                place, rows = next(read)
+                held[place] = rows
+            order = window_order(window, settings.seed, number)[skipped:]
+            yield self._gathered(window, held, order), window is plan[-1]
+            skipped = 0
+            last = window[-1].shard  # the only one that may go on in the next window
+            held = {place: rows for place, rows in held.items() if place == last}
+
+    def _gathered(
+        self, window: Sequence[Piece], held: dict[int, Rows], order: NDArray[np.int64]
+    ) -> Rows:
+        """The rows of a window, taken from its shards, at the positions of `order`."""
+        pieces = sorted(window, key=lambda piece: piece.start)
+        parts = []
+        for piece in pieces:
+            start = piece.start - self.refresh.shards[piece.shard].start
+            here = slice(start, start + piece.rows)
+            parts.append(held[piece.shard].map(lambda part, here=here: part[here]))  # type: ignore[misc]
+        rows = Rows.joined(parts)
+        ends = np.cumsum([piece.rows for piece in pieces])
+        number = np.searchsorted([piece.start for piece in pieces], order, side="right") - 1
+        before = np.array([p.start - (e - p.rows) for p, e in zip(pieces, ends, strict=True)])
+        places = order - before[number]
+        return rows.map(lambda part: np.take(part, places, axis=0))
+
+
+def open_sample(pipeline: Pipeline, refresh: Refresh, ranks: Ranks) -> Sample:
+    """The sample, in memory if it fits there or the settings say so."""
+    settings = pipeline.training
+    needed, free = memory_needed(pipeline, refresh.drawn), _free_memory(ranks)
+    keep = settings.keep == "memory" or (settings.keep == "auto" and needed <= MEMORY_SHARE * free)
+    if keep:
+        counts = [shard.rows for shard in refresh.shards]
+        return Kept(read_sampled(pipeline, refresh), counts)
+    log.info(
+        "%d rows of %.1f GB in memory are streamed instead, %.1f GB are free",
+        refresh.drawn,
+        needed / 1e9,
+        free / 1e9,
+    )
+    return Streamed(pipeline, refresh)
+
+
+def memory_needed(pipeline: Pipeline, rows: int) -> int:
+    """Bytes of the rows as the model takes them: codes grow to eight bytes."""
+    widths = {
+        name: 8 if dtype.base.kind == "i" else dtype.itemsize
+        for name, dtype in sampled(pipeline).reader_fields.items()
+    }
+    return rows * sum(widths.values())
+
+
+def _free_memory(ranks: Ranks) -> float:
+    """Bytes that this rank may hope for: a GPU's own, or its part of the host's."""
+    if ranks.device.type == "cuda":
+        return float(torch.cuda.mem_get_info(ranks.device)[0])
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    known = dict(line.split(":") for line in lines)
+    return float(known["MemAvailable"].split()[0]) * 1024 / ranks.world
+
+
+def _ahead(made: Iterator[tuple[Rows, bool]]) -> Iterator[tuple[Rows, bool]]:
+    """The same, each made while the one before it is used."""
+    with ThreadPoolExecutor(1, "window") as pool:
+        coming = pool.submit(next, made, None)
+        while (window := coming.result()) is not None:
+            coming = pool.submit(next, made, None)
+            yield window
