@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
     "status": ("trainer.status", "the last refreshes, their models, and the one that serves"),
+    "show": ("trainer.show", "one refresh, what it was made from and what was trained on it"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
 }
 
