@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
     "rollback": ("trainer.rollback", "let an earlier model version serve again"),
     "status": ("trainer.status", "the last refreshes, their models, and the one that serves"),
+    "show": ("trainer.show", "one refresh, what it was made from and what was trained on it"),
     "check": ("spark_jobs.check", "compare tables, also your own, with the documented schema"),
     "maintain": ("spark_jobs.maintain", "compact small files, expire rows, delete unused files"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),

@@ -47,13 +47,18 @@ def parse_date(text: str) -> date:
 def run_command(
     job: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None
 ) -> int:
-    """Run `job(argv)`, print its result as one JSON line on stdout, return the exit code."""
+    """Run `job(argv)`, print its result as one JSON line on stdout, return the exit code.
+
+    A job that ended with some of its work failed says so by `exit_code` in its result.
+    """
     configure_logging()
     if {"-h", "--help"} & set(sys.argv[1:] if argv is None else argv):
         job(argv)  # argparse prints the help and exits; stdout is still the caller's
     with stdout_kept_for_result() as emit:
         try:
-            emit(job(argv))
+            result = job(argv)
+            emit(result)
+            return int(result.get("exit_code", 0))
         except TenforwardError as error:
             log.error("%s", error)
             told = {"exit_code": error.exit_code, "error": str(error), **error.details}
@@ -61,12 +66,12 @@ def run_command(
             return error.exit_code
         except KeyboardInterrupt:
             log.error("interrupted; what was finished stays, repeat the command to go on")
+            emit({"status": "interrupted", "exit_code": 130})
             return 130
         except Exception as error:
             log.exception("unexpected failure")
             emit({"status": "failed", "exit_code": 1, "error": f"{type(error).__name__}: {error}"})
             return 1
-    return 0
 
 
 @contextmanager

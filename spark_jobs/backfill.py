@@ -10,8 +10,9 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
 from typing import Any
 
 from schemas.command import (
@@ -23,8 +24,8 @@ from schemas.command import (
 )
 from schemas.errors import NoDataError, TenforwardError
 from schemas.pipeline import load_pipeline
-from spark_jobs.refresh import manifest
-from spark_jobs.score import score_day, score_transaction
+from spark_jobs.backfill_plan import days, plan
+from spark_jobs.score import score_day
 from spark_jobs.select_sample import refresh_id, select_day
 from spark_jobs.selection.policies import configured
 from spark_jobs.warehouse import Warehouse
@@ -34,46 +35,59 @@ log = logging.getLogger("tenforward")
 Step = Callable[[Warehouse, date], dict[str, Any]]
 
 
-def train_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+def train_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[str, Any]:
     """Train on the refresh of a day."""
     from trainer.train import train_refresh  # torch takes seconds to import; --dry-run needs none
 
-    return train_refresh(warehouse.pipeline, warehouse.root, refresh_id(warehouse.pipeline, ds))
+    name = refresh_id(warehouse.pipeline, ds)
+    return train_refresh(warehouse.pipeline, warehouse.root, name, force=force)
 
 
 STEPS: dict[str, Step] = {"score": score_day, "select": select_day, "train": train_day}
 
-
-def days(start: date, end: date) -> Iterator[date]:
-    """Every date from start to end, both included."""
-    for number in range((end - start).days + 1):
-        yield start + timedelta(days=number)
-
-
-def plan(warehouse: Warehouse, start: date, end: date) -> list[dict[str, Any]]:
-    """What each day has and lacks, from the tables' logs alone: no Spark, no data read."""
-    warehouse.require(*warehouse.tables)
-    instances = warehouse.rows_by_date("instances")
-    return [
-        {
-            "ds": ds,
-            "instances": instances.get(ds, 0),
-            "scored": warehouse.committed("forward_records", score_transaction(ds)) is not None,
-            "selected": manifest(warehouse, refresh_id(warehouse.pipeline, ds)) is not None,
-            "refresh_id": refresh_id(warehouse.pipeline, ds),
-        }
-        for ds in days(start, end)
-    ]
+# What --force does anew. A day's records are appended once and for all.
+FORCED: dict[str, Step] = {
+    "select": partial(select_day, force=True),
+    "train": partial(train_day, force=True),
+}
 
 
-def backfill(warehouse: Warehouse, start: date, end: date) -> list[dict[str, Any]]:
-    """Run every step of every day; one entry a day. Stops at the first failure, naming its day."""
+def train_newest(warehouse: Warehouse, force: bool) -> dict[str, Any]:
+    """One training, on the newest refresh that the table holds."""
+    from trainer.train import train_refresh
+
+    return train_refresh(warehouse.pipeline, warehouse.root, force=force)
+
+
+def backfill(
+    warehouse: Warehouse,
+    start: date,
+    end: date,
+    *,
+    only: str | None = None,
+    force: bool = False,
+    go_on: bool = False,
+) -> list[dict[str, Any]]:
+    """Run the steps of every day; one entry a day.
+
+    Stops at the first failure, naming its day. With `go_on` the day's entry has `error` and
+    `exit_code` instead, and the next day is tried.
+    """
+    steps = STEPS | FORCED if force else STEPS
+    chosen = {name: step for name, step in steps.items() if only in (None, name)}
     count, began, done = (end - start).days + 1, time.monotonic(), []
     for number, ds in enumerate(days(start, end), 1):
-        results = {name: _run(name, step, warehouse, ds) for name, step in STEPS.items()}
+        entry: dict[str, Any] = {"ds": ds}
+        try:
+            for name, step in chosen.items():
+                entry[name] = _run(name, step, warehouse, ds)
+        except TenforwardError as error:
+            if not go_on:
+                raise type(error)(f"{error} Days before {ds} are done.") from error
+            entry |= {"error": str(error), "exit_code": error.exit_code}
         left = (time.monotonic() - began) / number * (count - number)
-        log.info("%s (%d/%d, about %.0f s left) %s", ds, number, count, left, _line(results))
-        done.append({"ds": ds, **results})
+        log.info("%s (%d/%d, about %.0f s left) %s", ds, number, count, left, line_of(entry))
+        done.append(entry)
     return done
 
 
@@ -81,22 +95,24 @@ def _run(name: str, step: Step, warehouse: Warehouse, ds: date) -> dict[str, Any
     try:
         return step(warehouse, ds)
     except TenforwardError as error:
-        raise type(error)(f"{ds}, {name}: {error} Days before {ds} are done.") from error
+        raise type(error)(f"{ds}, {name}: {error}") from error
     except Exception as error:
-        message = f"{ds}, {name}: {type(error).__name__}: {error}. Days before {ds} are done."
-        raise TenforwardError(message) from error
+        raise TenforwardError(f"{ds}, {name}: {type(error).__name__}: {error}.") from error
 
 
-def _line(results: dict[str, dict[str, Any]]) -> str:
-    if all(result["status"] == "already done" for result in results.values()):
-        return "already done"
-    score, select, train = results["score"], results["select"], results["train"]
-    scored = score.get("records", "already")
-    outcome = "promoted" if train.get("promoted") else "not promoted"
-    return (
-        f"scored {scored}, drew {select['drawn']} of {select['candidates']},"
-        f" version {train.get('version')} {outcome}"
-    )
+def line_of(entry: dict[str, Any]) -> str:
+    """What became of a day, in words."""
+    words = []
+    if "records" in entry.get("score", {}):
+        words.append(f"scored {entry['score']['records']}")
+    if entry.get("select", {}).get("status") == "done":
+        words.append(f"drew {entry['select']['drawn']} of {entry['select']['candidates']}")
+    if entry.get("train", {}).get("status") == "done":
+        outcome = "promoted" if entry["train"]["promoted"] else "not promoted"
+        words.append(f"version {entry['train']['version']} {outcome}")
+    if "error" in entry:
+        words.append(f"failed: {entry['error']}")
+    return ", ".join(words) or "already done"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,7 +128,17 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument(
         "--budget", type=budget_text, help='instead of selection.budget: 0.1, "5000 rows", ...'
     )
+    line.add_argument(
+        "--only",
+        choices=list(STEPS),
+        help="one step; `train` trains once, on the newest refresh of the table",
+    )
     line.add_argument("--dry-run", action="store_true", help="plan and count, change nothing")
+    line.add_argument("--force", action="store_true", help="select and train anew what is done")
+    line.add_argument(
+        "--continue-on-error", action="store_true", help="try the next day after a failed one"
+    )
+    line.add_argument("--json", action="store_true", help="no summary in words, the JSON alone")
     return line
 
 
@@ -125,25 +151,48 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     configured(pipeline)
     warehouse = Warehouse(args.warehouse, pipeline)
     planned = plan(warehouse, args.start, args.end)
-    for day in planned:
-        log.info(
-            "%s: %s instances, %s, %s",
-            day["ds"],
-            day["instances"],
-            "scored" if day["scored"] else "to score",
-            "selected" if day["selected"] else "to select",
-        )
+    if not args.json:
+        for day in planned:
+            log.info("%s", _plan_line(day))
     if args.dry_run:
         return {"status": "planned", "pipeline": pipeline.name, "days": planned}
+    if args.only == "train":
+        return train_newest(warehouse, args.force)
     empty = [day["ds"] for day in planned if not day["instances"]]
-    if empty:
+    if empty and not args.continue_on_error:
         raise NoDataError(
             f"{empty[0]}: no instances ({len(empty)} such days of {len(planned)}); nothing was run."
             " Remedy: ingest these days first, or correct --start and --end."
         )
-    done = backfill(warehouse, args.start, args.end)
-    fresh = any(part["status"] != "already done" for day in done for part in list(day.values())[1:])
-    return {"status": "done" if fresh else "already done", "pipeline": pipeline.name, "days": done}
+    chosen = {"only": args.only, "force": args.force, "go_on": args.continue_on_error}
+    done = backfill(warehouse, args.start, args.end, **chosen)
+    if not args.json:
+        for day in done:
+            log.info("%s: %s", day["ds"], line_of(day))
+    return summary(pipeline.name, done)
+
+
+def summary(pipeline: str, done: list[dict[str, Any]]) -> dict[str, Any]:
+    """The result of the command; the exit code of the first day that failed, if one did."""
+    result = {"pipeline": pipeline, "days": done}
+    failed = [day for day in done if "error" in day]
+    if failed:
+        return {"status": "failed", "exit_code": failed[0]["exit_code"]} | result
+    steps = [part for day in done for name, part in day.items() if name in STEPS]
+    fresh = any(part["status"] != "already done" for part in steps)
+    return {"status": "done" if fresh else "already done"} | result
+
+
+def _plan_line(day: dict[str, Any]) -> str:
+    """What a day has and lacks, in words."""
+    rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
+    scored = "scored" if day["scored"] else "to score"
+    selected = "selected" if day["selected"] else "to select"
+    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}, about {rows} rows"
+    for reason in day["stale"]:
+        text += f"; stale ({reason}), --force selects anew"
+    others = ", ".join(day["other_configurations"])
+    return f"{text}; selected under another configuration: {others}" if others else text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -91,7 +91,7 @@ def ran(environment: dict[str, str]) -> SimpleNamespace:
 def test_dag_files_import_where_airflow_is_alone(described: dict[str, Any]) -> None:
     names = {file.stem for file in (ROOT / "pipelines").glob("*.toml")}
     assert {"select_flights", "train_flights"} <= set(described["dags"])
-    assert len(described["dags"]) == 2 * len(names)
+    assert len(described["dags"]) == 3 * len(names)
     assert described["seconds"] < 0.5  # 0.03 s on a machine with nothing else to do
 
 
@@ -126,6 +126,16 @@ def test_select_scores_then_selects_then_announces(select: dict[str, Any]) -> No
 
 def test_the_run_of_a_day_starts_when_the_day_has_ended(select: dict[str, Any]) -> None:
     assert select["next"] == ["2013-02-14 00:00", "2013-02-15 00:00"]
+
+
+def test_maintenance_runs_on_sundays(described: dict[str, Any]) -> None:
+    maintain = described["dags"]["maintain_flights"]
+    assert maintain["next"] == ["2013-02-17 04:00", "2013-02-17 04:00"]
+    task = maintain["tasks"]["maintain"]
+    assert task["application"] == str(ROOT / "spark_jobs" / "maintain.py")
+    pipeline = str(ROOT / "pipelines" / "flights.toml")
+    warehouse = "/lake/it's flights"
+    assert task["arguments"] == ["--pipeline", pipeline, "--warehouse", warehouse]
 
 
 def test_train_starts_on_the_asset_in_the_gpu_pool(train: dict[str, Any]) -> None:

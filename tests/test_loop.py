@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from schemas.budget import parse_budget
-from schemas.errors import TenforwardError
+from schemas.errors import NoDataError, TenforwardError
 from spark_jobs import backfill, compare, refresh, select_sample
 from spark_jobs.budget import affordable
 from spark_jobs.candidates import held_out, in_window
@@ -165,11 +165,68 @@ def test_a_failed_day_is_named_and_the_days_before_are_kept(loop, monkeypatch):
         backfill.backfill(loop["warehouse"], *LOOPED)
 
 
+def test_a_failed_day_may_be_passed_over_and_decides_the_exit_code(loop, monkeypatch):
+    def picky(warehouse, ds):
+        if ds == LOOPED[0]:
+            raise NoDataError("nothing here.")
+        return {"status": "already done"}
+
+    monkeypatch.setattr(backfill, "STEPS", {"score": picky, "select": picky})
+    done = backfill.backfill(loop["warehouse"], *LOOPED, go_on=True)
+    assert done[0] == {"ds": LOOPED[0], "error": "2013-01-07, score: nothing here.", "exit_code": 3}
+    assert list(done[1]) == ["ds", "score", "select"]
+    told = backfill.summary("flights", done)
+    assert (told["status"], told["exit_code"]) == ("failed", 3)
+
+
+def test_an_interrupted_backfill_ends_with_130_and_keeps_the_days_before(loop, monkeypatch, capfd):
+    ran = []
+
+    def stopped(warehouse, ds):
+        if ran:
+            raise KeyboardInterrupt
+        ran.append(ds)
+        return {"status": "already done"}
+
+    monkeypatch.setattr(backfill, "STEPS", {"select": stopped})
+    where = ["--pipeline", PIPELINE, "--warehouse", loop["warehouse"].root]
+    assert backfill.main([*where, "--start", str(LOOPED[0]), "--end", str(LOOPED[1])]) == 130
+    out, err = capfd.readouterr()
+    assert json.loads(out) == {"status": "interrupted", "exit_code": 130}
+    assert ran == [LOOPED[0]]
+    assert "repeat the command to go on" in err
+
+
+def test_one_step_alone_is_run(loop):
+    where = ["--pipeline", PIPELINE, "--warehouse", loop["warehouse"].root]
+    over = ["--start", str(LOOPED[0]), "--end", str(LOOPED[1])]
+    told = backfill.command([*where, *over, "--only", "select", "--json"])
+    assert told["status"] == "already done"
+    assert [list(day) for day in told["days"]] == [["ds", "select"]] * 2
+    trained = backfill.command([*where, *over, "--only", "train"])
+    assert trained["status"] == "nothing to do"
+    assert trained["refresh_id"] == refresh_id(loop["warehouse"].pipeline, LOOPED[1])
+
+
+def test_the_plan_names_refreshes_whose_inputs_have_grown(loop, tmp_path):
+    warehouse = copied(loop["warehouse"], tmp_path)
+    before = backfill.plan(warehouse, *LOOPED)
+    assert before[1]["stale"] == []
+    again = warehouse.read("forward_records").where(F.col("event_date") == F.lit(DS)).limit(3)
+    warehouse.append_once(again, "forward_records", "score/late")
+    grown = sum(loop["days"][number]["score"]["records"] for number in range(2))
+    [reason] = backfill.plan(warehouse, *LOOPED)[1]["stale"]
+    assert reason.startswith(f"forward_records: {grown} rows of the window")
+    assert reason.endswith(f"now {grown + 3}")
+
+
 def test_a_dry_run_plans_with_counts_and_changes_nothing(loop):
     before = versions(loop["warehouse"])
     planned = backfill.plan(loop["warehouse"], LOOPED[0], date(2013, 1, 9))
     assert [day["scored"] for day in planned] == [True, True, False]
     assert all(day["instances"] > 600 for day in planned)
+    assert planned[1]["estimated_rows"] == loop["days"][1]["select"]["drawn"]
+    assert planned[2]["estimated_rows"] > 0
     assert versions(loop["warehouse"]) == before
 
 

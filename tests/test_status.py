@@ -16,7 +16,34 @@ def test_status_names_refreshes_their_models_and_the_champion(loop, capfd):
     for day, ran in zip(LOOPED, loop["days"], strict=True):
         assert days[str(day)]["sample_digest"] == ran["select"]["sample_digest"]
         assert days[str(day)]["versions"] == [ran["train"]["version"]]
+        gate = "passed" if ran["train"]["promoted"] else "failed"
+        assert days[str(day)]["gates"] == {ran["train"]["version"]: gate}
     assert result["champion"] in {row["train"]["version"] for row in loop["days"]} | {"1"}
+
+
+def test_show_follows_a_refresh_from_its_inputs_to_its_model(loop, capfd):
+    where = ["--pipeline", PIPELINE, "--warehouse", loop["warehouse"].root]
+    selected, trained = loop["days"][1]["select"], loop["days"][1]["train"]
+    assert tenforward.main(["show", selected["refresh_id"], *where]) == 0
+    out, err = capfd.readouterr()
+    shown = json.loads(out)
+    assert shown["sample_digest"] == selected["sample_digest"]
+    assert shown["report_card"] == selected["report_card"]
+    assert shown["sampled_version"] == selected["sampled"]["version"]
+    assert {"forward_records", "labels", "instances"} <= set(shown["input_versions"])
+    [model] = shown["models"]
+    told = ("version", "run_id", "promoted")
+    assert [model[name] for name in told] == [trained[name] for name in told]
+    assert model["gate_reason"] == trained["reason"]
+    assert model["of_this_sample"]
+    assert model["metrics"]["challenger.loss"] == trained["metrics"]["challenger"]["loss"]
+    assert f"model version {trained['version']}, run {trained['run_id']}" in err
+
+
+def test_show_refuses_a_refresh_that_is_not_there(loop, capfd):
+    where = ["--pipeline", PIPELINE, "--warehouse", loop["warehouse"].root]
+    assert tenforward.main(["show", "2013-01-08-nothing", *where, "--json"]) == 3
+    assert "tenforward status" in json.loads(capfd.readouterr().out)["error"]
 
 
 @pytest.mark.parametrize("name", list(tenforward.COMMANDS))

@@ -17,36 +17,43 @@ from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 
 
-def status(pipeline: Pipeline, warehouse: str, last: int = 10) -> dict[str, Any]:
-    """The newest `last` refreshes with their model versions, and the champion's version."""
+def refreshes_path(warehouse: str) -> str:
+    """Where the table `refreshes` is. ConfigurationError where it is not."""
     path = f"{warehouse}/refreshes" if "://" in warehouse else str(Path(warehouse) / "refreshes")
     if not DeltaTable.is_deltatable(path):
         raise ConfigurationError(
             f"table refreshes = {path}: not found. Remedy: run `tenforward init`, or correct"
             " --warehouse."
         )
-    champion, versions = _registered(pipeline.name, warehouse)
+    return path
+
+
+def status(pipeline: Pipeline, warehouse: str, last: int = 10) -> dict[str, Any]:
+    """The newest `last` refreshes with their model versions, and the champion's version."""
+    rows = read_manifests(refreshes_path(warehouse), pipeline=pipeline.name)[:last]
+    champion, trained = _registered(pipeline.name, warehouse)
     shown = ("refresh_id", "ds", "policy", "candidates", "drawn", "rejected", "sample_digest")
-    rows = read_manifests(path, pipeline=pipeline.name)[:last]
     return {
         "pipeline": pipeline.name,
         "champion": champion,
         "refreshes": [
-            {name: row[name] for name in shown} | {"versions": versions.get(row["refresh_id"], [])}
+            {name: row[name] for name in shown}
+            | {"versions": list(gates := trained.get(row["refresh_id"], {})), "gates": gates}
             for row in rows
         ],
     }
 
 
-def _registered(name: str, warehouse: str) -> tuple[str | None, dict[str, list[str]]]:
-    """The champion's version, and the versions trained on each refresh."""
+def _registered(name: str, warehouse: str) -> tuple[str | None, dict[str, dict[str, str]]]:
+    """The champion's version; for each refresh, the versions trained on it and their gates."""
     if not registry_exists(warehouse):
         return None, {}
     client = mlflow_client(warehouse)
     champion = champion_version(client, name)
-    trained: dict[str, list[str]] = {}
+    trained: dict[str, dict[str, str]] = {}
     for version in client.search_model_versions(f"name = '{name}'"):
-        trained.setdefault(version.tags.get("refresh_id", ""), []).append(str(version.version))
+        gates = trained.setdefault(version.tags.get("refresh_id", ""), {})
+        gates[str(version.version)] = version.tags.get("gate", "unknown")
     return None if champion is None else str(champion.version), trained
 
 
@@ -63,7 +70,7 @@ def _job(argv: Sequence[str] | None) -> dict[str, Any]:
             row["refresh_id"],
             row["drawn"],
             row["candidates"],
-            ", ".join(row["versions"]) or "none",
+            ", ".join(f"{one} (gate {gate})" for one, gate in row["gates"].items()) or "none",
         )
     return result
 

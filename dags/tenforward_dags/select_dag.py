@@ -1,15 +1,14 @@
 """`select_<name>`: each day, score its instances, select its refresh, ring the bell."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, task
 
 from tenforward_dags.day import TEMPLATE, whole_day
 from tenforward_dags.retries import RETRIES
 from tenforward_dags.settings import Deployment
+from tenforward_dags.spark_task import spark_task
 
 # Earlier than any data, because Airflow refuses to backfill days before it.
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -50,22 +49,10 @@ def select_dag(deployment: Deployment) -> DAG:
         tags=["tenforward", name],
         doc_md=DOC.format(name=name, file=deployment.pipeline_file, warehouse=deployment.warehouse),
     ) as dag:
-        score = _spark_task("score", deployment, deployment.jobs / "score.py")
-        select = _spark_task("select", deployment, deployment.jobs / "select_sample.py")
+        score = spark_task("score", deployment, "score.py", "--ds", TEMPLATE)
+        select = spark_task("select", deployment, "select_sample.py", "--ds", TEMPLATE)
         score >> select >> _announce(name)
     return dag
-
-
-def _spark_task(task_id: str, deployment: Deployment, job: Path) -> SparkSubmitOperator:
-    """One job through spark-submit; master and queue come from the connection."""
-    return SparkSubmitOperator(
-        task_id=task_id,
-        name=f"tenforward {task_id} {deployment.name}",
-        conn_id="spark_default",
-        application=str(job),
-        application_args=[*deployment.arguments, "--ds", TEMPLATE],
-        py_files=deployment.py_files,
-    )
 
 
 def _backfilled(context: Context) -> bool:

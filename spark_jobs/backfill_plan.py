@@ -1,0 +1,93 @@
+"""What a backfill finds and would do, from logs and manifests: no Spark, no data read."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from deltalake.exceptions import DeltaError
+
+from schemas.budget import parse_budget
+from schemas.manifests import read_manifests
+from spark_jobs.score import score_transaction
+from spark_jobs.select_sample import refresh_id
+from spark_jobs.warehouse import Warehouse
+
+# Tables whose rows of the window decide the candidates. Labels are left out: those that came
+# after the cut do not count, so a larger table says nothing.
+_INPUTS = ("instances", "forward_records")
+
+
+def days(start: date, end: date) -> Iterator[date]:
+    """Every date from start to end, both included."""
+    for number in range((end - start).days + 1):
+        yield start + timedelta(days=number)
+
+
+def plan(warehouse: Warehouse, start: date, end: date) -> list[dict[str, Any]]:
+    """What each day has and lacks, what is stale, and about how many rows it would draw."""
+    warehouse.require(*warehouse.tables)
+    now = {name: warehouse.rows_by_date(name) for name in _INPUTS}
+    manifests = read_manifests(warehouse.path("refreshes"), pipeline=warehouse.pipeline.name)
+    return [_planned(warehouse, ds, now, manifests) for ds in days(start, end)]
+
+
+def _planned(
+    warehouse: Warehouse,
+    ds: date,
+    now: Mapping[str, Mapping[date, int]],
+    manifests: list[dict[str, Any]],
+) -> dict[str, Any]:
+    own = refresh_id(warehouse.pipeline, ds)
+    found = next((entry for entry in manifests if entry["refresh_id"] == own), None)
+    stale = [] if found is None else _changed_inputs(warehouse, found, now)
+    return {
+        "ds": ds,
+        "instances": now["instances"].get(ds, 0),
+        "scored": warehouse.committed("forward_records", score_transaction(ds)) is not None,
+        "selected": found is not None,
+        "refresh_id": own,
+        "stale": stale,
+        "other_configurations": [
+            entry["refresh_id"]
+            for entry in manifests
+            if entry["ds"] == ds
+            and entry["policy"] == warehouse.pipeline.selection.policy
+            and entry["refresh_id"] != own
+        ],
+        "estimated_rows": found["drawn"] if found else _estimate(warehouse, ds, now["instances"]),
+    }
+
+
+def _estimate(warehouse: Warehouse, ds: date, instances: Mapping[date, int]) -> int | None:
+    """Rows the budget draws if every instance of the window has a label; None for GPU hours."""
+    pipeline = warehouse.pipeline
+    budget = parse_budget(pipeline.selection.budget)
+    if budget.unit == "gpu hours":
+        return None
+    asked = _in_window(instances, ds - timedelta(days=pipeline.selection.window_days - 1), ds)
+    return budget.rows(round(asked * (1 - pipeline.holdout))) if asked else 0
+
+
+def _changed_inputs(
+    warehouse: Warehouse, entry: dict[str, Any], now: Mapping[str, Mapping[date, int]]
+) -> list[str]:
+    """Why a refresh made anew could differ: inputs whose rows of its window are more or fewer."""
+    reasons = []
+    for name, version in json.loads(entry["input_versions"]).items():
+        if name not in _INPUTS:
+            continue
+        try:
+            then = warehouse.rows_by_date(name, version)
+        except DeltaError:
+            reasons.append(f"{name}: version {version} has expired, its rows cannot be compared")
+            continue
+        window = entry["window_start"], entry["ds"]
+        before, after = _in_window(then, *window), _in_window(now[name], *window)
+        if before != after:
+            reasons.append(f"{name}: {before} rows of the window at version {version}, now {after}")
+    return reasons
+
+
+def _in_window(counts: Mapping[date, int], start: date, end: date) -> int:
+    return sum(count for day, count in counts.items() if start <= day <= end)
