@@ -1,0 +1,266 @@
+"""The forward recorder: leaves forward records from a model server, without Spark and a JVM.
+
+`record` writes a request's rows to a local journal and returns: from then on they survive the
+process. A thread stores them in `forward_records`, one Delta commit a segment of the journal, which
+carries the segment's name as its transaction. So a segment that was stored before a crash is
+recognised and not stored again.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from inference.batch import rows_of
+from inference.champion import find_champion
+from inference.journal import Journal, Segment
+from inference.storing import Stored, store
+from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
+from schemas.pipeline import Pipeline, load_pipeline
+
+log = logging.getLogger("tenforward")
+
+SLOWEST_RETRY_S = 60.0
+
+
+class JournalFullError(TenforwardError):
+    """More waits in the journal than it may hold; the rows of this request were not recorded."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the recorder has done since it was opened; rows, but for the last three."""
+
+    recorded: int = 0  # taken into the journal; those of an earlier process do not count
+    written: int = 0  # in forward_records, those of an earlier process included
+    rejected: int = 0  # in forward_rejects
+    journal_bytes: int = 0  # wait to be stored
+    lag_s: float = 0.0  # age of the oldest row that waits
+    last_error: str | None = None  # of storing; None once it works again
+
+    def prometheus(self) -> str:
+        """The numbers in Prometheus' text format."""
+        values = {k: v for k, v in vars(self).items() if k != "last_error"}
+        values["failing"] = int(self.last_error is not None)
+        return "".join(f"tenforward_recorder_{name} {value}\n" for name, value in values.items())
+
+
+class ForwardRecorder:
+    """Records forward passes; one a process, safe to use from several threads.
+
+    pipeline: the pipeline, or its file. model_version: the champion's where none is given.
+    journal: a local folder of this process alone (default: $TENFORWARD_JOURNAL, else ./journal).
+    A segment is stored once it has `segment_bytes` or is `segment_age_s` old. When the journal
+    holds `journal_bytes` that storage has not taken, `when_full` decides: "raise"
+    JournalFullError, or "block" the request up to `block_s`, then raise. `fsync` makes each request
+    survive the loss of power too, at the price of a disk write.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline | str | Path,
+        *,
+        warehouse: str | None = None,
+        model_version: str | None = None,
+        journal: str | Path | None = None,
+        segment_bytes: int = 16 << 20,
+        segment_age_s: float = 10.0,
+        journal_bytes: int = 1 << 30,
+        when_full: Literal["raise", "block"] = "raise",
+        block_s: float = 5.0,
+        fsync: bool = False,
+    ) -> None:
+        self.pipeline = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
+        self.warehouse = warehouse or os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse")
+        self.model_version = model_version or self._champion()
+        folder = Path(journal or os.environ.get("TENFORWARD_JOURNAL", "./journal"))
+        self._journal = Journal(folder, fsync=fsync)
+        self._segment_bytes, self._segment_age_s = segment_bytes, segment_age_s
+        self._journal_bytes, self._when_full, self._block_s = journal_bytes, when_full, block_s
+        self._metrics = Metrics()
+        self._waiting_bytes = self._journal.size()
+        # When each waiting segment was begun; now, for those of an earlier process.
+        self._begun = dict.fromkeys(self._journal.sealed(), time.monotonic())
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._store_all, name="forward-recorder")
+        self._thread.daemon = True  # an interpreter that ends leaves the rest in the journal
+        self._thread.start()
+
+    def _champion(self) -> str:
+        champion = find_champion(self.pipeline.name, self.warehouse)
+        if champion is None:
+            raise ConfigurationError(
+                f"model_version: none given, and {self.pipeline.name} has no champion in the"
+                " registry. Remedy: name the version of the model that answers."
+            )
+        return champion.version
+
+    def record(
+        self,
+        ids: Any,
+        event_times: Any,
+        predictions: Any,
+        *,
+        labels: Any = None,
+        segments: Mapping[str, Sequence[str | None]] | None = None,
+        sketch: Any = None,
+        model_version: str | None = None,
+        kind: str | None = None,
+    ) -> None:
+        """Take n rows into the journal.
+
+        predictions: (n,) logits or values, or (n, classes) logits; kind="probability" for (n,)
+        probabilities of a binary model. sketch: (n, at most 16). NumPy arrays, torch tensors or
+        sequences. Raises ConfigurationError where the arrays do not fit together,
+        JournalFullError where storage is too far behind, OSError where the journal's disk is full;
+        then none of the rows is recorded. A row whose values cannot be used goes to
+        `forward_rejects` later, with its reason; the others go on.
+        """
+        rows = rows_of(
+            self.pipeline,
+            ids,
+            event_times,
+            predictions,
+            labels=labels,
+            segments=segments,
+            sketch=sketch,
+            model_version=model_version or self.model_version,
+            kind=kind,
+            now=datetime.now(UTC),
+        )
+        payload = rows.serialize().to_pybytes()
+        with self._changed:
+            self._make_room(len(payload))
+            before = self._journal.open_bytes
+            self._journal.append(payload)
+            self._waiting_bytes += self._journal.open_bytes - before
+            if self._journal.open_segment is not None:
+                self._begun.setdefault(self._journal.open_segment, time.monotonic())
+            recorded = self._metrics.recorded + rows.num_rows
+            self._metrics = replace(self._metrics, recorded=recorded)
+            if self._journal.open_bytes >= self._segment_bytes:
+                self._changed.notify_all()
+
+    def _make_room(self, size: int) -> None:
+        if self._closing:
+            raise ConfigurationError("recorder: it is closed. Remedy: record before it ends.")
+
+        def fits() -> bool:
+            return self._waiting_bytes + size <= self._journal_bytes
+
+        if not fits() and self._when_full == "block":
+            self._changed.notify_all()
+            self._changed.wait_for(fits, timeout=self._block_s)
+        if not fits():
+            raise JournalFullError(
+                f"journal: {self._waiting_bytes:,} bytes wait of journal_bytes ="
+                f" {self._journal_bytes:,}; the last error of storing them:"
+                f" {self._metrics.last_error}. Remedy: mend the storage, or let the journal hold"
+                " more."
+            )
+
+    def metrics(self) -> Metrics:
+        """What has been done, and what waits."""
+        with self._changed:
+            lag = time.monotonic() - min(self._begun.values(), default=time.monotonic())
+            told = replace(self._metrics, journal_bytes=self._waiting_bytes, lag_s=round(lag, 3))
+        if not self._thread.is_alive() and not self._closing:
+            return replace(told, last_error="the thread that stores has ended; see the log")
+        return told
+
+    def close(self, timeout_s: float = 60.0) -> Metrics:
+        """Store what waits, for at most `timeout_s`; the rest stays in the journal for the next.
+
+        Raises nothing for it: nothing is lost, and `journal_bytes` says how much it is.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        told = self.metrics()
+        if told.journal_bytes:
+            log.error(
+                "recorder: %d bytes stay in the journal, to be stored by the next recorder there:"
+                " %s",
+                told.journal_bytes,
+                told.last_error,
+            )
+        if not self._thread.is_alive():
+            self._journal.close()
+        return told
+
+    def __enter__(self) -> "ForwardRecorder":
+        """The recorder."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _store_all(self) -> None:
+        """The thread: seals the open segment when it is due, stores what is sealed, in order."""
+        pause = 0.0  # after a failure
+        while True:
+            with self._changed:
+                if pause:
+                    self._changed.wait(pause)
+                else:
+                    self._changed.wait_for(self._due, timeout=self._segment_age_s / 4)
+                if self._due():
+                    self._journal.seal()
+                sealed = self._journal.sealed()
+                if self._closing and not sealed:
+                    return
+            # An earlier segment must not be passed over: transactions only count upwards.
+            stored = all(self._stored(segment) for segment in sealed)
+            pause = 0.0 if stored else min(max(2 * pause, 0.1), SLOWEST_RETRY_S)
+
+    def _due(self) -> bool:
+        segment = self._journal.open_segment
+        if segment is None:
+            return self._closing
+        old = time.monotonic() - self._begun[segment] >= self._segment_age_s
+        return old or self._closing or self._journal.open_bytes >= self._segment_bytes
+
+    def _stored(self, segment: Segment) -> bool:
+        """Whether a sealed segment is in the tables by now, and out of the journal."""
+        size, stored, error = self._journal.bytes_of(segment), Stored(0, 0), None
+        try:
+            stored = store(self.pipeline, self.warehouse, segment, self._journal.payloads(segment))
+        except DataQualityError as damage:
+            self._journal.set_aside(segment, damage)
+            error = str(damage)
+        except (DeltaError, OSError, pa.ArrowException) as failure:
+            log.warning("recorder: %d bytes wait, will try again: %s", size, failure)
+            with self._changed:
+                told = f"{type(failure).__name__}: {failure}"
+                self._metrics = replace(self._metrics, last_error=told)
+            return False
+        else:
+            self._journal.remove(segment)
+        with self._changed:
+            self._waiting_bytes -= size
+            del self._begun[segment]
+            self._metrics = replace(
+                self._metrics,
+                written=self._metrics.written + stored.written,
+                rejected=self._metrics.rejected + stored.rejected,
+                last_error=error,
+            )
+            self._changed.notify_all()
+        return True
