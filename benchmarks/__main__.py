@@ -3,10 +3,11 @@
 BENCH_ARGS goes to the last: `make bench BENCH_ARGS="--rows 2000000"`.
 """
 
-from benchmarks import draw, kernels, selection, training
+from benchmarks import draw, kernels, recorder, selection, training
 
 if __name__ == "__main__":
     kernels.main()
     draw.main()
     training.main([])
+    recorder.main([])
     selection.main()
