@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from schemas import reasons
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
-from schemas.records import KINDS
+from schemas.records import CLOSEST, KINDS
 from schemas.tables import MAX_LOGITS, SKETCH_WIDTH, forward_records
 
 LARGEST = 1e30
-# A probability of 0 or 1 has no logit; float32 cannot tell these from it either.
-CLOSEST = 1e-7
 
 _MADE_LATER = ("event_date", "batch_id")
 _SCHEMA = pa.schema(

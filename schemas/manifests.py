@@ -7,6 +7,8 @@ from deltalake import DeltaTable
 
 from schemas.tables import refreshes
 
+REPORT_CARDS = "report_cards"  # the folder of the HTML report cards, in the warehouse
+
 
 def read_manifests(path: str, **wanted: str) -> list[dict[str, Any]]:
     """Manifests in the table at `path` whose columns equal `wanted`, newest day first.

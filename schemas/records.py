@@ -9,6 +9,8 @@ from schemas.section import Section
 # Any name that Spark can quote: the log is not ours.
 ColumnName = Annotated[str, Field(pattern=r"^[^`]+$", max_length=255)]
 
+# A probability of 0 or 1 has no logit; these are the nearest that float32 tells from them.
+CLOSEST = 1e-7
 KINDS = {"binary": ("probability", "logit"), "multiclass": ("logits",), "regression": ("value",)}
 
 

@@ -28,15 +28,13 @@ from schemas.command import (
 )
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
-from schemas.records import RecordsSource
+from schemas.records import CLOSEST, RecordsSource
 from spark_jobs.rejects import contradicting, record_fault, rejects_of, rules_of
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
 
 APPLICATION = "import"
-# A probability of 0 or 1 has no logit; float32 cannot tell these from it either.
-CLOSEST = 1e-7
 KEY = ["instance_id", "model_version", "recorded_at"]
 
 

@@ -15,12 +15,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from pyarrow import fs
 
+from schemas.manifests import REPORT_CARDS
 from spark_jobs import report_plots as plots
 from spark_jobs import report_tables as tables
 from spark_jobs.report_checks import checks
 from spark_jobs.warehouse import Warehouse
 
-FOLDER = "report_cards"
 FOLDED = 8  # rows; a longer table under a plot is folded
 
 Report = Mapping[str, Any]
@@ -159,7 +159,7 @@ def current_card(warehouse: Warehouse, entry: dict[str, Any]) -> str:
 
 
 def _place(warehouse: Warehouse, entry: dict[str, Any]) -> str:
-    return f"{warehouse.path(FOLDER)}/{entry['refresh_id']}.html"
+    return f"{warehouse.path(REPORT_CARDS)}/{entry['refresh_id']}.html"
 
 
 def _made_at(entry: dict[str, Any]) -> str:

@@ -166,7 +166,7 @@ def read_exactly(
         log.warning("%s: a pass gave %d rows of %d, reading again", what, counts[-1], expected)
     raise DataQualityError(
         f"{what}: passes gave {counts} rows, the manifest says {expected}. Remedy: repeat the"
-        " command; if it fails again the files were altered, so select again with --force."
+        " command; if it fails again the files were altered, so select again with --rebuild."
     )
 
 
@@ -197,7 +197,7 @@ def _in_order(columns: dict[str, NDArray[Any]], what: str, first: int) -> dict[s
         raise DataQualityError(
             f"{what}: positions should be {first} to {first + len(found) - 1}, each once; place"
             f" {expected[wrong[0]]} holds {found[order][wrong[0]]}. Remedy: select again with"
-            " --force."
+            " --rebuild."
         )
     return {name: column[order] for name, column in columns.items()}
 

@@ -197,7 +197,7 @@ def _check_on_disk(name: str, table: str, file: DataFile) -> None:
 
 def _refused(refresh_id: str, what: str) -> DataQualityError:
     return DataQualityError(
-        f"refresh {refresh_id}: refused, {what}. Remedy: run `tenforward select --force` for its"
+        f"refresh {refresh_id}: refused, {what}. Remedy: run `tenforward select --rebuild` for its"
         " date, which makes the same sample again, and train on that."
     )
 

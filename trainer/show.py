@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from schemas.bundle import CHAMPION, champion_version, mlflow_client, registry_exists
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import NoDataError
-from schemas.manifests import read_manifests
+from schemas.manifests import REPORT_CARDS, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from trainer.status import refreshes_path
 
@@ -59,7 +59,7 @@ def show(pipeline: Pipeline, warehouse: str, refresh_id: str) -> dict[str, Any]:
 
 def _card(refreshes: str, refresh_id: str) -> str | None:
     """Where the report card is; None where a folder of this machine has none."""
-    place = f"{refreshes.rpartition('/')[0]}/report_cards/{refresh_id}.html"
+    place = f"{refreshes.rpartition('/')[0]}/{REPORT_CARDS}/{refresh_id}.html"
     return place if "://" in place or Path(place).exists() else None
 
 
