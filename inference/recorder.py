@@ -172,7 +172,8 @@ class ForwardRecorder:
     def metrics(self) -> Metrics:
         """What has been done, and what waits."""
         with self._changed:
-            lag = time.monotonic() - min(self._begun.values(), default=time.monotonic())
+            now = time.monotonic()
+            lag = now - min(self._begun.values(), default=now)
             told = replace(self._metrics, journal_bytes=self._waiting_bytes, lag_s=round(lag, 3))
         if not self._thread.is_alive() and not self._closing:
             return replace(told, last_error="the thread that stores has ended; see the log")
