@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -192,6 +193,37 @@ def test_law_7_a_full_journal_is_an_error_and_never_a_dropped_row(tmp_path):
     assert taken > 0
     record_tables(tmp_path)
     assert recorder.close().written == taken
+
+
+def test_law_2_eight_recorders_on_one_table_at_once(tmp_path):
+    root = record_tables(tmp_path)
+
+    def serve(server: int) -> None:
+        settings = {"journal": root / f"journal{server}", "segment_bytes": 5_000}
+        with opened(root, **settings) as recorder:
+            for request in range(40):
+                ids = [f"{server}-{request}-a", f"{server}-{request}-b"]
+                recorder.record(ids, [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+
+    with ThreadPoolExecutor(8) as servers:
+        list(servers.map(serve, range(8)))
+    found = [row["instance_id"] for row in stored(root)]
+    wanted = [f"{s}-{r}-{row}" for s in range(8) for r in range(40) for row in "ab"]
+    assert found == sorted(wanted)
+
+
+def test_a_full_disk_takes_nothing_of_the_request_and_loses_nothing_else(tmp_path, monkeypatch):
+    root = record_tables(tmp_path)
+    recorder = opened(root, segment_age_s=60)
+    recorder.record(["a", "b"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda file, frame: write(file, frame[:100]))
+        with pytest.raises(OSError, match="no space left for the journal"):
+            recorder.record(["c", "d"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+    recorder.record(["e", "f"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+    assert recorder.close().written == 4
+    assert [row["instance_id"] for row in stored(root)] == ["a", "b", "e", "f"]
 
 
 CHILD = """
