@@ -79,6 +79,13 @@ def test_a_request_becomes_records(tmp_path):
     assert "tenforward_recorder_written 2\n" in metrics.prometheus()
 
 
+def test_the_recorder_needs_no_spark_no_torch_and_no_registry_client():
+    heavy = "{'pyspark', 'torch', 'mlflow', 'pandas', 'spark_jobs'}"
+    code = f"import inference.recorder, sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+
+
 def test_times_are_utc_and_a_naive_one_is_refused(tmp_path):
     east = ASKED.astimezone(timezone(timedelta(hours=9)))
     rows = rows_of(FLIGHTS, ["a", "b"], [ASKED, east], [0, 0], segments=KEYS, **FIXED)
