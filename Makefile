@@ -45,8 +45,8 @@ $(ready): requirements.lock pyproject.toml $(wildcard setup/*) \
 demo: $(ready) ## run the loop on a stream of real flights
 	@$(python) benchmarks/demo.py
 
-# Two processes: one for what needs Spark, one for the rest (tests/conftest.py).
-pytest := $(python) -m pytest --numprocesses 2 --dist loadgroup
+# Two processes take turns at the files; each has at most one Spark session.
+pytest := $(python) -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: test
 test: $(ready) ## run the tests
