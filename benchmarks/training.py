@@ -21,14 +21,13 @@ import torch
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import sampled
 from trainer.fit import fit
-from trainer.model import standardise
+from trainer.model import build_model, model_card, standardise
 from trainer.ranks import Ranks
 from trainer.reader import Rows
 from trainer.refresh import DataFile, Refresh, Shard
 from trainer.sample import Kept, Sample, Streamed
 from trainer.survey import survey_of
 from trainer.threads import one_thread
-from trainer.train import build_model, model_card
 
 PIPELINE = "pipelines/flights.toml"
 FILES = 16

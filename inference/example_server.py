@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import uvicorn
@@ -24,7 +25,7 @@ from schemas.command import add_common_arguments
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 
-TYPES = {"category": np.int32, "number": np.float32}
+TYPES = {"category": np.int32, "number": np.float32, "tensor": np.float32}
 
 
 class Asked(BaseModel):
@@ -33,7 +34,7 @@ class Asked(BaseModel):
     ids: list[str]
     event_times: list[datetime]
     segments: dict[str, list[str | None]] = {}
-    features: dict[str, list[float]]
+    features: dict[str, list[Any]]  # numbers; of a tensor a list of them an instance
 
 
 def create_app(pipeline: Pipeline, warehouse: str, journal: str | Path) -> FastAPI:
@@ -56,7 +57,7 @@ def create_app(pipeline: Pipeline, warehouse: str, journal: str | Path) -> FastA
     app = FastAPI(title=f"{pipeline.name}, version {champion.version}", lifespan=lifespan)
 
     @app.post("/score")
-    def score(asked: Asked) -> dict[str, list[float]]:
+    def score(asked: Asked) -> dict[str, list[Any]]:
         """Predictions of the instances, which are recorded before the answer is sent."""
         columns = {
             feature.name: np.asarray(asked.features.get(feature.name, []), TYPES[feature.kind])

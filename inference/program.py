@@ -31,7 +31,7 @@ _OPERATOR = re.compile(
 def load_program(path: Path) -> torch.nn.Module:
     """The module of an exported program, on the CPU. ConfigurationError when it is refused."""
     content = path.read_bytes()
-    reason = _suspect(content)
+    reason = suspect(content)
     if reason is not None:
         raise ConfigurationError(
             f"{path}: refused, {reason}. Remedy: train the model again with this release, and find"
@@ -40,7 +40,7 @@ def load_program(path: Path) -> torch.nn.Module:
     return torch.export.load(io.BytesIO(content)).module()
 
 
-def _suspect(content: bytes) -> str | None:
+def suspect(content: bytes) -> str | None:
     """Why the archive must not be loaded, or None."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -4,7 +4,7 @@ The same few lines serve a Spark worker and a model server. Torch's threads are 
 it honours OMP_NUM_THREADS itself, which Spark sets in its workers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class Scored(NamedTuple):
     prediction: NDArray[np.float64]
     """float64: logit or value (n,), or logits (n, classes) of a multiclass model."""
     sketch: NDArray[np.float32]
-    """float32 (n, width): a fixed projection of the last hidden layer."""
+    """float32 (n, width): a fixed projection of the layer that the model's card names."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,29 @@ class Scorer:
     program: torch.nn.Module
 
     def score(self, columns: Mapping[str, NDArray[Any]]) -> Scored:
-        """Score n rows of encoded features (category: int32 code, number: float32, no nulls).
+        """Score n rows of encoded features: int32 codes (n,) of a category, float32 (n,) of a
+        number, float32 (n, ...) of a tensor; no nulls.
 
-        Raises ConfigurationError for a missing column, DataQualityError for an unknown code.
+        Raises ConfigurationError for a missing column, DataQualityError for an unknown code or a
+        tensor of another size.
         """
-        categories, numbers = stack_inputs(self.card.features, columns)
-        rows = len(categories)
+        inputs = stack_inputs(self.card.features, columns)
+        rows = len(inputs[0])
         outputs = np.empty((rows, self.card.outputs), np.float64)
         sketch = np.empty((rows, self.card.sketch_width), np.float32)
         for start in range(0, rows, BLOCK):
             here = slice(start, min(start + BLOCK, rows))
-            output, projection = self._block(categories[here], numbers[here])
+            output, projection = self._block([part[here] for part in inputs])
             outputs[here], sketch[here] = output, projection
         return Scored(outputs if self.card.task == "multiclass" else outputs[:, 0], sketch)
 
     def _block(
-        self, categories: NDArray[np.int64], numbers: NDArray[np.float32]
+        self, inputs: Sequence[NDArray[Any]]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = len(categories)
+        rows = len(inputs[0])
+        padded = [np.pad(x, [(0, BLOCK - rows), *[(0, 0)] * (x.ndim - 1)]) for x in inputs]
         with torch.inference_mode():
-            output, sketch = self.program(
-                torch.from_numpy(np.pad(categories, ((0, BLOCK - rows), (0, 0)))),
-                torch.from_numpy(np.pad(numbers, ((0, BLOCK - rows), (0, 0)))),
-            )
+            output, sketch = self.program(*map(torch.from_numpy, padded))
         return output.numpy()[:rows], sketch.numpy()[:rows]
 
 

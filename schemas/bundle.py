@@ -6,16 +6,18 @@ A bundle is one folder of three files, none of which needs pickle:
     model.json           the card: what the program takes, and where it came from
     weights.safetensors  parameters and buffers, for a warm start
 
-The program maps (categories int64 (n, c), numbers float32 (n, m)) to
-(output float32 (n, outputs), sketch float32 (n, sketch_width)).
+The program maps (categories int64 (n, c), numbers float32 (n, m), then one float32 (n, *shape) a
+tensor feature) to (output float32 (n, outputs), sketch float32 (n, sketch_width)).
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,33 +34,32 @@ WEIGHTS = "weights.safetensors"
 CHAMPION = "champion"
 
 
+Kind = Literal["category", "number", "tensor"]
+
+
 class ModelInput(BaseModel):
-    """One feature as the model takes it: a code below `buckets`, or a number."""
+    """One feature as the model takes it: a code below `buckets`, a number, or a tensor."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    kind: Literal["category", "number"]
+    kind: Kind
     buckets: int | None = Field(default=None, ge=2, description="Only of a category.")
+    shape: tuple[int, ...] | None = Field(default=None, description="Only of a tensor.")
 
 
-class ModelCard(BaseModel):
-    """`model.json`: what a program takes and gives, and where it came from."""
+class Blueprint(BaseModel):
+    """What a network is built from; a factory gets it (docs/models.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
-    pipeline: str
     task: Task
-    architecture: str
-    hidden: list[int]
+    architecture: str = Field(description="A name in `MODELS`, or module:factory.")
+    settings: dict[str, Any] = Field(description="Of the model, by name.")
     features: list[ModelInput] = Field(min_length=1)
-    outputs: int = Field(ge=1)
-    sketch_width: int = Field(ge=1)
-    refresh_id: str
-    parent_version: str | None = None
+    outputs: int = Field(ge=1, description="1, or the number of classes.")
 
-    def names(self, kind: Literal["category", "number"]) -> list[str]:
+    def names(self, kind: Kind) -> list[str]:
         """Names of the features of one kind, in the order of the program's columns."""
         return [feature.name for feature in self.features if feature.kind == kind]
 
@@ -67,9 +68,24 @@ class ModelCard(BaseModel):
         """Number of codes of each category, in the order of the program's columns."""
         return [f.buckets or 0 for f in self.features if f.kind == "category"]
 
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shape of a row of each tensor, in the order of the program's inputs."""
+        return [f.shape or () for f in self.features if f.kind == "tensor"]
+
+
+class ModelCard(Blueprint):
+    """`model.json`: what a program takes and gives, and where it came from."""
+
+    format: Literal[2] = 2
+    pipeline: str
+    sketch_width: int = Field(ge=1)
+    refresh_id: str
+    parent_version: str | None = None
+
     def same_shape(self, other: "ModelCard") -> bool:
-        """Whether the weights of one fit the other."""
-        shape = {"task", "architecture", "hidden", "features", "outputs", "sketch_width"}
+        """Whether both are built from the same blueprint."""
+        shape = {*Blueprint.model_fields, "sketch_width"}
         return self.model_dump(include=shape) == other.model_dump(include=shape)
 
 
@@ -89,19 +105,32 @@ def model_inputs(pipeline: Pipeline) -> list[ModelInput]:
     """The features of a pipeline as its model takes them, in the order of the file."""
     return [
         ModelInput(
-            name=name, kind=spec.kind, buckets=spec.buckets if spec.kind == "category" else None
+            name=name,
+            kind=spec.kind,
+            buckets=spec.buckets if spec.kind == "category" else None,
+            shape=spec.shape,
         )
         for name, spec in pipeline.features.items()
     ]
 
 
+def feature_column(feature: ModelInput, column: pa.Array) -> NDArray[Any]:
+    """An encoded Arrow column as NumPy: (n,), or (n, numbers) of a tensor."""
+    if feature.kind == "tensor":
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(len(column), -1) if len(column) else flat.reshape(0, 1)
+    return column.to_numpy(zero_copy_only=False)
+
+
 def stack_inputs(
     features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Encoded columns as (categories int64 (n, c), numbers float32 (n, m)).
+) -> tuple[NDArray[Any], ...]:
+    """Encoded columns as the program takes them: categories int64 (n, c), numbers float32 (n, m),
+    then one float32 (n, *shape) a tensor.
 
-    Raises ConfigurationError for a column that is not there and DataQualityError for a code
-    outside 0 ... buckets - 1, which an embedding would refuse without naming the feature.
+    Raises ConfigurationError for a column that is not there, and DataQualityError for a code
+    outside 0 ... buckets - 1, which an embedding would refuse without naming the feature, or a
+    tensor of another size.
     """
     missing = [feature.name for feature in features if feature.name not in columns]
     if missing:
@@ -115,7 +144,19 @@ def stack_inputs(
     return (
         np.stack(categories, axis=1) if categories else np.zeros((rows, 0), np.int64),
         np.stack(numbers, axis=1) if numbers else np.zeros((rows, 0), np.float32),
+        *(_tensor(f, columns[f.name]) for f in features if f.kind == "tensor"),
     )
+
+
+def _tensor(feature: ModelInput, column: NDArray[Any]) -> NDArray[np.float32]:
+    shape, rows = feature.shape or (), len(column)
+    whole = np.asarray(column, np.float32)
+    if rows and whole.size != rows * math.prod(shape):
+        raise DataQualityError(
+            f"features.{feature.name}: {whole.size // rows} numbers a row, the model takes"
+            f" {list(shape)}. Remedy: give tensors of that shape, or train a new model."
+        )
+    return whole.reshape(rows, *shape)
 
 
 def _codes(feature: ModelInput, column: NDArray[Any]) -> NDArray[np.int64]:

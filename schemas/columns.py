@@ -58,6 +58,14 @@ class Column:
     doc: str
     nullable: bool = False
     check: str | None = None
+    size: int | None = None  # of every list, where they all have one length
+
+    @property
+    def reader_dtype(self) -> np.dtype[Any] | None:
+        """What a tensor holds of it, a row's shape included; None where none can hold it."""
+        if self.type == "floats" and self.size is not None:
+            return np.dtype((np.float32, (self.size,)))
+        return TYPES[self.type].numpy
 
     @property
     def ddl(self) -> str:
@@ -113,7 +121,7 @@ class Table:
     @property
     def reader_fields(self) -> dict[str, np.dtype[Any]]:
         """The reader's form: the columns a tensor can hold, with their NumPy types."""
-        forms = {column.name: TYPES[column.type].numpy for column in self.columns}
+        forms = {column.name: column.reader_dtype for column in self.columns}
         return {name: dtype for name, dtype in forms.items() if dtype is not None}
 
     @property

@@ -8,20 +8,20 @@ import json
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
 from schemas.faults import explain
 from schemas.maintenance import Maintenance
+from schemas.model import Model
+from schemas.model import Task as Task
 from schemas.records import KINDS, RecordsSource
 from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
 from schemas.training import Gate, Training
-
-Task = Literal["binary", "multiclass", "regression"]
 
 
 class Pipeline(Section):
@@ -37,6 +37,7 @@ class Pipeline(Section):
     features: dict[Identifier, Feature] = Field(min_length=1)
     records: RecordsSource | None = None
     selection: Selection = Selection()
+    model: Model = Model()
     training: Training = Training()
     gate: Gate = Gate()
     maintenance: Maintenance = Maintenance()
@@ -49,10 +50,25 @@ class Pipeline(Section):
             if table not in known or column not in known[table].columns:
                 raise ValueError(f"features.{name}: nothing to read at {table}.{column}")
             kind = known[table].columns[column].type
-            if feature.kind == "number" and kind in ("string", "strings", "floats", "date"):
+            if feature.kind == "number" and kind in ("string", "strings", "date"):
                 raise ValueError(f"features.{name}: a {kind} column cannot be a number")
             if feature.kind == "category" and kind not in ("string", "int32", "int64"):
                 raise ValueError(f"features.{name}: a {kind} column cannot be a category")
+            if (feature.kind == "tensor") != (kind == "floats"):
+                raise ValueError(f"features.{name}: a {kind} column cannot be a {feature.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _model_fits(self) -> "Pipeline":
+        self.model.require_task(self.task)
+        images = [f for f in self.features.values() if len(f.shape or ()) == 3]
+        if self.model.name == "convolutional" and len(images) != 1:
+            raise ValueError(
+                f"model.name: 'convolutional' needs one tensor feature of shape (channels, height,"
+                f" width), the file has {len(images)}"
+            )
+        if self.labels.classes is not None and self.task != "multiclass":
+            raise ValueError(f"labels.classes: only of a multiclass task, not {self.task}")
         return self
 
     @model_validator(mode="after")
@@ -129,7 +145,8 @@ class Pipeline(Section):
 
     def selection_config(self) -> str:
         """What decides a sample, as canonical JSON: what comes after it is left out."""
-        decides = self.model_dump(exclude={"training", "gate", "source", "records", "maintenance"})
+        later = {"model", "training", "gate", "source", "records", "maintenance"}
+        decides = self.model_dump(exclude=later)
         return json.dumps(decides, sort_keys=True, separators=(",", ":"))
 
 

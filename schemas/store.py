@@ -1,11 +1,14 @@
 """The sections that describe the user's tables: instances, labels, feature views and features."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.columns import Column, ColumnType
 from schemas.section import Duration, Identifier, Section
+
+MAX_TENSOR = 1 << 20  # numbers in a row's tensor
 
 
 class ColumnSpec(Section):
@@ -54,6 +57,9 @@ class Labels(Columns):
     """
 
     label: Identifier
+    classes: int | None = Field(
+        default=None, ge=2, le=1 << 20, description="Of a multiclass task; counted where absent."
+    )
     maturity: Literal["arrival", "delay", "window"] = "arrival"
     after: Duration | None = None
 
@@ -95,9 +101,27 @@ class Feature(Section):
 
     `category`: a code in 0 ... buckets - 1: 0 for null, else 1 + the hash (strings) or the value
     (integers) modulo buckets - 1. `number`: float32, `default` where null, missing or not finite.
+    `tensor`: a `floats` column of as many numbers as `shape` has, such as an image
+    (channels, height, width), row by row; `default` for a missing one and for what is not finite.
     """
 
-    kind: Literal["category", "number"]
+    kind: Literal["category", "number", "tensor"]
     source: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
     buckets: int = Field(default=256, ge=2, le=1 << 20)
     default: float = Field(default=0.0, ge=-1e30, le=1e30)
+    shape: tuple[int, ...] | None = Field(default=None, description="Of a tensor, a row's part.")
+
+    @property
+    def size(self) -> int:
+        """How many numbers a tensor has."""
+        return math.prod(self.shape or ())
+
+    @model_validator(mode="after")
+    def _shape_fits(self) -> "Feature":
+        if (self.shape is None) == (self.kind == "tensor"):
+            raise ValueError(f"shape: {self.shape} of a {self.kind}; give it to tensors alone")
+        if self.shape is not None and not (
+            1 <= len(self.shape) <= 4 and min(self.shape) >= 1 and self.size <= MAX_TENSOR
+        ):
+            raise ValueError(f"shape: {self.shape}; use 1 to 4 sizes, {MAX_TENSOR} numbers in all")
+        return self

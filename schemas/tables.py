@@ -4,9 +4,9 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 `sampled` with its twin `holdout`); the others are the same for every pipeline.
 """
 
-from schemas.columns import Column, Table
+from schemas.columns import Column, ColumnType, Table
 from schemas.pipeline import Pipeline
-from schemas.store import FeatureView
+from schemas.store import Feature, FeatureView
 
 SKETCH_WIDTH = 16
 MAX_LOGITS = 16
@@ -71,10 +71,11 @@ def forward_records() -> Table:
 
 def _finite_array(name: str, width: int) -> str:
     """Check of an array column: 1 to `width` numbers, all finite (Spark orders NaN last)."""
-    return (
-        f"cardinality({name}) <= {width}"
-        f" AND array_min({name}) >= -1e30 AND array_max({name}) <= 1e30"
-    )
+    return f"cardinality({name}) <= {width} AND {_finite_list(name)}"
+
+
+def _finite_list(name: str) -> str:
+    return f"array_min({name}) >= -1e30 AND array_max({name}) <= 1e30"
 
 
 def forward_rejects() -> Table:
@@ -248,11 +249,19 @@ def holdout(pipeline: Pipeline) -> Table:
 
 def _model_columns(pipeline: Pipeline) -> tuple[Column, ...]:
     """Encoded features in the pipeline's order, then the label."""
-    features = tuple(
-        Column(name, "int32" if spec.kind == "category" else "float32", f"Feature, {spec.kind}.")
-        for name, spec in pipeline.features.items()
-    )
+    features = tuple(_model_column(name, spec) for name, spec in pipeline.features.items())
     return (*features, Column("label", "float32", "The label as known at the cut."))
+
+
+_FORMS: dict[str, ColumnType] = {"category": "int32", "number": "float32", "tensor": "floats"}
+
+
+def _model_column(name: str, feature: Feature) -> Column:
+    check = None
+    if feature.kind == "tensor":
+        check = f"cardinality({name}) = {feature.size} AND {_finite_list(name)}"
+    size = feature.size if feature.kind == "tensor" else None
+    return Column(name, _FORMS[feature.kind], f"Feature, {feature.kind}.", check=check, size=size)
 
 
 def all_tables(pipeline: Pipeline) -> dict[str, Table]:

@@ -8,9 +8,8 @@ from schemas.section import Section
 
 
 class Training(Section):
-    """`[training]`: the model and how it is fitted."""
+    """`[training]`: how the model is fitted."""
 
-    hidden: list[int] = Field(default=[64, 32], min_length=1, max_length=8)
     epochs: int = Field(default=8, ge=1, le=10_000)
     batch_size: int = Field(default=256, ge=1, le=1 << 20, description="Of all ranks together.")
     loss: Literal["squared", "absolute", "huber"] = Field(

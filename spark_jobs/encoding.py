@@ -16,6 +16,8 @@ def encode(value: Column, type_: T.DataType, feature: Feature) -> Column:
     """The encoded column of `value`, whose Spark type is `type_`; never null."""
     if feature.kind == "number":
         return number(value, feature.default)
+    if feature.kind == "tensor":
+        return tensor(value, feature)
     return category(value, type_, feature.buckets)
 
 
@@ -35,3 +37,23 @@ def category(value: Column, type_: T.DataType, buckets: int) -> Column:
     whole = F.xxhash64(value) if isinstance(type_, T.StringType) else value.cast("bigint")
     code = F.pmod(whole, F.lit(buckets - 1).cast("bigint")) + 1
     return F.when(value.isNull(), F.lit(NULL_CODE)).otherwise(code).cast("int")
+
+
+def tensor(value: Column, feature: Feature) -> Column:
+    """array<float> of as many numbers as the shape has; `default` for a missing tensor and in the
+    place of what is not finite. Another length fails the query: no number is made up for it."""
+    whole = F.transform(value.cast("array<float>"), lambda one: number(one, feature.default))
+    absent = F.array_repeat(F.lit(feature.default).cast("float"), feature.size)
+    wrong = F.concat(
+        F.lit("a tensor feature of "),
+        F.size(value).cast("string"),
+        F.lit(
+            f" numbers where shape = {list(feature.shape or ())} has {feature.size}. Remedy:"
+            " correct the rows, or shape in [features] of the pipeline file."
+        ),
+    )
+    return (
+        F.when(value.isNull(), absent)
+        .when(F.size(value) == feature.size, whole)
+        .otherwise(F.raise_error(wrong))
+    )

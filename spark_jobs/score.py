@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from inference.champion import Champion, find_champion
+from schemas.bundle import feature_column
 from schemas.command import add_common_arguments, parse_date, require_over, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
@@ -42,7 +43,7 @@ def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
         scorer = scorer_of(shared.value)
         for batch in batches:
             columns = {
-                feature.name: batch.column(feature.name).to_numpy(zero_copy_only=False)
+                feature.name: feature_column(feature, batch.column(feature.name))
                 for feature in scorer.card.features
             }
             scored = scorer.score(columns)

@@ -211,7 +211,7 @@ def test_a_champion_of_other_features_cannot_be_compared(warehouse: Path) -> Non
 
 def test_other_layers_start_from_scratch_and_still_face_the_champion(warehouse: Path) -> None:
     train_refresh(PIPELINE, str(warehouse), "sound")
-    deeper = small_pipeline(training={"hidden": [8, 8, 8]})
+    deeper = small_pipeline(model={"hidden": [8, 8, 8]})
     result = train_refresh(deeper, str(warehouse), "flipped")
     assert result["parent_version"] is None
     assert set(result["metrics"]) == {"train", "challenger", "champion"}

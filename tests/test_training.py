@@ -154,7 +154,7 @@ def test_a_warm_start_keeps_the_moments_and_the_projection_of_its_parent() -> No
 
 
 def test_the_sketch_is_a_fixed_orthonormal_projection_of_the_last_hidden_layer() -> None:
-    pipeline = small_pipeline(training={"hidden": [16, 24]})
+    pipeline = small_pipeline(model={"hidden": [16, 24]})
     model = build_model(small_card(pipeline), seed=1)
     other = build_model(small_card(pipeline), seed=2)
     projection = model.get_buffer("projection")

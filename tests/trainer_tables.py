@@ -13,17 +13,18 @@ from deltalake import DeltaTable, write_deltalake
 from schemas.bundle import ModelCard, model_inputs
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
+from trainer.model import model_card
 from trainer.reader import Rows, rows_from
 from trainer.registry import open_registry
-from trainer.train import model_card
 
 Columns = dict[str, np.ndarray]
 COLUMN_TYPES = {"shop": "string", "slot": "int32", "price": "float32", "age": "float32"}
 
 
 def small_pipeline(task: str = "binary", **sections: dict[str, Any]) -> Pipeline:
-    """Two categories and two numbers; `training={...}` and `gate={...}` change the defaults."""
-    training = {"hidden": [16, 8], "epochs": 3, "batch_size": 64, "pull": 0.0}
+    """Two categories and two numbers; `training={...}`, `gate={...}` and `model={...}` change the
+    defaults."""
+    training = {"epochs": 3, "batch_size": 64, "pull": 0.0}
     return Pipeline.model_validate(
         {
             "name": "small",
@@ -36,6 +37,7 @@ def small_pipeline(task: str = "binary", **sections: dict[str, Any]) -> Pipeline
                 "slot": {"kind": "category", "buckets": 8},
                 "age": {"kind": "number"},
             },
+            "model": sections.get("model", {"hidden": [16, 8]}),
             "training": training | sections.get("training", {}),
             "gate": {"min_rows": 20} | sections.get("gate", {}),
         }

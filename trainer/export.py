@@ -1,5 +1,6 @@
 """Writes a bundle: the exported program, the card, the weights. Reads one back for a warm start."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from inference.program import load_program, suspect
 from schemas.bundle import CARD, PROGRAM, WEIGHTS, ModelCard, read_card
-from trainer.model import build_model
+from schemas.errors import ConfigurationError
+from trainer.model import build_model, example_inputs
 from trainer.reader import Rows
 from trainer.threads import one_thread
 
@@ -25,17 +28,36 @@ def save_bundle(model: nn.Module, card: ModelCard, folder: Path) -> None:
     save_file(weights, folder / WEIGHTS)
 
 
+def require_exportable(model: nn.Module, card: ModelCard) -> None:
+    """Refuse a model that could not be scored, before it is fitted. ConfigurationError."""
+    content = io.BytesIO()
+    try:
+        torch.export.save(_export(model, card), content)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"model.name = {card.architecture!r}: cannot be exported by torch.export: {error}."
+            " Remedy: write its forward pass without branches on values, for any number of rows."
+        ) from error
+    reason = suspect(content.getvalue())
+    if reason is not None:
+        raise ConfigurationError(
+            f"model.name = {card.architecture!r}: its program would be refused, {reason}. Remedy:"
+            " use the operations of torch itself (ATen), and no constants but buffers."
+        )
+
+
 def _export(model: nn.Module, card: ModelCard) -> torch.export.ExportedProgram:
     """The program for any number of rows. Not strict: four times faster, and nothing in a model
     of ours depends on Python state that only the strict tracer would notice."""
     rows = torch.export.Dim("rows", min=1)
-    example = (
-        torch.zeros((2, len(card.buckets)), dtype=torch.int64),
-        torch.zeros((2, len(card.names("number")))),
-    )
-    return torch.export.export(
-        model.eval(), example, dynamic_shapes=({0: rows}, {0: rows}), strict=False
-    )
+    example = example_inputs(card)
+    tensors = tuple({0: rows} for _ in card.shapes)  # one argument, of any number of parts
+    shapes = ({0: rows}, {0: rows}, *([tensors] if tensors else []))
+    was_training = model.training
+    try:
+        return torch.export.export(model.eval(), example, dynamic_shapes=shapes, strict=False)
+    finally:
+        model.train(was_training)
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,11 @@ class Loaded:
 def load_bundle(folder: Path) -> Loaded:
     """The card and the weights (parameters and buffers by name) of a bundle."""
     return Loaded(read_card(folder), load_file(folder / WEIGHTS))
+
+
+def serving_model(folder: Path) -> nn.Module:
+    """What answers in production: a bundle's program. A user's factory may have changed since."""
+    return load_program(folder / PROGRAM)
 
 
 @one_thread()

@@ -1,102 +1,176 @@
 """The models, by name: what is trained, exported and warm-started.
 
-A model is built from its card alone and maps
-(categories int64 (n, c), numbers float32 (n, m)) to
+A model is built from a blueprint alone. It maps the inputs of `schemas.bundle.stack_inputs` to
 (output float32 (n, outputs), sketch float32 (n, sketch_width)).
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from schemas.bundle import ModelCard
+from schemas.bundle import Blueprint, ModelCard, model_inputs
 from schemas.errors import ConfigurationError
-from schemas.tables import SKETCH_WIDTH
+from schemas.model import DEFAULT_MODEL
+from schemas.pipeline import Pipeline
+from trainer.networks import Convolutional, EmbeddingMLP, Linear, orthonormal
+from trainer.own_model import own_network
 from trainer.survey import Survey
 
-PROJECTION_SEED = 20210414  # any constant: fresh models of one shape share their projection
-EMBEDDING_SCALE = 0.05  # small, so that a code never seen in training says almost nothing
 FAR = 8.0  # standardised numbers beyond this are taken as this
 
 
-class EmbeddingMLP(nn.Module):
-    """Embeddings of the categories beside the standardised numbers, then ReLU layers."""
+class BuiltIn(NamedTuple):
+    """A network's class, and the name of the layer whose output is sketched."""
 
-    def __init__(
-        self, buckets: Sequence[int], numbers: int, hidden: Sequence[int], outputs: int
-    ) -> None:
-        """`buckets` is the number of codes of each category, `hidden` the width of each layer."""
+    network: Callable[[Blueprint], nn.Module]
+    sketch_layer: str
+
+
+# Their settings stand in schemas/model.py.
+MODELS: dict[str, BuiltIn] = {
+    DEFAULT_MODEL: BuiltIn(EmbeddingMLP, "layers"),
+    "convolutional": BuiltIn(Convolutional, "layers"),
+    "logistic-regression": BuiltIn(Linear, "inputs"),
+    "linear-regression": BuiltIn(Linear, "inputs"),
+}
+
+
+class Seen:
+    """What the sketched layer gave last."""
+
+    output: Any = None
+
+    def take(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """A forward hook."""
+        self.output = output
+
+
+class Model(nn.Module):
+    """A network with what every model has: standardised inputs, and the sketch of one layer."""
+
+    def __init__(self, network: nn.Module, sketch_layer: str, blueprint: Blueprint) -> None:
+        """Raises ConfigurationError where the network does not give what the contract asks."""
         super().__init__()
-        self.embeddings = nn.ModuleList(map(_embedding, buckets))
-        widths = [sum(embedding_width(n) for n in buckets) + numbers, *hidden]
-        self.layers = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
-        self.head = nn.Linear(widths[-1], outputs)
+        self.network = network
+        self._seen = Seen()
+        _layer(network, sketch_layer).register_forward_hook(self._seen.take)
         # Fixed: set once from the first training set, then inherited by warm starts.
         self.mean: Tensor
         self.scale: Tensor
+        self.tensor_mean: Tensor
+        self.tensor_scale: Tensor
         self.projection: Tensor
-        self.register_buffer("mean", torch.zeros(numbers))
-        self.register_buffer("scale", torch.ones(numbers))
-        self.register_buffer("projection", _projection(widths[-1]))
+        self.register_buffer("mean", torch.zeros(len(blueprint.names("number"))))
+        self.register_buffer("scale", torch.ones(len(blueprint.names("number"))))
+        self.register_buffer("tensor_mean", torch.zeros(len(blueprint.shapes)))
+        self.register_buffer("tensor_scale", torch.ones(len(blueprint.shapes)))
+        width = _sketched_width(network, self._seen, sketch_layer, blueprint)
+        self.register_buffer("projection", orthonormal(width))
 
-    def forward(self, categories: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """(output (n, outputs), sketch (n, width)); the sketch projects the last hidden layer."""
-        parts = [embed(categories[:, i]) for i, embed in enumerate(self.embeddings)]
-        parts.append(((numbers - self.mean) / self.scale).clamp(-FAR, FAR))
-        layer = torch.cat(parts, dim=1)
-        for linear in self.layers:
-            layer = torch.relu(linear(layer))
-        return self.head(layer), layer @ self.projection
-
-
-def embedding_width(buckets: int) -> int:
-    """Twice the fourth root of the number of codes, at most 16: 7 -> 3, 256 -> 8, 1024 -> 11."""
-    return min(16, round(2 * math.pow(buckets, 0.25)))
-
-
-def _embedding(buckets: int) -> nn.Embedding:
-    embedding = nn.Embedding(buckets, embedding_width(buckets))
-    nn.init.normal_(embedding.weight, std=EMBEDDING_SCALE)
-    return embedding
+    def forward(
+        self, categories: Tensor, numbers: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(output (n, outputs), sketch (n, width)); the sketch projects the layer's output."""
+        scaled = [
+            ((tensor - self.tensor_mean[i]) / self.tensor_scale[i]).clamp(-FAR, FAR)
+            for i, tensor in enumerate(tensors)
+        ]
+        standard = ((numbers - self.mean) / self.scale).clamp(-FAR, FAR)
+        output = self.network(categories, standard, *scaled)
+        return output, self._seen.output.flatten(1) @ self.projection
 
 
-def sketch_width(hidden: Sequence[int]) -> int:
-    """Numbers in the sketch of a model with these layers."""
-    return min(SKETCH_WIDTH, hidden[-1])
-
-
-def _projection(width: int) -> Tensor:
-    """Orthonormal columns (width, min(16, width)), the same on every call."""
-    generator = np.random.Generator(np.random.Philox(PROJECTION_SEED))
-    columns = generator.standard_normal((width, sketch_width([width])))
-    return torch.from_numpy(np.linalg.qr(columns)[0].astype(np.float32))
-
-
-def _embedding_mlp(card: ModelCard) -> nn.Module:
-    return EmbeddingMLP(card.buckets, len(card.names("number")), card.hidden, card.outputs)
-
-
-DEFAULT_MODEL = "embedding-mlp"
-MODELS: dict[str, Callable[[ModelCard], nn.Module]] = {DEFAULT_MODEL: _embedding_mlp}
-
-
-def build_model(card: ModelCard, seed: int) -> nn.Module:
-    """A fresh model of the card's architecture; its weights are a function of (card, seed)."""
-    if card.architecture not in MODELS:
-        raise ConfigurationError(
-            f"architecture = {card.architecture!r}: unknown. Remedy: choose {', '.join(MODELS)}."
-        )
+def build_model(blueprint: Blueprint, seed: int) -> Model:
+    """A fresh model; its weights are a function of (blueprint, seed)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODELS[card.architecture](card)
+        if ":" in blueprint.architecture:
+            layer = blueprint.settings["sketch_layer"]
+            return Model(own_network(blueprint), layer, blueprint)
+        if blueprint.architecture not in MODELS:
+            known = ", ".join(MODELS)
+            raise ConfigurationError(
+                f"architecture = {blueprint.architecture!r}: unknown. Remedy: choose {known}."
+            )
+        built_in = MODELS[blueprint.architecture]
+        return Model(built_in.network(blueprint), built_in.sketch_layer, blueprint)
+
+
+def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
+    """The card of the pipeline's model, trained from scratch on a refresh."""
+    blueprint = Blueprint(
+        task=pipeline.task,
+        architecture=pipeline.model.name,
+        settings=pipeline.model.resolved(),
+        features=model_inputs(pipeline),
+        outputs=outputs,
+    )
+    return ModelCard(
+        **blueprint.model_dump(),
+        pipeline=pipeline.name,
+        sketch_width=build_model(blueprint, seed=0).projection.shape[1],
+        refresh_id=refresh_id,
+    )
 
 
 def standardise(model: nn.Module, survey: Survey) -> None:
-    """Set the model's fixed mean and scale from the sample's moments."""
-    if not survey.numbers.mean.size or survey.weight <= 0:
+    """Set the model's fixed means and scales from the sample's moments."""
+    if survey.weight <= 0:
         return
-    model.get_buffer("mean").copy_(torch.from_numpy(survey.numbers.mean))
-    model.get_buffer("scale").copy_(torch.from_numpy(survey.numbers.scale))
+    if survey.numbers.mean.size:
+        model.get_buffer("mean").copy_(torch.from_numpy(survey.numbers.mean))
+        model.get_buffer("scale").copy_(torch.from_numpy(survey.numbers.scale))
+    for place, moments in enumerate(survey.tensors):
+        model.get_buffer("tensor_mean")[place] = float(moments.mean[0])
+        model.get_buffer("tensor_scale")[place] = float(moments.scale[0])
+
+
+def weights_fit(model: nn.Module, weights: dict[str, Tensor]) -> bool:
+    """Whether a model can take these weights; a factory may have changed since they were learnt."""
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    return own == {name: value.shape for name, value in weights.items()}
+
+
+def example_inputs(blueprint: Blueprint, rows: int = 2) -> tuple[Tensor, ...]:
+    """Rows of zeros in the form of the model's inputs."""
+    return (
+        torch.zeros((rows, len(blueprint.buckets)), dtype=torch.int64),
+        torch.zeros((rows, len(blueprint.names("number")))),
+        *(torch.zeros((rows, *shape)) for shape in blueprint.shapes),
+    )
+
+
+def _layer(network: nn.Module, name: str) -> nn.Module:
+    named = dict(network.named_modules())
+    if name not in named or name == "":
+        known = ", ".join(list(named)[1:]) or "none"
+        raise ConfigurationError(
+            f"model.sketch_layer = {name!r}: no such layer. Remedy: name one of {known}."
+        )
+    return named[name]
+
+
+def _sketched_width(network: nn.Module, seen: Seen, layer: str, blueprint: Blueprint) -> int:
+    """Width of the layer's output, from a forward pass of two rows that checks the contract too."""
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        output = network(*example_inputs(blueprint))
+    network.train(training)
+    wanted = (2, blueprint.outputs)
+    if not isinstance(output, Tensor) or tuple(output.shape) != wanted:
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ConfigurationError(
+            f"model.name = {blueprint.architecture!r}: gave {found} for two rows, a tensor of shape"
+            f" {wanted} is wanted. Remedy: return outputs (n, {blueprint.outputs})."
+        )
+    hidden = seen.output
+    if not isinstance(hidden, Tensor) or hidden.ndim < 2 or hidden.shape[0] != 2:
+        found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+        raise ConfigurationError(
+            f"model.sketch_layer = {layer!r}: gave {found} for two rows. Remedy: name a layer that"
+            " runs in every forward pass and returns one tensor (n, ...)."
+        )
+    return hidden.flatten(1).shape[1]

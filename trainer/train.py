@@ -18,19 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from schemas.bundle import ModelCard, model_inputs, registry_exists, tracking_uri
+from schemas.bundle import ModelCard, registry_exists, tracking_uri
 from schemas.command import add_common_arguments, log, run_command
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.training import Training
 from trainer.checkpoint import Checkpoint
 from trainer.checks import count_outputs, require_comparable
 from trainer.evaluate import Metrics, evaluate
-from trainer.export import Loaded, load_bundle, predict, save_bundle
+from trainer.export import (
+    Loaded,
+    load_bundle,
+    predict,
+    require_exportable,
+    save_bundle,
+    serving_model,
+)
 from trainer.fit import History, fit
 from trainer.gate import decide
 from trainer.launch import launch
 from trainer.lock import exclusive
-from trainer.model import DEFAULT_MODEL, build_model, sketch_width, standardise
+from trainer.model import build_model, model_card, standardise, weights_fit
 from trainer.ranks import Ranks, alone, helps, joined, launched
 from trainer.reader import Rows, read_holdout
 from trainer.refresh import Refresh, newest_refresh, open_refresh
@@ -149,7 +156,8 @@ def _train(
 ) -> dict[str, Any]:
     """Read, fit, compare with the champion, register; the part of the result they decide."""
     sample, held_out = open_sample(pipeline, refresh, ranks), read_holdout(pipeline, refresh)
-    serving = None if champion is None else load_bundle(registry.folder(champion))
+    folder = None if champion is None else registry.folder(champion)
+    serving = None if folder is None else load_bundle(folder)
     serving_card = None if serving is None else serving.card
     survey = survey_of(sample.parts(), pipeline.task)
     outputs = count_outputs(pipeline.task, survey, held_out.label, serving_card)
@@ -157,7 +165,7 @@ def _train(
     if serving_card is not None:
         require_comparable(serving_card, card)
     parent = serving if pipeline.training.warm_start else None
-    if parent is not None and not parent.card.same_shape(card):
+    if parent is not None and not _can_start(card, parent):
         log.info("the champion has other layers: starting from scratch")
         parent = None
     if champion is not None and parent is not None:
@@ -166,6 +174,8 @@ def _train(
     ranks.told(json.dumps(task))
     checkpoint = checkpoint_of(pipeline, refresh, card, registry.warehouse, registry.name)
     model = start(card, pipeline.training.seed, survey, parent)
+    if pipeline.model.own:
+        require_exportable(model, card)
     history = fit(
         model,
         sample,
@@ -177,8 +187,8 @@ def _train(
     )
     settings = pipeline.training
     metrics = {"train": history.metrics(), "challenger": measure(model, card, held_out, settings)}
-    if serving is not None:
-        metrics["champion"] = measure(serving.model(), serving.card, held_out, settings)
+    if folder is not None and serving is not None:
+        metrics["champion"] = measure(serving_model(folder), serving.card, held_out, settings)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
@@ -193,6 +203,12 @@ def _train(
     checkpoint.remove()
     log.info("%s version %s: %s", registry.name, version.version, record.decision.reason)
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
+
+
+def _can_start(card: ModelCard, parent: Loaded) -> bool:
+    """Whether a model of this card can start with its parent's weights."""
+    same = parent.card.same_shape(card)
+    return same and weights_fit(build_model(card, seed=0), parent.weights)
 
 
 def start(card: ModelCard, seed: int, survey: Survey, parent: Loaded | None) -> nn.Module:
@@ -230,24 +246,11 @@ def checkpoint_of(
     return Checkpoint(Path(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
 
 
-def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
-    """The card of the pipeline's model, trained from scratch on a refresh."""
-    return ModelCard(
-        pipeline=pipeline.name,
-        task=pipeline.task,
-        architecture=DEFAULT_MODEL,
-        hidden=pipeline.training.hidden,
-        features=model_inputs(pipeline),
-        outputs=outputs,
-        sketch_width=sketch_width(pipeline.training.hidden),
-        refresh_id=refresh_id,
-    )
-
-
 def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     """What decided this training, for the run's parameters."""
     origin = {"policy": refresh.policy, "ds": refresh.ds, "rows": refresh.drawn}
-    return pipeline.training.model_dump() | origin
+    model = {"model": pipeline.model.name, **pipeline.model.resolved()}
+    return pipeline.training.model_dump() | model | origin
 
 
 def measure(model: nn.Module, card: ModelCard, held_out: Rows, settings: Training) -> Metrics:
