@@ -142,6 +142,7 @@ def _append(warehouse: Warehouse, rows: DataFrame) -> None:
                 "batch_id": F.concat(F.lit("batch-"), F.col("day").cast("string")),
                 "recorded_at": F.col("event_time"),
                 "logits": nothing.cast("array<float>"),
+                "statistics": nothing.cast("array<float>"),
                 "label": nothing.cast("double"),
                 "loss": nothing.cast("double"),
             }

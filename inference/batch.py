@@ -13,6 +13,7 @@ from schemas import reasons
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from schemas.records import CLOSEST, KINDS
+from schemas.statistics import CLASSES, WIDTH, statistics
 from schemas.tables import MAX_LOGITS, SKETCH_WIDTH, forward_records
 
 LARGEST = 1e30
@@ -68,14 +69,15 @@ def rows_of(
         "event_time": _moments(event_times),
         "model_version": pa.repeat(model_version, n),
         "recorded_at": pa.repeat(pa.scalar(now, pa.timestamp("us", tz="UTC")), n),
-        "prediction": pa.array(prediction) if kind in ("logit", "value") else nothing,
-        "logits": _lists(prediction, n) if many else pa.nulls(n, pa.list_(pa.float32())),
+        **prediction_columns(prediction),
         "label": nothing if labels is None else _labels(labels),
         "loss": nothing,
         "segments": _segments(pipeline, segments, n),
         "sketch": _lists(_array(sketch), n) if sketch is not None else pa.nulls(n, _FLOATS),
-        "probability": pa.array(prediction) if kind == "probability" else nothing,
+        "probability": nothing,
     }
+    if kind == "probability":
+        columns |= {"prediction": nothing, "probability": columns["prediction"]}
     wrong = {name: len(column) for name, column in columns.items() if len(column) != n}
     if prediction.shape[0] != n:
         wrong["predictions"] = prediction.shape[0]
@@ -84,6 +86,24 @@ def rows_of(
             f"{wrong} rows for {n} ids. Remedy: give every array one entry an id, in one order."
         )
     return pa.record_batch([columns[name] for name in ROW.names], schema=ROW)
+
+
+def prediction_columns(prediction: NDArray[np.float64]) -> dict[str, pa.Array]:
+    """What the table keeps of predictions (n,) or logits (n, classes): `prediction`, `logits` and
+    `statistics`, of which each row has one (`schemas/statistics.py`)."""
+    n = len(prediction)
+    columns = {
+        "prediction": pa.nulls(n, pa.float64()),
+        "logits": pa.nulls(n, _FLOATS),
+        "statistics": pa.nulls(n, _FLOATS),
+    }
+    if prediction.ndim == 1:
+        columns["prediction"] = pa.array(prediction)
+    elif prediction.shape[1] <= MAX_LOGITS:
+        columns["logits"] = _lists(prediction, n)
+    else:
+        columns["statistics"] = _lists(statistics(prediction), n)
+    return columns
 
 
 _FLOATS = pa.list_(pa.float32())
@@ -148,7 +168,8 @@ def _segments(
 def faults(rows: pa.Table, pipeline: Pipeline) -> pa.Array:
     """The first reason why each row cannot be used, null where it can: as `spark_jobs.rejects`."""
     many = pipeline.task == "multiclass"
-    given = rows["logits"] if many else pc.coalesce(rows["prediction"], rows["probability"])
+    outputs = pc.or_(pc.is_valid(rows["logits"]), pc.is_valid(rows["statistics"]))
+    given = pc.coalesce(rows["prediction"], rows["probability"])
     latest = pc.add(rows["recorded_at"], pa.scalar(reasons.CLOCK_SKEW))
     wrong = {
         reasons.MISSING: pc.or_(
@@ -157,11 +178,13 @@ def faults(rows: pa.Table, pipeline: Pipeline) -> pa.Array:
         ),
         reasons.NOT_FINITE: _any(
             *(pc.invert(_finite(rows[name])) for name in ("prediction", "probability", "label")),
-            *(pc.invert(_all_finite(rows[name])) for name in ("logits", "sketch")),
+            *(pc.invert(_all_finite(rows[name])) for name in ("logits", "statistics", "sketch")),
         ),
-        reasons.NO_PREDICTION: pc.is_null(given),
+        reasons.NO_PREDICTION: pc.invert(outputs) if many else pc.is_null(given),
         reasons.WRONG_ARITY: _any(
             _length(rows["logits"], 2 if many else 0, MAX_LOGITS),
+            _length(rows["statistics"], WIDTH, WIDTH),
+            _other_classes(rows, pipeline.labels.classes),
             _length(rows["sketch"], 1, SKETCH_WIDTH),
         ),
         reasons.NOT_A_PROBABILITY: _any(
@@ -172,6 +195,16 @@ def faults(rows: pa.Table, pipeline: Pipeline) -> pa.Array:
     conditions = [pc.fill_null(condition, False) for condition in wrong.values()]
     cases = pc.make_struct(*(_whole(one) for one in conditions), field_names=list(wrong))
     return _whole(pc.case_when(cases, *(pa.scalar(name) for name in wrong)))
+
+
+def _other_classes(rows: pa.Table, declared: int | None) -> Any:
+    """Whether a model answered for another number of classes than the pipeline file declares."""
+    if declared is None:
+        return pa.array(np.zeros(rows.num_rows, np.bool_))
+    given = pc.list_value_length(rows["logits"])
+    if rows["statistics"].null_count < rows.num_rows:
+        given = pc.cast(pc.list_element(rows["statistics"], CLASSES), pa.int32())
+    return pc.not_equal(given, declared)
 
 
 def usable(rows: pa.Table, batch_id: str) -> pa.Table:

@@ -6,6 +6,7 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 
 from schemas.columns import Column, ColumnType, Table
 from schemas.pipeline import Pipeline
+from schemas.statistics import WIDTH
 from schemas.store import Feature, FeatureView
 
 SKETCH_WIDTH = 16
@@ -52,6 +53,14 @@ def forward_records() -> Table:
                 nullable=True,
                 check=_finite_array("logits", MAX_LOGITS),
             ),
+            Column(
+                "statistics",
+                "floats",
+                f"What is kept of more than {MAX_LOGITS} logits, by schemas/statistics.py; else"
+                " null.",
+                nullable=True,
+                check=f"cardinality(statistics) = {WIDTH} AND {_finite_list('statistics')}",
+            ),
             Column("label", "float64", "Label, where known at the forward pass.", nullable=True),
             Column("loss", "float64", "Loss, where the label was known.", nullable=True),
             Column("segments", "strings", "Segment keys, in the order the pipeline declares."),
@@ -64,7 +73,9 @@ def forward_records() -> Table:
             ),
         ),
         partition_by=("event_date",),
-        checks={"predicted": "prediction IS NOT NULL OR logits IS NOT NULL"},
+        checks={
+            "predicted": "prediction IS NOT NULL OR logits IS NOT NULL OR statistics IS NOT NULL"
+        },
         properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
     )
 

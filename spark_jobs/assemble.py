@@ -89,7 +89,7 @@ def _contradicting(rows: pa.Table, seed: int) -> Array:
     keys = (few[name].to_pylist() for name in ("instance_id", "tie", "moment"))
     for place, key in enumerate(zip(*keys, strict=True)):
         groups.setdefault(key, []).append(place)
-    answers = few.select(["prediction", "logits", "event_time"])
+    answers = few.select(["prediction", "logits", "statistics", "event_time"])
     for members in groups.values():
         if len(members) > 1:
             first, *others = answers.take(pa.array(members)).to_pylist()

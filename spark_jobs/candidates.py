@@ -55,6 +55,7 @@ def narrow(
         "model_version",
         "prediction",
         "logits",
+        "statistics",
         "segments",
         counting(maturity, cut).alias("counting"),
         F.col("sketch") if sketch else nothing.cast("array<float>").alias("sketch"),

@@ -157,6 +157,7 @@ def mapped(rows: DataFrame, source: RecordsSource, day: date) -> DataFrame:
         F.coalesce(recorded, event_time).alias("recorded_at"),
         (nothing if many else number).alias("prediction"),
         (number if many else F.lit(None).cast("array<float>")).alias("logits"),
+        F.lit(None).cast("array<float>").alias("statistics"),
         nothing.alias("label"),
         nothing.alias("loss"),
         (F.array(*keys) if keys else F.array().cast("array<string>")).alias("segments"),

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from schemas import reasons
 from schemas.pipeline import Pipeline
+from schemas.statistics import CLASSES, WIDTH
 from schemas.tables import MAX_LOGITS, SKETCH_WIDTH
 from spark_jobs.warehouse import Warehouse
 
@@ -21,11 +22,13 @@ class Rules:
     task: Literal["binary", "multiclass", "regression"] | None = None
     segments: int | None = None
     versions: frozenset[str] | None = None  # that the registry has
+    classes: int | None = None  # that the pipeline file declares
 
 
 def rules_of(pipeline: Pipeline, versions: frozenset[str] | None = None) -> Rules:
     """The rules of a pipeline's records."""
-    return Rules(pipeline.task, len(pipeline.instances.segments), versions)
+    segments = len(pipeline.instances.segments)
+    return Rules(pipeline.task, segments, versions, pipeline.labels.classes)
 
 
 def record_fault(rules: Rules) -> Column:
@@ -34,7 +37,7 @@ def record_fault(rules: Rules) -> Column:
     wrong = {
         reasons.MISSING: _absent("instance_id", "event_time", "model_version"),
         reasons.NOT_FINITE: ~(
-            _finite("prediction") & _finite("label") & _all_finite("logits", "sketch")
+            _finite("prediction") & _finite("label") & _all_finite("logits", "statistics", "sketch")
         ),
         reasons.NO_PREDICTION: _no_prediction(rules.task),
         reasons.WRONG_ARITY: _wrong_arity(rules),
@@ -53,7 +56,7 @@ def label_fault(rules: Rules) -> Column:
     if rules.task == "binary":
         good &= label.isin(0.0, 1.0)
     elif rules.task == "multiclass":
-        good &= (label >= 0) & (label < MAX_LOGITS) & (F.floor(label) == label)
+        good &= (label >= 0) & (label < (rules.classes or MAX_LOGITS)) & (F.floor(label) == label)
     return F.when(~good, F.lit(reasons.BAD_LABEL))
 
 
@@ -80,18 +83,26 @@ def _all_finite(*names: str) -> Column:
 def _no_prediction(task: str | None) -> Column:
     match task:
         case None:
-            return F.col("prediction").isNull() & F.col("logits").isNull()
+            return F.col("prediction").isNull() & _no_outputs()
         case "multiclass":
-            return F.col("logits").isNull()
+            return _no_outputs()
         case _:
             return F.col("prediction").isNull()
+
+
+def _no_outputs() -> Column:
+    return F.col("logits").isNull() & F.col("statistics").isNull()
 
 
 def _wrong_arity(rules: Rules) -> Column:
     wrong = F.coalesce(F.size("logits") > MAX_LOGITS, F.lit(False))
     wrong |= F.coalesce(F.size("sketch") > SKETCH_WIDTH, F.lit(False))
+    wrong |= F.coalesce(F.size("statistics") != WIDTH, F.lit(False))
     if rules.task == "multiclass":
         wrong |= F.coalesce(F.size("logits").between(0, 1), F.lit(False))
+    if rules.classes is not None:
+        answered = F.coalesce(F.col("statistics")[CLASSES].cast("int"), F.size("logits"))
+        wrong |= F.coalesce(answered != rules.classes, F.lit(False))
     if rules.segments is not None:
         wrong |= F.coalesce(F.size("segments") != rules.segments, F.lit(True))
     return wrong
@@ -100,7 +111,7 @@ def _wrong_arity(rules: Rules) -> Column:
 def contradicting(records: DataFrame) -> DataFrame:
     """Records of one instance, model, batch and moment whose predictions differ: all of them."""
     same = Window.partitionBy("instance_id", "model_version", "batch_id", "recorded_at")
-    values = F.xxhash64("prediction", "logits", "event_time")
+    values = F.xxhash64("prediction", "logits", "statistics", "event_time")
     differ = F.min(values).over(same) != F.max(values).over(same)
     return records.withColumn("_differ", differ).where("_differ").drop("_differ")
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from inference.batch import prediction_columns
 from inference.champion import Champion, find_champion
 from schemas.bundle import feature_column
 from schemas.command import add_common_arguments, parse_date, require_over, run_command
@@ -31,11 +32,14 @@ log = logging.getLogger("tenforward")
 
 TRANSACTION = "score/"
 
-_ANSWER = "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, sketch ARRAY<FLOAT>"
+_ANSWER = (
+    "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, statistics ARRAY<FLOAT>,"
+    " sketch ARRAY<FLOAT>"
+)
 
 
 def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
-    """One forward pass a row: instance_id, prediction, logits, sketch."""
+    """One forward pass a row: instance_id, prediction, logits, statistics, sketch."""
     bundle = {file.name: file.read_bytes() for file in champion.folder.iterdir() if file.is_file()}
     shared = features.sparkSession.sparkContext.broadcast(bundle)
 
@@ -47,14 +51,10 @@ def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
                 for feature in scorer.card.features
             }
             scored = scorer.score(columns)
-            many = scored.prediction.ndim == 2
-            absent = pa.nulls(batch.num_rows, pa.float64())
-            logits = pa.array(list(scored.prediction) if many else [None] * batch.num_rows)
             yield pa.RecordBatch.from_pydict(
                 {
                     "instance_id": batch.column("instance_id"),
-                    "prediction": absent if many else pa.array(scored.prediction),
-                    "logits": logits.cast(pa.list_(pa.float32())),
+                    **prediction_columns(scored.prediction),
                     "sketch": pa.array(list(scored.sketch), pa.list_(pa.float32())),
                 }
             )

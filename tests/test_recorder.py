@@ -66,6 +66,7 @@ def test_a_request_becomes_records(tmp_path):
         "model_version": "3",
         "prediction": 0.25,
         "logits": None,
+        "statistics": None,
         "label": None,
         "loss": None,
         "segments": ["JFK", "UA"],

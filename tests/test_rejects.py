@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from schemas import reasons
+from schemas.statistics import statistics
 from schemas.tables import forward_records
 from spark_jobs.assemble import assemble
 from spark_jobs.candidates import narrow
@@ -39,13 +41,19 @@ BINARY = {
     "another model": ({"model_version": "8"}, reasons.UNKNOWN_MODEL),
     "no model": ({"model_version": ""}, reasons.MISSING),
 }
+TWENTY = statistics(np.linspace(-1, 1, 20)[None])[0].tolist()
 MULTICLASS = {
     "a good record": ({"prediction": None, "logits": [0.1, 0.2, 0.3]}, None),
     "one logit": ({"prediction": None, "logits": [0.1]}, reasons.WRONG_ARITY),
     "logits too many": ({"prediction": None, "logits": [0.0] * 17}, reasons.WRONG_ARITY),
     "a logit that is infinite": ({"logits": [0.0, INFINITY]}, reasons.NOT_FINITE),
     "a prediction alone": ({}, reasons.NO_PREDICTION),
-}
+    "statistics of twenty classes": ({"prediction": None, "statistics": TWENTY}, None),
+    "statistics cut short": (
+        {"prediction": None, "statistics": TWENTY[:-1]}, reasons.WRONG_ARITY,
+    ),
+    "statistics with NaN": ({"statistics": [*TWENTY[:-1], NAN]}, reasons.NOT_FINITE),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("task", "cases"), [("binary", BINARY), ("multiclass", MULTICLASS)])
@@ -59,6 +67,18 @@ def test_a_record_is_refused_for_the_first_reason_that_applies(
     assert {row["instance_id"]: row["fault"] for row in found} == {
         name: reason for name, (_, reason) in cases.items()
     }
+
+
+def test_a_record_of_another_number_of_classes_than_declared_is_refused(
+    spark: SparkSession,
+) -> None:
+    of_twenty = {**GOOD, "prediction": None, "statistics": TWENTY, "instance_id": "20"}
+    of_three = {**GOOD, "prediction": None, "logits": [0.1, 0.2, 0.3], "instance_id": "3"}
+    table = pa.Table.from_pylist([of_twenty, of_three], forward_records().arrow_schema)
+    for classes, wrong in ((20, "3"), (3, "20")):
+        fault = record_fault(Rules("multiclass", 1, classes=classes))
+        found = spark.createDataFrame(table).where(fault == F.lit(reasons.WRONG_ARITY))
+        assert [row["instance_id"] for row in found.collect()] == [wrong]
 
 
 LABELS = {

@@ -45,6 +45,7 @@ def logged(spark: SparkSession, records: pa.Table) -> tuple[DataFrame, DataFrame
         records.drop_columns(["label"])
         .append_column("label", pa.nulls(N, pa.float64()))
         .append_column("logits", pa.nulls(N, pa.list_(pa.float32())))
+        .append_column("statistics", pa.nulls(N, pa.list_(pa.float32())))
         .append_column("recorded_at", moments(N))
         .append_column("batch_id", pa.array(["batch"] * N))
     )
@@ -161,6 +162,7 @@ def test_the_newest_record_meets_the_newest_label_known_by_the_cut(spark):
             "recorded_at": when,
             "prediction": random.normal(size=n),
             "logits": pa.nulls(n, pa.list_(pa.float32())),
+            "statistics": pa.nulls(n, pa.list_(pa.float32())),
             "sketch": pa.nulls(n, pa.list_(pa.float32())),
             "segments": pa.array([["a"]] * n),
             "label": pa.nulls(n, pa.float64()),

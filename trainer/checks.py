@@ -22,11 +22,17 @@ def require_comparable(champion: ModelCard, card: ModelCard) -> None:
 
 
 def count_outputs(
-    task: Task, survey: Survey, held_out: NDArray[np.float32], champion: ModelCard | None
+    task: Task,
+    survey: Survey,
+    held_out: NDArray[np.float32],
+    champion: ModelCard | None,
+    declared: int | None = None,
 ) -> int:
     """Outputs of the model: 1, or the number of classes; labels that do not fit are refused.
 
-    held_out: labels of the held-out rows.
+    held_out: labels of the held-out rows. The number of classes is `labels.classes` of the pipeline
+    file; where that is not given, the champion's, or for a first model one more than the largest
+    label, at most 16.
     """
     if survey.rows == 0:
         raise NoDataError("the refresh has no rows. Remedy: widen the window, or raise the budget.")
@@ -35,13 +41,14 @@ def count_outputs(
     if task == "regression":
         return 1
     labels = np.union1d(survey.labels, held_out)
-    limit = 2 if task == "binary" else champion.outputs if champion else MAX_LOGITS
+    known = declared or (champion.outputs if champion else None)
+    limit = 2 if task == "binary" else known or MAX_LOGITS
     strange = labels[(labels % 1 != 0) | (labels < 0) | (labels >= limit)]
     if strange.size:
         raise DataQualityError(
             f"label = {strange[0]}: not a class from 0 to {limit - 1} of task {task!r}."
-            " Remedy: correct the label column, or set task in the pipeline file."
+            " Remedy: correct the label column, or set task or labels.classes in the pipeline file."
         )
     if task == "binary":
         return 1
-    return champion.outputs if champion else int(labels.max()) + 1
+    return known or int(labels.max()) + 1

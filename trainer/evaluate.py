@@ -47,10 +47,12 @@ def _binary(logit: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
 def _multiclass(logits: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
     top = logits.max(axis=1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    right = logits.argmax(axis=1) == label
     chosen = logits[np.arange(len(label)), label.astype(np.int64)]
     return {
         "loss": float(np.mean(total - chosen)),
-        "accuracy": float(np.mean(logits.argmax(axis=1) == label)),
+        "accuracy": float(np.mean(right)),
+        "calibration_error": calibration_error(np.exp(top - total), right.astype(np.float64)),
     }
 
 

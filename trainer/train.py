@@ -160,7 +160,8 @@ def _train(
     serving = None if folder is None else load_bundle(folder)
     serving_card = None if serving is None else serving.card
     survey = survey_of(sample.parts(), pipeline.task)
-    outputs = count_outputs(pipeline.task, survey, held_out.label, serving_card)
+    classes = pipeline.labels.classes
+    outputs = count_outputs(pipeline.task, survey, held_out.label, serving_card, classes)
     card = model_card(pipeline, refresh.refresh_id, outputs)
     if serving_card is not None:
         require_comparable(serving_card, card)

