@@ -10,15 +10,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from inference.batch import ROW, rows_of, usable
+from inference.batch import usable
+from inference.frame import frame_of
 from inference.recorder import ForwardRecorder
+from inference.rows import rows_in
 from schemas.pipeline import load_pipeline
 from tests.plain_tables import record_tables
 
@@ -26,7 +27,7 @@ PIPELINE = load_pipeline("pipelines/flights.toml")
 ASKED = np.datetime64("2013-01-07T12:00", "us")
 
 
-def request(size: int) -> tuple[dict[str, object], pa.RecordBatch]:
+def request(size: int) -> tuple[dict[str, object], pa.Table]:
     """The arguments of `record` for a request of so many rows, and what it makes of them."""
     given: dict[str, object] = {
         "ids": [f"2013-01-07/{number}" for number in range(size)],
@@ -35,7 +36,8 @@ def request(size: int) -> tuple[dict[str, object], pa.RecordBatch]:
         "segments": {"origin": ["JFK"] * size, "carrier": ["UA"] * size},
         "sketch": np.ones((size, 16), np.float32),
     }
-    return given, rows_of(PIPELINE, **given, model_version="1", now=datetime.now(UTC))
+    frame = frame_of(PIPELINE, **given, model_version="1", recorded_at=time.time_ns() // 1000)
+    return given, rows_in([frame])
 
 
 def seconds(job: Callable[[], object], repeats: int = 5) -> list[float]:
@@ -75,7 +77,7 @@ def by_request_size(folder: Path) -> None:
 
         ours = seconds(recorded)
         recorder.close()
-        rows = usable(pa.Table.from_batches([batch], ROW), "plain")
+        rows = usable(batch, "plain")
         path = str(root / "forward_records")
         plain = seconds(lambda path=path, rows=rows: write_deltalake(path, rows, mode="append"))
         print(f"{size:>14}{shown(ours, requests * size):>28}{shown(plain, size):>32}")
@@ -95,7 +97,7 @@ def to_the_table(folder: Path, rows: int, size: int = 512) -> None:
             recorder.record(**given)
         told = recorder.close(timeout_s=600)
         rates.append(told.written / (time.perf_counter() - began))
-        whole = usable(pa.Table.from_batches([batch] * (rows // size), ROW), "plain")
+        whole = usable(pa.concat_tables([batch] * (rows // size)), "plain")
         began = time.perf_counter()
         write_deltalake(str(root / "forward_records"), whole, mode="append")
         plain.append(whole.num_rows / (time.perf_counter() - began))

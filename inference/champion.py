@@ -34,6 +34,20 @@ def find_champion(name: str, warehouse: str) -> Champion | None:
     return None if version is None else _fetch(client, version)
 
 
+def find_alias(name: str, alias: str, warehouse: str) -> Champion:
+    """The version of `name` that bears an alias. ConfigurationError if there is none."""
+    version = None
+    if registry_exists(warehouse):
+        client = mlflow_client(warehouse)
+        version = champion_version(client, name, alias)
+    if version is None:
+        raise ConfigurationError(
+            f"--alias = {alias!r}: no version of model {name} bears it. Remedy: set the alias in"
+            " the registry, or name the version with --model-version."
+        )
+    return _fetch(client, version)
+
+
 def find_version(name: str, version: str, warehouse: str) -> Champion:
     """One version of `name`, whether it serves or not. ConfigurationError if there is none."""
     unknown = (

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -20,8 +19,8 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from inference.batch import rows_of
 from inference.champion import find_champion
+from inference.frame import frame_of
 from inference.journal import Journal, Segment
 from inference.storing import Stored, store
 from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
@@ -41,6 +40,7 @@ class Metrics:
     """What the recorder has done since it was opened; rows, but for the last three."""
 
     recorded: int = 0  # taken into the journal; those of an earlier process do not count
+    queued: int = 0  # of these, not stored yet
     written: int = 0  # in forward_records, those of an earlier process included
     rejected: int = 0  # in forward_rejects
     journal_bytes: int = 0  # wait to be stored
@@ -86,7 +86,8 @@ class ForwardRecorder:
         self._journal = Journal(folder, fsync=fsync)
         self._segment_bytes, self._segment_age_s = segment_bytes, segment_age_s
         self._journal_bytes, self._when_full, self._block_s = journal_bytes, when_full, block_s
-        self._metrics = Metrics()
+        self._metrics, self._recorded = Metrics(), 0
+        self._queued: dict[Segment, int] = {}
         self._waiting_bytes = self._journal.size()
         # When each waiting segment was begun; now, for those of an earlier process.
         self._begun = dict.fromkeys(self._journal.sealed(), time.monotonic())
@@ -126,7 +127,8 @@ class ForwardRecorder:
         then none of the rows is recorded. A row whose values cannot be used goes to
         `forward_rejects` later, with its reason; the others go on.
         """
-        rows = rows_of(
+        # The segments of the journal become Arrow later, in the thread that stores them.
+        frame = frame_of(
             self.pipeline,
             ids,
             event_times,
@@ -136,18 +138,19 @@ class ForwardRecorder:
             sketch=sketch,
             model_version=model_version or self.model_version,
             kind=kind,
-            now=datetime.now(UTC),
+            recorded_at=time.time_ns() // 1000,
         )
-        payload = rows.serialize().to_pybytes()
         with self._changed:
-            self._make_room(len(payload))
+            self._make_room(len(frame))
             before = self._journal.open_bytes
-            self._journal.append(payload)
+            self._journal.append(frame)
             self._waiting_bytes += self._journal.open_bytes - before
-            if self._journal.open_segment is not None:
-                self._begun.setdefault(self._journal.open_segment, time.monotonic())
-            recorded = self._metrics.recorded + rows.num_rows
-            self._metrics = replace(self._metrics, recorded=recorded)
+            segment = self._journal.open_segment
+            if segment is not None:
+                if before == 0:
+                    self._begun[segment] = time.monotonic()
+                self._queued[segment] = self._queued.get(segment, 0) + len(ids)
+            self._recorded += len(ids)
             if self._journal.open_bytes >= self._segment_bytes:
                 self._changed.notify_all()
 
@@ -174,7 +177,13 @@ class ForwardRecorder:
         with self._changed:
             now = time.monotonic()
             lag = now - min(self._begun.values(), default=now)
-            told = replace(self._metrics, journal_bytes=self._waiting_bytes, lag_s=round(lag, 3))
+            told = replace(
+                self._metrics,
+                recorded=self._recorded,
+                queued=sum(self._queued.values()),
+                journal_bytes=self._waiting_bytes,
+                lag_s=round(lag, 3),
+            )
         if not self._thread.is_alive() and not self._closing:
             return replace(told, last_error="the thread that stores has ended; see the log")
         return told
@@ -257,6 +266,7 @@ class ForwardRecorder:
         with self._changed:
             self._waiting_bytes -= size
             del self._begun[segment]
+            self._queued.pop(segment, None)  # an earlier process counted its own
             self._metrics = replace(
                 self._metrics,
                 written=self._metrics.written + stored.written,

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from inference.batch import ROW, faults, usable
+from inference.batch import faults, usable
 from inference.journal import Segment
+from inference.rows import rows_in
 from schemas.pipeline import Pipeline
 from schemas.tables import forward_records, forward_rejects
 
@@ -28,9 +29,9 @@ def store(
     """Append a segment's rows to `forward_records`, those with a fault to `forward_rejects`.
 
     A segment that is there already is left alone, so this may be repeated after any failure.
+    Raises DataQualityError for a segment that is not what was written, or another release's.
     """
-    batches = [pa.ipc.read_record_batch(pa.py_buffer(one), ROW) for one in payloads]
-    rows = pa.Table.from_batches(batches, ROW).combine_chunks()
+    rows = rows_in(payloads)
     fault = faults(rows, pipeline)
     batch_id = f"{_application(segment)}/{segment.number}"
     good = usable(rows.filter(pc.is_null(fault)), batch_id)

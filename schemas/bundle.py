@@ -209,12 +209,14 @@ def registry_exists(warehouse: str) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
-def champion_version(client: "MlflowClient", name: str) -> "ModelVersion | None":
-    """The registry's entry of the model that serves under `name`, if there is one."""
+def champion_version(
+    client: "MlflowClient", name: str, alias: str = CHAMPION
+) -> "ModelVersion | None":
+    """The registry's entry of the model that serves under `name`, or of another alias, if any."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(name, CHAMPION)
+        return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
         # The model, or the alias, has never been set.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):

@@ -9,7 +9,7 @@ from deltalake.exceptions import DeltaError
 
 from schemas.budget import parse_budget
 from schemas.manifests import read_manifests
-from spark_jobs.score import score_transaction
+from spark_jobs.answered import answered_days, states
 from spark_jobs.select_sample import refresh_id
 from spark_jobs.warehouse import Warehouse
 
@@ -29,7 +29,8 @@ def plan(warehouse: Warehouse, start: date, end: date) -> list[dict[str, Any]]:
     warehouse.require(*warehouse.tables)
     now = {name: warehouse.rows_by_date(name) for name in _INPUTS}
     manifests = read_manifests(warehouse.path("refreshes"), pipeline=warehouse.pipeline.name)
-    return [_planned(warehouse, ds, now, manifests) for ds in days(start, end)]
+    scored = answered_days(warehouse, days(start, end), states(warehouse))
+    return [_planned(warehouse, ds, now, manifests, scored) for ds in days(start, end)]
 
 
 def _planned(
@@ -37,6 +38,7 @@ def _planned(
     ds: date,
     now: Mapping[str, Mapping[date, int]],
     manifests: list[dict[str, Any]],
+    scored: set[date],
 ) -> dict[str, Any]:
     own = refresh_id(warehouse.pipeline, ds)
     found = next((entry for entry in manifests if entry["refresh_id"] == own), None)
@@ -44,7 +46,7 @@ def _planned(
     return {
         "ds": ds,
         "instances": now["instances"].get(ds, 0),
-        "scored": warehouse.committed("forward_records", score_transaction(ds)) is not None,
+        "scored": ds in scored,
         "selected": found is not None,
         "refresh_id": own,
         "stale": stale,

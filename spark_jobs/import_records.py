@@ -76,14 +76,14 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
     for reason, count in faults.items():
         log.warning("%d rows rejected, %s: %s", count, reason, reasons.REASONS[reason])
     return {
-        "status": "done" if any(added.values()) else "already done",
+        "status": "done" if any(one.rows for one in added.values()) else "already done",
         "pipeline": warehouse.pipeline.name,
         "source": source.path,
         "start": start,
         "end": end,
         "read": sum(counted.values()),
-        "records": added["forward_records"],
-        "rejected": added["forward_rejects"],
+        "records": added["forward_records"].rows,
+        "rejected": added["forward_rejects"].rows,
         "rejects": faults,
         "version": warehouse.version("forward_records"),
     }

@@ -1,7 +1,10 @@
-"""Score: the champion answers for a day's instances and leaves forward records, exactly once.
+"""Score: a model answers for a day's instances and leaves forward records, exactly once.
 
     spark-submit --py-files dist/tenforward.zip spark_jobs/score.py \\
         --pipeline pipelines/flights.toml --ds 2013-02-01
+
+Repeated as instances arrive, it answers the new ones. The champion answers, or a version that is
+named: its records stand beside the champion's, and selection takes the newest of an instance.
 """
 
 import argparse
@@ -9,28 +12,27 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from inference.batch import prediction_columns
-from inference.champion import Champion, find_champion
+from inference.champion import Champion, find_alias, find_champion, find_version
+from inference.outputs import prediction_columns
 from schemas.bundle import feature_column
-from schemas.command import add_common_arguments, parse_date, require_over, run_command
+from schemas.command import add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
+from spark_jobs.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.point_in_time import with_features
-from spark_jobs.rejects import record_fault, reject, rules_of
+from spark_jobs.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
 from spark_jobs.worker_model import scorer_of
 
 log = logging.getLogger("tenforward")
-
-TRANSACTION = "score/"
 
 _ANSWER = (
     "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, statistics ARRAY<FLOAT>,"
@@ -65,7 +67,7 @@ def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
 def forward_records(
     instances: DataFrame, answers: DataFrame, pipeline: Pipeline, version: str
 ) -> DataFrame:
-    """The records that the answers leave behind; the columns of the table."""
+    """The records that the answers leave behind; the columns of the table, but the batch."""
     empty = F.lit("")
     keys = [F.coalesce(F.col(name), empty) for name in pipeline.instances.segments]
     segments = F.array(*keys) if keys else F.array().cast("array<string>")
@@ -74,7 +76,6 @@ def forward_records(
     return asked.join(answers, "instance_id", "inner").withColumns(
         {
             "model_version": F.lit(version),
-            "batch_id": F.concat(F.lit(TRANSACTION), F.col("event_date").cast("string")),
             "recorded_at": F.current_timestamp(),
             "label": nothing,
             "loss": nothing,
@@ -82,74 +83,126 @@ def forward_records(
     )
 
 
-def score_transaction(ds: date) -> str:
-    """The transaction, and the batch, of a day's scoring."""
-    return f"{TRANSACTION}{ds}"
-
-
-def score_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
-    """Score a day with the champion, unless that is done; the result of the command."""
+def score_day(warehouse: Warehouse, ds: date, model: str | None = None) -> dict[str, Any]:
+    """Score a day, unless that is done; the result of the command. See `score_days`."""
     warehouse.require(*warehouse.tables)
-    return score_days(warehouse, [ds])[0]
+    return score_days(warehouse, [ds], model)[0]
 
 
-def score_days(warehouse: Warehouse, dates: Sequence[date]) -> list[dict[str, Any]]:
-    """Score several days with one champion: one job over them all, one append a day."""
-    done = {ds: warehouse.committed("forward_records", score_transaction(ds)) for ds in dates}
-    todo = [ds for ds in dates if done[ds] is None]
-    records = _records(warehouse, todo) if todo else None
+def score_days(
+    warehouse: Warehouse, dates: Sequence[date], model: str | None = None
+) -> list[dict[str, Any]]:
+    """Score what lacks an answer on several days: one job over them all, one append a day.
 
-    def finish(ds: date) -> dict[str, Any]:
-        if records is None or done[ds] is not None:
-            name = warehouse.pipeline.name
-            return {"status": "already done", "pipeline": name, "ds": ds, "version": done[ds]}
-        return _append(warehouse, ds, records)
+    model: the version that answers beside the champion; None lets the champion serve. Instances
+    that arrive later are answered by the next run, and no instance twice (`spark_jobs.answered`).
+    Of a day that is not over only what has been asked by now is answered. Raises NoDataError for
+    a day without instances, ConflictError where another run scores one of the days meanwhile.
+    """
+    version = warehouse.version("instances")
+    state = states(warehouse, version)
+    done = answered_days(warehouse, dates, state, model)
+    todo = [ds for ds in dates if ds not in done]
+    fresh = _score(warehouse, todo, version, model) if todo else {}
+    now = datetime.now(UTC).date()
+    mark(warehouse, [ds for ds in todo if ds < now], state, model)
+    return [fresh.get(ds) or _already_done(warehouse, ds) for ds in dates]
 
-    with ThreadPoolExecutor(max_workers=4) as pool:  # an append mostly waits for its commit
-        return list(pool.map(finish, dates))
+
+def _already_done(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    return {
+        "status": "already done",
+        "pipeline": warehouse.pipeline.name,
+        "ds": ds,
+        "version": warehouse.version("forward_records"),
+    }
 
 
-def _records(warehouse: Warehouse, dates: Sequence[date]) -> DataFrame:
-    """Forward records of every instance of the days, computed. NoDataError for an empty day."""
-    counts = warehouse.rows_by_date("instances")
+def _score(
+    warehouse: Warehouse, dates: Sequence[date], version: int, model: str | None
+) -> dict[date, dict[str, Any]]:
+    """The results of the days on which an instance of that table version lacked an answer."""
+    counts = warehouse.rows_by_date("instances", version)
     for ds in dates:
         if not counts.get(ds):
             raise NoDataError(
                 f"--ds = {ds}: no instances on that UTC date. Remedy: ingest the day first, or"
                 " correct the date."
             )
-    champion = _champion(warehouse)
+    # Numbered before the look for what is there: a run unseen competes for these numbers.
+    numbers = {ds: _Numbers.next(warehouse, ds) for ds in dates}
+    champion = _champion(warehouse, model)
+    day = warehouse.read("instances", version).where(F.col("event_date").isin(*dates))
+    day = day.where(F.col("event_time") <= F.lit(datetime.now(UTC)))
     asked = sum(counts[ds] for ds in dates)
-    day = warehouse.read("instances").where(F.col("event_date").isin(*dates))
-    instances = settle(day, asked)
+    lacking = unanswered(warehouse, day, dates, champion.version, serves=model is None)
+    instances = settle(lacking, asked)
+    if instances.isEmpty():
+        return {}
     features = with_features(warehouse, instances, None).drop("event_time")
     answers = forward_passes(features, champion)
     records = forward_records(instances, answers, warehouse.pipeline, champion.version)
-    return settle(records, asked)
+    records = settle(records, asked)
+    kind = SERVED if model is None else NAMED
+
+    def finish(ds: date) -> dict[str, Any] | None:
+        batch = f"{kind}{ds}/{champion.version}/{numbers[ds].records}"
+        return _append(warehouse, ds, records.withColumn("batch_id", F.lit(batch)), numbers[ds])
+
+    with ThreadPoolExecutor(max_workers=4) as pool:  # an append mostly waits for its commit
+        results = zip(dates, pool.map(finish, dates), strict=True)
+        return {ds: result for ds, result in results if result is not None}
 
 
-def _append(warehouse: Warehouse, ds: date, records: DataFrame) -> dict[str, Any]:
-    """Append one day's records, the unusable ones to the rejects."""
+class _Numbers(NamedTuple):
+    """The numbers of a day's next transactions. All runs of a day compete, whatever the model."""
+
+    application: str
+    records: int
+    rejects: int
+
+    @classmethod
+    def next(cls, warehouse: Warehouse, ds: date) -> "_Numbers":
+        application = f"{SERVED}{ds}"
+        records, rejects = (
+            warehouse.next_number(name, application)
+            for name in ("forward_records", "forward_rejects")
+        )
+        return cls(application, records, rejects)
+
+
+def _append(
+    warehouse: Warehouse, ds: date, records: DataFrame, numbers: _Numbers
+) -> dict[str, Any] | None:
+    """Append one day's records, the unusable ones to the rejects; None where there is none."""
     day = records.where(F.col("event_date") == F.lit(ds))
     day = day.withColumn("fault", record_fault(rules_of(warehouse.pipeline)))
-    counted = day.agg(F.count("*"), F.count("fault"), F.first("model_version")).first()
-    total, bad, model = counted if counted is not None else (0, 0, "")
-    if bad:  # before the good ones: their commit says that the day is done
-        reject(warehouse, day.where("fault IS NOT NULL"), score_transaction(ds))
+    counted = day.agg(
+        F.count("*"), F.count("fault"), F.first("model_version"), F.first("batch_id")
+    ).first()
+    assert counted is not None
+    total, bad, model, batch = counted
+    if not total:
+        return None
+    # A kill between the two leaves rejects that the next run finds, and leaves alone.
+    rejects = rejects_of(day.where("fault IS NOT NULL"), batch)
+    warehouse.append_numbered(rejects, "forward_rejects", numbers.application, numbers.rejects)
     good = day.where("fault IS NULL")
-    version = warehouse.append_once(good, "forward_records", score_transaction(ds))
+    added = warehouse.append_numbered(good, "forward_records", numbers.application, numbers.records)
     return {
         "status": "done",
         "pipeline": warehouse.pipeline.name,
         "ds": ds,
         "model_version": model,
-        "records": total - bad,
+        "records": added.rows,
         "rejected": bad,
-        "version": version,
+        "version": added.version,
     }
 
 
-def _champion(warehouse: Warehouse) -> Champion:
+def _champion(warehouse: Warehouse, model: str | None) -> Champion:
+    if model is not None:
+        return find_version(warehouse.pipeline.name, model, warehouse.root)
     champion = find_champion(warehouse.pipeline.name, warehouse.root)
     if champion is None:
         raise ConfigurationError(
@@ -162,10 +215,13 @@ def _champion(warehouse: Warehouse) -> Champion:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     line = argparse.ArgumentParser(
-        prog="tenforward score", description="Score a day's instances with the champion."
+        prog="tenforward score", description="Answer what lacks an answer of a day's instances."
     )
     add_common_arguments(line)
     line.add_argument("--ds", required=True, type=parse_date, help="UTC date of the instances")
+    which = line.add_mutually_exclusive_group()
+    which.add_argument("--model-version", metavar="V", help="answer with this version as well")
+    which.add_argument("--alias", help="answer with the version of this alias as well: challenger")
     return line
 
 
@@ -173,8 +229,14 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> scoring."""
     args = parser().parse_args(argv)
     pipeline = load_pipeline(args.pipeline)
-    require_over(args.ds)
-    return score_day(Warehouse(args.warehouse, pipeline), args.ds)
+    if args.ds > datetime.now(UTC).date():
+        raise ConfigurationError(
+            f"--ds = {args.ds}: this UTC day has not begun. Remedy: give today or an earlier day."
+        )
+    model = args.model_version
+    if args.alias is not None:
+        model = find_alias(pipeline.name, args.alias, args.warehouse).version
+    return score_day(Warehouse(args.warehouse, pipeline), args.ds, model)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -40,6 +40,13 @@ CONFLICTS = (
     delta.ConcurrentDeleteDeleteException,
     delta.ConcurrentTransactionException,
 )
+
+
+class Appended(NamedTuple):
+    """Rows that an append added, and the version that holds them."""
+
+    rows: int
+    version: int
 
 
 @dataclass(frozen=True)
@@ -165,24 +172,23 @@ class Warehouse:
         _save(writer, transaction, 1, f"table {name}, transaction {transaction}")
         return self._holding(name, transaction)
 
-    def append_numbered(self, rows: DataFrame, name: str, application: str, number: int) -> int:
-        """Append as transaction `number` of the application, if there is a row; rows appended.
+    def append_numbered(
+        self, rows: DataFrame, name: str, application: str, number: int
+    ) -> Appended:
+        """Append as transaction `number` of the application, if there is a row.
 
         For work that is repeated as more arrives: take `next_number` first, then look for what is
         new. Raises ConflictError where another run took the number meanwhile.
         """
         if rows.isEmpty():
-            return 0
+            return Appended(0, self.version(name))
         stamp = f"{application}/{uuid.uuid4()}"
         what = f"table {name}, transaction {application}"
         _save(self._writer(rows, name, stamp).mode("append"), application, number, what)
-        version = self._stamped(name, stamp)
-        if version is None:  # Spark skipped a number that was taken, without a word
+        commit = self._commit(name, stamp)
+        if commit is None:  # Spark skipped a number that was taken, without a word
             raise _overtaken(what)
-        for commit in Snapshot(self.path(name)).history():
-            if commit["version"] == version:
-                return int(commit["operationMetrics"]["numOutputRows"])
-        raise ArithmeticError(f"{what}: version {version} has no commit")
+        return Appended(int(commit["operationMetrics"]["numOutputRows"]), int(commit["version"]))
 
     def replace_refresh(self, rows: DataFrame, name: str, refresh_id: str) -> int:
         """Replace the rows of one refresh, atomically; the version that holds the new ones.
@@ -234,12 +240,17 @@ class Warehouse:
         return self.version(name) if version is None else version
 
     def _stamped(self, name: str, stamp: str) -> int | None:
-        """The version whose commit carries `stamp`; the newest commits are tried first."""
+        """The version whose commit carries `stamp`."""
+        commit = self._commit(name, stamp)
+        return None if commit is None else int(commit["version"])
+
+    def _commit(self, name: str, stamp: str) -> dict[str, Any] | None:
+        """The commit that carries `stamp`; the newest ones are tried first."""
         snapshot = Snapshot(self.path(name))
         for limit in (20, None):
             for commit in snapshot.history(limit):
                 if commit.get("userMetadata") == stamp:
-                    return int(commit["version"])
+                    return commit
         return None
 
 

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -19,8 +20,11 @@ import torch
 from deltalake import DeltaTable
 from pyarrow.dataset import HivePartitioning, dataset
 
-from inference.batch import ROW, faults, rows_of
+from inference import storing
+from inference.batch import ROW, faults
+from inference.frame import frame_of
 from inference.recorder import ForwardRecorder, JournalFullError
+from inference.rows import rows_in
 from schemas import reasons
 from schemas.errors import ConfigurationError
 from schemas.pipeline import load_pipeline
@@ -87,18 +91,23 @@ def test_the_recorder_needs_no_spark_no_torch_and_no_registry_client():
     assert done.stderr.strip() == ""
 
 
+FIXED = {"model_version": "3", "recorded_at": int(ASKED.timestamp() * 1e6)}
+
+
+def rows_of(*request, **given) -> pa.Table:
+    """A request as it comes out of the journal."""
+    return rows_in([frame_of(*request, **given, **FIXED)])
+
+
 def test_times_are_utc_and_a_naive_one_is_refused(tmp_path):
     east = ASKED.astimezone(timezone(timedelta(hours=9)))
-    rows = rows_of(FLIGHTS, ["a", "b"], [ASKED, east], [0, 0], segments=KEYS, **FIXED)
+    rows = rows_of(FLIGHTS, ["a", "b"], [ASKED, east], [0, 0], segments=KEYS)
     assert rows["event_time"].to_pylist() == [ASKED, ASKED]
     stamps = np.array(["2013-01-07T12:00"] * 2, "datetime64[m]")
-    rows = rows_of(FLIGHTS, ["a", "b"], stamps, [0, 0], segments=KEYS, **FIXED)
+    rows = rows_of(FLIGHTS, ["a", "b"], stamps, [0, 0], segments=KEYS)
     assert rows["event_time"].to_pylist() == [ASKED, ASKED]
     with pytest.raises(ConfigurationError, match="has no time zone"):
-        rows_of(FLIGHTS, ["a"], [ASKED.replace(tzinfo=None)], [0], segments={}, **FIXED)
-
-
-FIXED = {"model_version": "3", "now": ASKED}
+        rows_of(FLIGHTS, ["a", "b"], [ASKED.replace(tzinfo=None)] * 2, [0, 0], segments=KEYS)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +127,7 @@ FIXED = {"model_version": "3", "now": ASKED}
 def test_law_7_arrays_that_do_not_belong_together_are_refused(changed, words):
     given = {"ids": ["a", "b"], "event_times": [ASKED] * 2, "predictions": [0, 0], "segments": KEYS}
     with pytest.raises(ConfigurationError, match=words):
-        rows_of(FLIGHTS, **(given | changed), **FIXED)
+        rows_of(FLIGHTS, **(given | changed))
 
 
 BAD = {
@@ -175,17 +184,68 @@ def test_probabilities_become_logits_and_the_impossible_ones_are_rejected(tmp_pa
     assert recorder.metrics().rejected == 1
 
 
+def test_labels_that_are_known_at_once_are_in_the_records(tmp_path):
+    root = record_tables(tmp_path)
+    with opened(root) as recorder:
+        keys = {"origin": ["JFK"] * 3, "carrier": ["UA"] * 3}
+        recorder.record(
+            ["a", "b", "c"], [ASKED] * 3, [0.5] * 3, segments=keys, labels=[1.0, None, math.nan]
+        )
+    assert [(row["instance_id"], row["label"]) for row in stored(root)] == [("a", 1.0), ("b", None)]
+    (reject,) = stored(root, "forward_rejects")
+    assert (reject["instance_id"], reject["reason"]) == ("c", reasons.NOT_FINITE)
+    assert json.loads(reject["record"])["label"] == "NaN"
+
+
 def test_law_2_what_storage_does_not_take_waits_until_it_does(tmp_path):
     recorder = opened(tmp_path)  # there are no tables yet
     recorder.record(["a", "b"], [ASKED] * 2, [0.0, math.nan], segments=KEYS)
     told = recorder.close(timeout_s=1.0)
     assert told.journal_bytes > 0
+    assert (told.recorded, told.queued, told.written, told.rejected) == (2, 2, 0, 0)
+    assert told.lag_s > 0
     assert "TableNotFoundError" in (told.last_error or "")
     record_tables(tmp_path)
     recorder.close()
     assert [row["instance_id"] for row in stored(tmp_path)] == ["a"]
     assert [row["instance_id"] for row in stored(tmp_path, "forward_rejects")] == ["b"]
-    assert recorder.metrics().last_error is None
+    told = recorder.metrics()
+    assert (told.recorded, told.queued, told.written, told.rejected) == (2, 0, 1, 1)
+    assert (told.journal_bytes, told.lag_s, told.last_error) == (0, 0.0, None)
+
+
+def test_a_request_never_waits_for_storage(tmp_path, monkeypatch):
+    root, stuck = record_tables(tmp_path), threading.Event()
+    append = storing._append_once
+    monkeypatch.setattr(storing, "_append_once", lambda *a: (stuck.wait(60), append(*a)))
+    recorder = opened(root, segment_bytes=500)
+    for request in range(200):  # a storage that answers nothing, and segments that are due
+        recorder.record([f"{request}-a", f"{request}-b"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+    told = recorder.metrics()
+    assert (told.recorded, told.queued, told.written) == (400, 400, 0)
+    stuck.set()
+    assert recorder.close().written == 400
+    assert len(stored(root)) == 400
+
+
+def test_a_server_that_may_wait_waits_for_room_and_not_longer(tmp_path):
+    recorder = opened(tmp_path, journal_bytes=1000, when_full="block", block_s=30)
+
+    def fill() -> None:
+        for number in range(30):
+            recorder.record([f"{number}", "b"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+
+    with ThreadPoolExecutor(1) as request:
+        filling = request.submit(fill)  # there are no tables yet: it soon waits
+        while recorder.metrics().last_error is None:
+            time.sleep(0.01)
+        record_tables(tmp_path)
+        filling.result(60)
+    assert recorder.close().written == 60
+    closed = opened(tmp_path / "away", journal_bytes=100, when_full="block", block_s=0.05)
+    with pytest.raises(JournalFullError, match="journal_bytes = 100"):
+        closed.record(["a", "b"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+    closed.close()
 
 
 def test_law_7_a_full_journal_is_an_error_and_never_a_dropped_row(tmp_path):

@@ -1,0 +1,99 @@
+"""Which instances of a day the scoring job has answered, and the mark of a day that is done.
+
+A run that names no model *serves*: the champion answers what no such run has answered before it,
+so a later champion does not answer again. A run that names a model version answers what that
+version has not, whoever recorded it: batches of the two begin with `score/` and with `shadow/`.
+
+A day is marked, in a commit that adds no row, with a number for the files of `instances` that held
+the day. While these are the same there is nothing to look for.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+from deltalake import CommitProperties, Transaction
+from deltalake import DeltaTable as Snapshot
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from spark_jobs.warehouse import Warehouse
+
+SERVED, NAMED = "score/", "shadow/"
+
+
+def states(warehouse: Warehouse, version: int | None = None) -> dict[date, int]:
+    """A number for each date's files of `instances`, at a version: others, another number."""
+    paths: dict[date, list[str]] = {}
+    for file in warehouse.files("instances", version):
+        paths.setdefault(file["partition"]["event_date"], []).append(file["path"])
+    return {day: _fingerprint(names) for day, names in paths.items()}
+
+
+def _fingerprint(names: Sequence[str]) -> int:
+    """0 to 2^63 - 1, which is what a Delta transaction may be numbered with."""
+    digest = hashlib.sha256("\n".join(sorted(names)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def answered_days(
+    warehouse: Warehouse,
+    days: Iterable[date],
+    state: Mapping[date, int],
+    model: str | None = None,
+) -> set[date]:
+    """The days of which every instance has its answer, from the tables' logs alone.
+
+    state: as `states` gives it. model: the version that answers; None where the champion serves.
+    """
+    records = Snapshot(warehouse.path("forward_records"))
+    return {
+        day
+        for day in days
+        if day in state and records.transaction_version(_mark(day, model)) == state[day]
+    }
+
+
+def mark(
+    warehouse: Warehouse, days: Sequence[date], state: Mapping[date, int], model: str | None = None
+) -> None:
+    """Say that every instance of the days, as `state` has them, has its answer; one commit."""
+    if days:
+        table = Snapshot(warehouse.path("forward_records"))
+        table.create_write_transaction(
+            [],
+            "append",
+            table.schema(),
+            partition_by=["event_date"],
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(_mark(day, model), state[day]) for day in days]
+            ),
+        )
+
+
+def _mark(day: date, model: str | None) -> str:
+    return f"scored/{day}" if model is None else f"scored/{day}/{model}"
+
+
+def unanswered(
+    warehouse: Warehouse, instances: DataFrame, days: Sequence[date], champion: str, serves: bool
+) -> DataFrame:
+    """The instances of the days that lack an answer; a refused answer counts as one.
+
+    champion: the version that is about to answer. serves: whether as the champion.
+    """
+    names = ("forward_records", "forward_rejects")
+    counts = [warehouse.rows_by_date(name) for name in names]
+    if not any(count.get(day) for count in counts for day in days):
+        return instances
+    records, rejects = (
+        warehouse.read(name).where(F.col("event_date").isin(*days)) for name in names
+    )
+    refused = rejects.where(
+        F.col("batch_id").startswith(SERVED) | F.col("batch_id").startswith(NAMED)
+    ).withColumn("model_version", F.get_json_object("record", "$.model_version"))
+    columns = ("instance_id", "model_version", "batch_id")
+    there = records.select(*columns).unionByName(refused.select(*columns))
+    same = F.col("model_version") == champion
+    answered = there.where(same | F.col("batch_id").startswith(SERVED) if serves else same)
+    return instances.join(answered.select("instance_id"), "instance_id", "left_anti")
