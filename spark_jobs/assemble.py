@@ -1,7 +1,8 @@
 """Candidates from records and labels: newest record, newest label known, joined; in Arrow.
 
 One shard's rows come together once, narrow and unsorted; sorting, keeping the newest and joining
-happen here on arrays, where Spark would sort and shuffle for each of them.
+happen here on row numbers, where Spark would sort and shuffle for each of them. Rows themselves are
+copied once, when it is known which of them are candidates.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from schemas import reasons
 from spark_jobs.maturity import where_counted
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import Records, column, from_arrow, hash_order
+from spark_jobs.selection.records import Order, Records, column, hash_order, records_of
 
 
 class Counts(NamedTuple):
@@ -45,46 +46,44 @@ def assemble(rows: pa.Table, seed: int, provisional: float | None) -> tuple[Reco
     """
     faults = pc.value_counts(rows["fault"].drop_null()).to_pylist()
     rejects = {one["values"]: one["counts"] for one in faults}
-    usable = rows.filter(pc.is_null(rows["fault"]))
-    is_label = usable["is_label"]
-    labels = _newest(usable.filter(is_label), seed, ("moment", "label"))
-    logged = usable.filter(pc.invert(is_label))
-    contradict = _contradicting(logged, seed)
+    usable = (rows.filter(pc.is_null(rows["fault"])) if faults else rows).combine_chunks()
+    is_label = column(usable, "is_label").to_numpy(zero_copy_only=False).astype(bool)
+    ids = column(usable, "instance_id")
+    labels = _newest(usable, hash_order(ids, seed, is_label), ("moment", "label"))
+    logged = hash_order(ids, seed, ~is_label)
+    contradict = _contradicting(usable, logged)
     if contradict.any():
         rejects[reasons.DUPLICATE_DIFFERS] = int(contradict.sum())
-        logged = logged.filter(pa.array(~contradict))
-    records = _newest(logged, seed, ("moment", "tie"))
-    at = pc.index_in(records["instance_id"], value_set=labels["instance_id"].combine_chunks())
-    label = labels["label"].combine_chunks().take(at.combine_chunks())
-    label = where_counted(label, records["counting"].to_numpy())
-    records = records.set_column(records.column_names.index("label"), "label", label)
-    candidates = records.drop_columns(["is_label", "fault", "counting", "moment", "tie"])
-    unmatured = pc.sum(pc.is_null(candidates["label"])).as_py() or 0
-    if provisional is None:
-        candidates = candidates.filter(pc.is_valid(candidates["label"]))
+        logged = logged.where(~contradict)
+    records = _newest(usable, logged, ("moment", "tie"))
+    known = _labels_of(usable, records, labels)
+    counting = column(usable, "counting").to_numpy(zero_copy_only=False)[records.row]
+    label = where_counted(known, counting)
     counts = Counts(
         records=rows.num_rows - (pc.sum(rows["is_label"]).as_py() or 0),
-        unmatured=unmatured,
+        unmatured=label.null_count,
         rejects=dict(sorted(rejects.items())),
     )
-    return from_arrow(candidates, seed, provisional=provisional or 0.0), counts
+    if provisional is None and label.null_count:
+        records, label = records.where(np.asarray(label.is_valid())), label.drop_null()
+    candidates = usable.drop_columns(["is_label", "fault", "counting", "label", "moment", "tie"])
+    return records_of(candidates, records, label, provisional or 0.0), counts
 
 
-def _contradicting(rows: pa.Table, seed: int) -> Array:
+def _contradicting(rows: pa.Table, order: Order) -> Array:
     """Mask of the records, shape (n,), of one id, model version, batch and moment that disagree.
 
     Which of them was meant nobody can say. The obvious way is `spark_jobs.rejects.contradicting`.
     """
-    found = np.zeros(rows.num_rows, bool)
-    order, hashes = hash_order(column(rows, "instance_id"), seed)
-    same = hashes[1:] == hashes[:-1]
+    found = np.zeros(order.row.size, bool)
+    same = order.hash[1:] == order.hash[:-1]
     if not same.any():
         return found
     # Instances with one record, nearly all, are not looked at.
-    repeated = np.zeros(rows.num_rows, bool)
-    repeated[order[1:][same]] = repeated[order[:-1][same]] = True
+    repeated = np.zeros(order.row.size, bool)
+    repeated[1:][same] = repeated[:-1][same] = True
     places = np.flatnonzero(repeated)
-    few = rows.take(pa.array(places))
+    few = rows.take(pa.array(order.row[places]))
     groups: dict[tuple[str, int, int], list[int]] = {}
     keys = (few[name].to_pylist() for name in ("instance_id", "tie", "moment"))
     for place, key in enumerate(zip(*keys, strict=True)):
@@ -97,19 +96,32 @@ def _contradicting(rows: pa.Table, seed: int) -> Array:
     return found
 
 
-def _newest(rows: pa.Table, seed: int, keys: tuple[str, str]) -> pa.Table:
+def _newest(rows: pa.Table, order: Order, keys: tuple[str, str]) -> Order:
     """One row an id: the last by `keys`, nulls first."""
-    ids = column(rows, "instance_id")
-    order, hashes = hash_order(ids, seed)
-    if not (hashes[1:] == hashes[:-1]).any():
-        return rows
-    ordered = ids.take(pa.array(order))
+    if not order.repeats:
+        return order
+    ordered = column(rows, "instance_id").take(pa.array(order.row))
     another = np.asarray(pc.not_equal(ordered[1:], ordered[:-1]))
     group = np.concatenate([[0], np.cumsum(another)])
-    first, second = (_sortable(rows, key)[order] for key in keys)
+    first, second = (_sortable(rows, key)[order.row] for key in keys)
     by_group = np.lexsort((second, first, group))
-    last = np.flatnonzero(np.diff(group[by_group], append=-1))
-    return rows.take(pa.array(order[by_group[last]]))
+    last = by_group[np.flatnonzero(np.diff(group[by_group], append=-1))]
+    return Order(order.row[last], order.hash[last])
+
+
+def _labels_of(rows: pa.Table, records: Order, labels: Order) -> pa.Array:
+    """The label of each record, (n,), null where there is none; both have one row an id."""
+    if not labels.row.size:
+        return pa.nulls(records.row.size, pa.float64())
+    ids = column(rows, "instance_id")
+    place = np.minimum(np.searchsorted(labels.hash, records.hash), labels.hash.size - 1)
+    missing = labels.hash[place] != records.hash
+    at = pa.array(labels.row[place], mask=missing)
+    same = pc.equal(ids.take(pa.array(records.row[~missing])), ids.take(at.drop_null()))
+    if labels.repeats or not pc.all(same, min_count=0).as_py():
+        own = ids.take(pa.array(records.row))  # two ids share a hash: the ids themselves decide
+        at = pa.array(labels.row).take(pc.index_in(own, ids.take(pa.array(labels.row))))
+    return column(rows, "label").take(at)
 
 
 def _sortable(rows: pa.Table, name: str) -> Array:

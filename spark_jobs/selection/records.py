@@ -96,36 +96,58 @@ def _recode(old: Sequence[str], new: Sequence[str]) -> Array:
     return np.array([place[name] for name in old], np.int32)
 
 
-def hash_order(ids: pa.Array, seed: int) -> tuple[Array, Array]:
-    """Row numbers ascending by (hash, id), shape (n,), and the hashes in that order."""
+class Order(NamedTuple):
+    """Rows of a table, ascending by (hash, id)."""
+
+    row: Array  # (n,) row numbers
+    hash: Array  # (n,) uint64
+
+    @property
+    def repeats(self) -> bool:
+        """Whether two rows have one hash: those of one id, or of two ids that collide."""
+        return bool((self.hash[1:] == self.hash[:-1]).any())
+
+    def where(self, mask: Array) -> "Order":
+        """The rows of a mask."""
+        return Order(self.row[mask], self.hash[mask])
+
+
+def hash_order(ids: pa.Array, seed: int, among: Array | None = None) -> Order:
+    """The rows of a mask `among` (n,), or all, ascending by (hash, id)."""
     hashes = hash_ids(ids, seed)
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    if (ordered[1:] == ordered[:-1]).any() and pc.count_distinct(ids).as_py() > _distinct(ordered):
-        keys = pa.table({"hash": hashes, "id": ids})  # two ids share a hash: the id decides
-        order = pc.sort_indices(keys, [("hash", "ascending"), ("id", "ascending")]).to_numpy()
-    return order, ordered
+    row = np.arange(hashes.size) if among is None else np.flatnonzero(among)
+    row = row[np.argsort(hashes[row], kind="stable")]
+    order = Order(row, hashes[row])
+    tied = np.flatnonzero(order.hash[1:] == order.hash[:-1])
+    if tied.size:
+        first, second = (ids.take(pa.array(row[places])) for places in (tied, tied + 1))
+        if pc.any(pc.not_equal(first, second)).as_py():  # two ids share a hash: the id decides
+            keys = pa.table({"hash": order.hash, "id": ids.take(pa.array(row))})
+            by_id = pc.sort_indices(keys, [("hash", "ascending"), ("id", "ascending")])
+            return order.where(by_id.to_numpy())
+    return order
 
 
-def _distinct(ordered: Array) -> int:
-    return int((ordered[1:] != ordered[:-1]).sum()) + 1
-
-
-def from_arrow(table: pa.Table, seed: int, *, provisional: float = 0.0) -> Records:
+def from_arrow(table: pa.Table, seed: int) -> Records:
     """Records of candidates, one row an instance, with the columns of `forward_records`.
 
-    A null label has not matured; `provisional` stands in for it. Raises DataQualityError where
-    lists of one column differ in length.
+    A null label has not matured; 0 stands in for it. Raises DataQualityError where lists of one
+    column differ in length.
     """
-    order, hashes = hash_order(column(table, "instance_id"), seed)
-    table = table.take(pa.array(order)).combine_chunks()
+    order = hash_order(column(table, "instance_id"), seed)
     label = column(table, "label") if table.num_rows else pa.array([], pa.float64())
+    return records_of(table.drop_columns(["label"]), order, label.take(pa.array(order.row)), 0.0)
+
+
+def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: float) -> Records:
+    """Records of the rows in `order`; label (n,) is in that order, `provisional` where null."""
+    table = table.take(pa.array(order.row)).combine_chunks()
     outputs = _outputs(table)
     names = [name for name in ("instance_id", "event_time") if name in table.column_names]
     version, versions = _version(table)
     segments, levels = _segments(table)
     return Records(
-        hash=hashes,
+        hash=order.hash,
         prediction=outputs if outputs.shape[1] else _floats(column(table, "prediction")),
         label=_floats(pc.fill_null(label.cast(pa.float64()), provisional)),
         matured=np.asarray(label.is_valid()),
@@ -228,10 +250,10 @@ def infer_task(table: pa.Table) -> str:
 def reordered(records: Records, seed: int) -> Records:
     """The same records in the order of another seed's hashes; their ids must be `kept`."""
     assert records.kept is not None
-    order, hashes = hash_order(column(records.kept, "instance_id"), seed)
-    arrays = {name: getattr(records, name)[order] for name in _ARRAYS}
-    kept = records.kept.take(pa.array(order))
-    return replace(records, **(arrays | {"hash": hashes}), kept=kept)
+    order = hash_order(column(records.kept, "instance_id"), seed)
+    arrays = {name: getattr(records, name)[order.row] for name in _ARRAYS}
+    kept = records.kept.take(pa.array(order.row))
+    return replace(records, **(arrays | {"hash": order.hash}), kept=kept)
 
 
 def joined(parts: Sequence[Records]) -> Records:
