@@ -16,6 +16,7 @@ from schemas.errors import ConfigurationError
 from schemas.faults import explain
 from schemas.maintenance import Maintenance
 from schemas.records import KINDS, RecordsSource
+from schemas.schedule import Schedule
 from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
@@ -40,6 +41,7 @@ class Pipeline(Section):
     training: Training = Training()
     gate: Gate = Gate()
     maintenance: Maintenance = Maintenance()
+    schedule: Schedule = Schedule()
 
     @model_validator(mode="after")
     def _features_exist(self) -> "Pipeline":
@@ -129,7 +131,8 @@ class Pipeline(Section):
 
     def selection_config(self) -> str:
         """What decides a sample, as canonical JSON: what comes after it is left out."""
-        decides = self.model_dump(exclude={"training", "gate", "source", "records", "maintenance"})
+        after = {"training", "gate", "source", "records", "maintenance", "schedule"}
+        decides = self.model_dump(exclude=after)
         return json.dumps(decides, sort_keys=True, separators=(",", ":"))
 
 

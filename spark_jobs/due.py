@@ -1,0 +1,183 @@
+"""Due: whether `[schedule]` asks for a refresh of a day, from the tables as they are; no Spark.
+
+    tenforward due --pipeline pipelines/flights.toml --ds 2013-02-01
+
+Of `days`, `new_records` and `drift` the first that is reached makes it due. A new record is an
+instance with a forward record whose label has matured between the cut of the last refresh and the
+cut of this day. Drift compares the losses of these with the loss distribution of the last
+refresh's candidates, which its manifest holds. Only event dates with new labels are read, narrowly.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from schemas.command import add_common_arguments, log, parse_date, require_over, run_command
+from schemas.manifests import read_manifests
+from schemas.pipeline import Pipeline, load_pipeline
+from schemas.section import parse_duration
+from spark_jobs.select_sample import refresh_id
+from spark_jobs.selection import tasks
+from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.drift import stability_index
+from spark_jobs.warehouse import Warehouse
+
+
+def due(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    """The result of the command: status `due` or `not due`, the reason and the figures."""
+    pipeline, wanted = warehouse.pipeline, warehouse.pipeline.schedule
+    result: dict[str, Any] = {"pipeline": pipeline.name, "ds": ds}
+    if not wanted.conditional:
+        return _because(result, True, "[schedule] has no conditions: every day has a refresh")
+    warehouse.require("refreshes", "forward_records", "labels")
+    made = read_manifests(warehouse.path("refreshes"), policy=pipeline.selection.policy)
+    if any(entry["refresh_id"] == refresh_id(pipeline, ds) for entry in made):
+        return _because(result, True, "its refresh is there, to be left alone or repeated")
+    last = next((entry for entry in made if entry["ds"] < ds), None)
+    if last is None:
+        return _because(result, True, "there is no earlier refresh of this policy")
+    result |= {"last_refresh": last["refresh_id"], "days": (ds - last["ds"]).days}
+    if wanted.days is not None and result["days"] >= wanted.days:
+        return _because(result, True, f"{result['days']} days since {last['refresh_id']}")
+    if wanted.new_records is None and wanted.drift is None:
+        return _because(result, False, f"{result['days']} of {wanted.days} days have passed")
+    return _by_new_records(warehouse, ds, last, result)
+
+
+def _by_new_records(
+    warehouse: Warehouse, ds: date, last: dict[str, Any], result: dict[str, Any]
+) -> dict[str, Any]:
+    """Judge by what has matured since the last refresh, whose manifest is `last`."""
+    pipeline, wanted = warehouse.pipeline, warehouse.pipeline.schedule
+    new = newly_matured(warehouse, _cut(last["ds"]), _cut(ds))
+    result |= {"new_records": len(new)}
+    if wanted.new_records is not None and len(new) >= wanted.new_records:
+        return _because(result, True, f"{len(new)} new records, at least {wanted.new_records}")
+    if wanted.drift is None:
+        return _because(result, False, f"{len(new)} of {wanted.new_records} new records")
+    before = json.loads(last["report"]).get("loss_distribution")
+    if not before:
+        return _because(result, True, f"{last['refresh_id']} has no losses to compare with")
+    index = stability_index(before, losses(pipeline, new))
+    result |= {"drift": index}
+    if index is None:
+        return _because(result, False, f"{len(new)} new records are too few to tell drift")
+    reached = index >= wanted.drift
+    return _because(result, reached, f"drift {index:.4f}, limit {wanted.drift}")
+
+
+def _because(result: dict[str, Any], is_due: bool, reason: str) -> dict[str, Any]:
+    log.info("%s: %s: %s", result["ds"], "due" if is_due else "not due", reason)
+    return {"status": "due" if is_due else "not due"} | result | {"reason": reason}
+
+
+def _cut(ds: date) -> datetime:
+    """The end of a day, as a refresh has it."""
+    return datetime.combine(ds + timedelta(days=1), time(), UTC)
+
+
+def newly_matured(warehouse: Warehouse, since: datetime, cut: datetime) -> pd.DataFrame:
+    """instance_id, prediction, logits, label of every instance with a record whose label has
+    matured after `since` and by `cut`; the rule is `[labels].maturity`.
+    """
+    rule = warehouse.pipeline.labels
+    wait = timedelta(0) if rule.after is None else parse_duration(rule.after)
+    labels = _labels(warehouse, since, cut, wait)
+    days = set(labels["event_date"])
+    if rule.maturity == "window":  # an instance without any label becomes a negative
+        days |= set(_days(since - wait, cut - wait))
+    records = _records(warehouse, days, cut)
+    joined = records.merge(
+        labels.drop(columns="event_date"),
+        on="instance_id",
+        how="left" if rule.maturity == "window" else "inner",
+    )
+    old_enough = joined["event_time"] + wait
+    matured = old_enough.where(old_enough > joined["known_at"], joined["known_at"])
+    if rule.maturity == "window":
+        matured = joined["known_at"].where(joined["label"] > 0, old_enough)
+        joined["label"] = joined["label"].fillna(0.0)
+    return joined[(matured > since) & (matured <= cut)]
+
+
+def _labels(warehouse: Warehouse, since: datetime, cut: datetime, wait: timedelta) -> pd.DataFrame:
+    """instance_id, event_date, label, known_at of the labels that can have matured: the newest
+    value, and when the first one was known.
+    """
+    name = warehouse.pipeline.labels.label
+    days = [*_days(since - wait, cut)] if wait else None
+    read = _read(warehouse, "labels", days, ["instance_id", "event_time", "known_at", name])
+    read = read[read["known_at"] <= cut].sort_values("known_at", kind="stable")
+    found = read.groupby("instance_id", sort=False).agg(
+        event_time=("event_time", "first"), label=(name, "last"), known_at=("known_at", "first")
+    )
+    found = found[(found["known_at"] > since) | (found["event_time"] + wait > since)]
+    found["event_date"] = found["event_time"].dt.date
+    return found.drop(columns="event_time").dropna(subset="label").reset_index()
+
+
+def _records(warehouse: Warehouse, days: set[date], cut: datetime) -> pd.DataFrame:
+    """instance_id, event_time, prediction, logits: the newest record of each instance."""
+    columns = ["instance_id", "event_time", "recorded_at", "prediction", "logits"]
+    read = _read(warehouse, "forward_records", sorted(days), columns)
+    newest = read[read["event_time"] < cut].sort_values("recorded_at", kind="stable")
+    return newest.drop_duplicates("instance_id", keep="last").drop(columns="recorded_at")
+
+
+def _read(
+    warehouse: Warehouse, name: str, days: Sequence[date] | None, columns: list[str]
+) -> pd.DataFrame:
+    """Columns of the event dates; all of them where `days` is None. Times are in UTC."""
+    table = DeltaTable(warehouse.path(name))
+    wanted = None if days is None else [("event_date", "in", [str(day) for day in days])]
+    files = [] if days is not None and not days else table.file_uris(wanted)
+    if not files:
+        return pd.DataFrame({column: pd.Series(dtype="object") for column in columns})
+    read = pq.read_table(files, columns=columns, partitioning=None).to_pandas()
+    for column in read.columns:
+        if isinstance(read[column].dtype, np.dtype) and read[column].dtype.kind == "M":
+            read[column] = read[column].dt.tz_localize("UTC")  # Spark's times come without zone
+    return read
+
+
+def _days(start: datetime, end: datetime) -> list[date]:
+    return [start.date() + timedelta(days=n) for n in range((end.date() - start.date()).days + 1)]
+
+
+def losses(pipeline: Pipeline, new: pd.DataFrame) -> Array:
+    """The loss of each row whose prediction and label are finite."""
+    many = pipeline.task == "multiclass"
+    known = new.dropna(subset=["logits" if many else "prediction", "label"])
+    column = known["logits" if many else "prediction"]
+    prediction = np.array(column.to_list(), np.float64)
+    found = tasks.loss(pipeline.task, prediction, known["label"].to_numpy(np.float64))
+    return np.asarray(found[np.isfinite(found)])
+
+
+def command(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Arguments -> whether a refresh is due."""
+    line = argparse.ArgumentParser(
+        prog="tenforward due", description="Whether [schedule] asks for a refresh of a day."
+    )
+    add_common_arguments(line)
+    line.add_argument("--ds", required=True, type=parse_date, help="the day whose end is the cut")
+    args = line.parse_args(argv)
+    require_over(args.ds)
+    return due(Warehouse(args.warehouse, load_pipeline(args.pipeline)), args.ds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
