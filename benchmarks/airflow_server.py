@@ -76,6 +76,7 @@ class AirflowServer:
         self.launch("scheduler")
         self.launch("dag-processor")
         self.wait("the scheduler", self.healthy)
+        self.wait("the DAGs", self.parsed)
 
     def launch(self, name: str) -> subprocess.Popen[bytes]:
         """Start one component; its log is NAME.log in the folder."""
@@ -96,20 +97,28 @@ class AirflowServer:
         parts = ("scheduler", "dag_processor")
         return all(health[part]["status"] == "healthy" for part in parts)
 
+    def parsed(self) -> bool:
+        """Whether the DAGs are there. RuntimeError where a file of theirs cannot be read."""
+        if errors := self.ask("importErrors")["import_errors"]:
+            raise RuntimeError("\n".join(error["stack_trace"] for error in errors))
+        return bool(self.ask("dags")["total_entries"])
+
     def wait(self, what: str, ready: Any, limit: float = STARTED) -> Any:
         """What `ready` answers, once it is true. RuntimeError at the limit or if a part died."""
-        end = time.monotonic() + limit
+        end, reason = time.monotonic() + limit, "no error"
         while time.monotonic() < end:
             try:
                 if answer := ready():
                     return answer
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                pass  # not up yet, or busy
+            except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+                reason = str(error)  # not up yet, or busy
             for name, process in self.processes.items():
                 if process.poll() is not None:
                     raise RuntimeError(f"{name} ended with {process.returncode}: {self.tail(name)}")
             time.sleep(0.5)
-        raise RuntimeError(f"{what}: not there after {limit:.0f} s. {self.tail('scheduler')}")
+        raise RuntimeError(
+            f"{what}: not there after {limit:.0f} s ({reason}). {self.tail('scheduler')}"
+        )
 
     def tail(self, name: str) -> str:
         """The end of a component's log."""
