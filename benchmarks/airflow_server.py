@@ -73,17 +73,17 @@ class AirflowServer:
         """The api-server first: tasks that start before it answers would die."""
         self.launch("api-server")
         self.wait("the api-server", lambda: self.ask("monitor/health"))
-        self.launch("scheduler")
+        self.launch("scheduler", "--skip-serve-logs")  # which would listen to the whole network
         self.launch("dag-processor")
         self.wait("the scheduler", self.healthy)
         self.wait("the DAGs", self.parsed)
 
-    def launch(self, name: str) -> subprocess.Popen[bytes]:
+    def launch(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         """Start one component; its log is NAME.log in the folder."""
         with (self.folder / f"{name}.log").open("ab") as log:
             # In a session of its own, so that Ctrl-C reaches the supervisor alone.
             self.processes[name] = subprocess.Popen(
-                [str(Path(sys.executable).with_name("airflow")), name],
+                [str(Path(sys.executable).with_name("airflow")), name, *options],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -103,8 +103,11 @@ class AirflowServer:
             raise RuntimeError("\n".join(error["stack_trace"] for error in errors))
         return bool(self.ask("dags")["total_entries"])
 
-    def wait(self, what: str, ready: Any, limit: float = STARTED) -> Any:
-        """What `ready` answers, once it is true. RuntimeError at the limit or if a part died."""
+    def wait(self, what: str, ready: Any, limit: float = STARTED, look: float = 0.5) -> Any:
+        """What `ready` answers, once it is true, asked every `look` seconds.
+
+        RuntimeError at the limit, or where a component has died.
+        """
         end, reason = time.monotonic() + limit, "no error"
         while time.monotonic() < end:
             try:
@@ -115,7 +118,7 @@ class AirflowServer:
             for name, process in self.processes.items():
                 if process.poll() is not None:
                     raise RuntimeError(f"{name} ended with {process.returncode}: {self.tail(name)}")
-            time.sleep(0.5)
+            time.sleep(look)
         raise RuntimeError(
             f"{what}: not there after {limit:.0f} s ({reason}). {self.tail('scheduler')}"
         )

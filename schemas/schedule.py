@@ -1,5 +1,6 @@
 """`[schedule]`: when the DAG scores a day, and what must have happened for it to select one."""
 
+import re
 from datetime import date
 from typing import Annotated
 
@@ -7,11 +8,11 @@ from pydantic import AfterValidator, Field
 
 from schemas.section import Section
 
+_DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")
+
 
 def _time_of_day(cron: str) -> str:
-    minute, hour, *rest = [*cron.split(), ""]
-    known = minute.isdecimal() and hour.isdecimal() and int(minute) < 60 and int(hour) < 24
-    if not known or rest != ["*", "*", "*", ""]:
+    if not _DAILY.fullmatch(cron):
         raise ValueError('a run is a day; write a time of day, "MINUTE HOUR * * *" (UTC)')
     return cron
 

@@ -14,11 +14,13 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
+from pyarrow import fs
 
 from schemas.command import add_common_arguments, log, parse_date, require_over, run_command
 from schemas.manifests import read_manifests
@@ -85,67 +87,78 @@ def _cut(ds: date) -> datetime:
 
 
 def newly_matured(warehouse: Warehouse, since: datetime, cut: datetime) -> pd.DataFrame:
-    """instance_id, prediction, logits, label of every instance with a record whose label has
+    """prediction, logits, label of every instance of the window with a record whose label has
     matured after `since` and by `cut`; the rule is `[labels].maturity`.
     """
     rule = warehouse.pipeline.labels
     wait = timedelta(0) if rule.after is None else parse_duration(rule.after)
-    labels = _labels(warehouse, since, cut, wait)
-    days = set(labels["event_date"])
-    if rule.maturity == "window":  # an instance without any label becomes a negative
-        days |= set(_days(since - wait, cut - wait))
-    records = _records(warehouse, days, cut)
-    joined = records.merge(
-        labels.drop(columns="event_date"),
-        on="instance_id",
-        how="left" if rule.maturity == "window" else "inner",
-    )
-    old_enough = joined["event_time"] + wait
-    matured = old_enough.where(old_enough > joined["known_at"], joined["known_at"])
-    if rule.maturity == "window":
-        matured = joined["known_at"].where(joined["label"] > 0, old_enough)
+    waited = set(_days(since - wait, cut - wait))  # event dates that become old enough
+    window = _days(cut - timedelta(days=warehouse.pipeline.selection.window_days), cut)[:-1]
+    labels = _labels(warehouse, window, cut)
+    new = labels[(labels["known_at"] > since) | labels["event_date"].isin(waited)]
+    days = set(new["event_date"]) | (waited & set(window) if rule.maturity == "window" else set())
+    records = _records(warehouse, sorted(days))
+    how: Any = "left" if rule.maturity == "window" else "inner"
+    joined = records.merge(new.drop(columns="event_date"), on="instance_id", how=how)
+    old_enough, known_at = joined["event_time"] + wait, joined["known_at"]
+    if rule.maturity == "window":  # a positive at once; an instance without a label is a negative
+        matured = known_at.where(joined["label"] > 0, old_enough)
         joined["label"] = joined["label"].fillna(0.0)
+    else:
+        matured = old_enough.where(old_enough > known_at, known_at)
     return joined[(matured > since) & (matured <= cut)]
 
 
-def _labels(warehouse: Warehouse, since: datetime, cut: datetime, wait: timedelta) -> pd.DataFrame:
-    """instance_id, event_date, label, known_at of the labels that can have matured: the newest
-    value, and when the first one was known.
+def _labels(warehouse: Warehouse, window: Sequence[date], cut: datetime) -> pd.DataFrame:
+    """instance_id, event_date, label, known_at: the newest value known by the cut, and when the
+    first one was known.
     """
     name = warehouse.pipeline.labels.label
-    days = [*_days(since - wait, cut)] if wait else None
-    read = _read(warehouse, "labels", days, ["instance_id", "event_time", "known_at", name])
-    read = read[read["known_at"] <= cut].sort_values("known_at", kind="stable")
-    found = read.groupby("instance_id", sort=False).agg(
-        event_time=("event_time", "first"), label=(name, "last"), known_at=("known_at", "first")
+    read = _read(warehouse, "labels", window, ["instance_id", "known_at", name])
+    read = read[(read["known_at"] <= cut) & read[name].notna()]
+    return (
+        read.sort_values("known_at", kind="stable")
+        .groupby("instance_id", sort=False)
+        .agg(event_date=("event_date", "first"), label=(name, "last"), known_at=("known_at", "min"))
+        .reset_index()
     )
-    found = found[(found["known_at"] > since) | (found["event_time"] + wait > since)]
-    found["event_date"] = found["event_time"].dt.date
-    return found.drop(columns="event_time").dropna(subset="label").reset_index()
 
 
-def _records(warehouse: Warehouse, days: set[date], cut: datetime) -> pd.DataFrame:
+def _records(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
     """instance_id, event_time, prediction, logits: the newest record of each instance."""
     columns = ["instance_id", "event_time", "recorded_at", "prediction", "logits"]
-    read = _read(warehouse, "forward_records", sorted(days), columns)
-    newest = read[read["event_time"] < cut].sort_values("recorded_at", kind="stable")
-    return newest.drop_duplicates("instance_id", keep="last").drop(columns="recorded_at")
+    read = _read(warehouse, "forward_records", days, columns)
+    newest = read.sort_values("recorded_at", kind="stable").drop_duplicates(
+        "instance_id", keep="last"
+    )
+    return newest.drop(columns=["recorded_at", "event_date"])
 
 
 def _read(
-    warehouse: Warehouse, name: str, days: Sequence[date] | None, columns: list[str]
+    warehouse: Warehouse, name: str, days: Sequence[date], columns: list[str]
 ) -> pd.DataFrame:
-    """Columns of the event dates; all of them where `days` is None. Times are in UTC."""
-    table = DeltaTable(warehouse.path(name))
-    wanted = None if days is None else [("event_date", "in", [str(day) for day in days])]
-    files = [] if days is not None and not days else table.file_uris(wanted)
-    if not files:
-        return pd.DataFrame({column: pd.Series(dtype="object") for column in columns})
-    read = pq.read_table(files, columns=columns, partitioning=None).to_pandas()
-    for column in read.columns:
-        if isinstance(read[column].dtype, np.dtype) and read[column].dtype.kind == "M":
-            read[column] = read[column].dt.tz_localize("UTC")  # Spark's times come without zone
-    return read
+    """Columns of the event dates, and `event_date`; times in UTC."""
+    storage, root = _storage(warehouse.path(name))
+    schema = warehouse.tables[name].arrow_schema
+    wanted = pa.schema([schema.field(column) for column in columns])
+    parts = []
+    for file in warehouse.files(name):
+        if (day := file["partition"]["event_date"]) in days:
+            # By ParquetFile: else the folder's name would come back as a column.
+            read = pq.ParquetFile(f"{root}/{unquote(file['path'])}", filesystem=storage)
+            # Spark's timestamps come without their zone.
+            part = read.read(columns=columns).select(columns).cast(wanted)
+            parts.append(part.to_pandas().assign(event_date=day))
+    empty = wanted.empty_table().to_pandas().assign(event_date=pd.Series(dtype="object"))
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def _storage(place: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a table, and the table's path in it."""
+    if "://" not in place:
+        return fs.LocalFileSystem(), place
+    found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(place.replace("s3a://", "s3://", 1))
+    return found
 
 
 def _days(start: datetime, end: datetime) -> list[date]:

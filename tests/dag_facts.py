@@ -49,6 +49,7 @@ def describe() -> dict[str, Any]:
         "dags": {dag_id: _described(dag) for dag_id, dag in again.dags.items()},
         "days": _days(),
         "outcomes": _outcomes(),
+        "remedies": _remedies(),
         **(_of_flights(again.dags) if "select_flights" in again.dags else {}),
     }
 
@@ -197,6 +198,21 @@ def _outcomes() -> dict[str, Any]:
         except AirflowException as error:
             found[name] = f"failed: {error}"
     return found
+
+
+def _remedies() -> list[str]:
+    """The last words of failed tasks: of a final exit code, of another, of something else."""
+    import logging
+
+    from tenforward_dags.retries import tell_remedy
+
+    words: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: words.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("airflow.task").addHandler(handler)
+    for text in ("Error code is: 3.", "non-zero exit code 1.", "the worker is gone"):
+        tell_remedy({"exception": RuntimeError(text)})  # type: ignore[typeddict-item]
+    return words
 
 
 def _announce_when(run_type: str, dags: Any) -> str:

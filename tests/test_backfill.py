@@ -38,7 +38,7 @@ def test_days_side_by_side_draw_what_days_in_turn_draw(loop, tmp_path):
         assert [day["ds"] for day in done] == list(LOOPED)
         return [day["select"]["sample_digest"] for day in done]
 
-    assert digests("side by side", 2) == digests("in turn", 1)
+    assert digests("beside", 2) == digests("turn", 1)
 
 
 @pytest.mark.parametrize(

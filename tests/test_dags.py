@@ -323,6 +323,15 @@ def test_exit_codes_2_3_4_are_final_and_the_others_retried(
     assert described["decisions"][operator] == final | again
 
 
+def test_the_last_words_of_a_failed_task_are_a_remedy(described: dict[str, Any]) -> None:
+    retried = "every try failed: the log of the last one says why. Then clear the task."
+    assert described["remedies"] == [
+        "What to do (exit code 3): no data for this day: ingest it. Then clear the task.",
+        f"What to do (exit code 1): {retried}",
+        f"What to do (exit code None): {retried}",
+    ]
+
+
 def test_a_day_that_is_not_over_is_refused(described: dict[str, Any]) -> None:
     days = described["days"]
     assert days["past"] == DAY

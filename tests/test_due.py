@@ -109,10 +109,8 @@ def test_the_first_condition_that_is_reached_decides(loop):
     assert told["reason"].startswith("drift")
 
 
-@pytest.mark.parametrize(
-    ("maturity", "wanted"), [("delay", "old enough"), ("window", "asked a day before")]
-)
-def test_labels_that_must_wait_are_new_when_they_have_waited(loop, tmp_path, maturity, wanted):
+@pytest.mark.parametrize("maturity", ["delay", "window"])
+def test_labels_that_must_wait_are_new_when_they_have_waited(loop, tmp_path, maturity):
     """With a wait of a day, what matures on the 8th are the flights of the 7th."""
     rule = {"labels.maturity": maturity, "labels.after": "1d"}
     warehouse = copied(loop["warehouse"], tmp_path)
@@ -134,7 +132,7 @@ def test_labels_that_must_wait_are_new_when_they_have_waited(loop, tmp_path, mat
             F.col("late").isNull() | (F.col("late") <= 0) | (F.col("known_at") > end)
         )
         expected = silent.count() + later.where(positive).count()
-    assert len(new) == expected, wanted
+    assert len(new) == expected > 500
 
 
 def test_the_manifest_holds_the_losses_to_compare_with(loop):
