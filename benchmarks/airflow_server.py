@@ -45,10 +45,14 @@ def server_environment(home: Mapping[str, str], port: int) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
+def free_port(wanted: int = 0) -> int:
+    """The wanted port, or any other where somebody listens on it."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port()
         return int(probe.getsockname()[1])
 
 
@@ -160,7 +164,7 @@ class AirflowServer:
         found = self.ask(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances")
         return {task["task_id"]: task for task in found["task_instances"]}
 
-    def ended(self, dag_id: str, run_id: str, limit: float = 600) -> dict[str, Any]:
+    def ended(self, dag_id: str, run_id: str, limit: float = 900) -> dict[str, Any]:
         """The run, once it has ended."""
         over = ("success", "failed")
         return dict(

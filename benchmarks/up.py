@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ import psutil
 from benchmarks.airflow_home import ROOT, airflow_home
 from benchmarks.airflow_server import AirflowServer, free_port
 from benchmarks.demo import PIPELINE, START
-from schemas.bundle import registry_exists, tracking_uri
+from schemas.bundle import tracking_uri
 from schemas.command import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
 
@@ -43,16 +44,12 @@ def prepare(warehouse: str, last: date) -> None:
     subprocess.run([PYTHON, "-c", code, warehouse, str(last)], cwd=ROOT, check=True)
 
 
-def newest_day(warehouse: str) -> date:
-    """The day of the newest refresh, or the one before the stream begins."""
+def newest_day(warehouse: str) -> date | None:
+    """The day of the newest refresh; None before the first one, when a model may be missing too."""
+    if not (Path(warehouse) / "refreshes" / "_delta_log").exists():
+        return None
     made = read_manifests(f"{warehouse}/refreshes", policy="calibrated")
-    return max((entry["ds"] for entry in made), default=START - timedelta(days=1))
-
-
-def ready_port(wanted: int) -> int:
-    """The wanted port, or a free one where somebody listens on it."""
-    taken = {one.laddr.port for one in psutil.net_connections("tcp") if one.status == "LISTEN"}
-    return free_port() if wanted in taken else wanted
+    return max((entry["ds"] for entry in made), default=None)
 
 
 class Machine:
@@ -61,7 +58,7 @@ class Machine:
     def __init__(self, warehouse: str, folder: Path) -> None:
         self.warehouse, self.folder = warehouse, folder
         self.stopping = threading.Event()
-        self.ports = [ready_port(one) for one in (AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT)]
+        self.ports = [free_port(one) for one in (AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT)]
         pipelines = folder / "pipelines"
         pipelines.mkdir(parents=True, exist_ok=True)
         if not (pipelines / "flights.toml").exists():  # alone: a warehouse holds one pipeline
@@ -109,18 +106,26 @@ class Machine:
                 if process.poll() is not None:
                     log.error("%s ended with %s", process.args, process.returncode)
                     return
-            day = newest_day(self.warehouse) + timedelta(days=1)
-            dags = ("select_flights", "train_flights")
-            runs = [run for dag in dags for run in self.server.runs(dag)]
-            began = {str(run["logical_date"])[:10] for run in runs}
-            if not any(run["state"] in ACTIVE for run in runs):
-                if day > last or str(day) in began:  # the end, or a day that failed
-                    log.info("%s: nothing more to run; see Airflow's pages", day)
+            try:
+                if not self.next_day(last):
                     self.stopping.wait()
-                    return
-                log.info("%s begins", day)
-                self.server.trigger("select_flights", str(day))
+            except (urllib.error.URLError, TimeoutError) as error:
+                log.warning("Airflow does not answer, asking again: %s", error)
             self.stopping.wait(every)
+
+    def next_day(self, last: date) -> bool:
+        """Start the day after the newest refresh where nothing runs; False at the end."""
+        newest = newest_day(self.warehouse)
+        day = START if newest is None else newest + timedelta(days=1)
+        runs = [run for dag in ("select_flights", "train_flights") for run in self.server.runs(dag)]
+        if any(run["state"] in ACTIVE for run in runs):
+            return True
+        if day > last or any(str(run["logical_date"]).startswith(str(day)) for run in runs):
+            log.info("%s: the last day, or one that failed; see Airflow's pages", day)
+            return False
+        log.info("%s begins", day)
+        self.server.trigger("select_flights", str(day))
+        return True
 
     def stop(self) -> None:
         """Airflow's running task ends; then everything else."""
@@ -141,7 +146,7 @@ def up(warehouse: str, folder: Path, every: float, last: date) -> int:
         log.error("it runs already, as process %s. Remedy: make down", pid.read_text())
         return 2
     pid.write_text(str(os.getpid()))
-    if not registry_exists(warehouse):
+    if newest_day(warehouse) is None:
         prepare(warehouse, last)
     machine = Machine(warehouse, folder)
 

@@ -111,13 +111,16 @@ def test_the_first_condition_that_is_reached_decides(loop):
 
 @pytest.mark.parametrize("maturity", ["delay", "window"])
 def test_labels_that_must_wait_are_new_when_they_have_waited(loop, tmp_path, maturity):
-    """With a wait of a day, what matures on the 8th are the flights of the 7th."""
+    """With a wait of a day, what matures on the 8th are the flights of the day before."""
     rule = {"labels.maturity": maturity, "labels.after": "1d"}
     warehouse = copied(loop["warehouse"], tmp_path)
     waiting = Warehouse(warehouse.root, load_pipeline(PIPELINE, rule))
     cut = datetime(DS.year, DS.month, DS.day, tzinfo=UTC)
     new = due.newly_matured(waiting, cut, cut + timedelta(days=1))
-    first = warehouse.read("forward_records").where(F.col("event_date") == F.lit(LOOPED[0]))
+    old_enough = F.col("event_time").between(  # to the microsecond, not to the day
+        F.lit(cut - timedelta(days=1, microseconds=-1)), F.lit(cut)
+    )
+    first = warehouse.read("forward_records").where(old_enough)
     labels = warehouse.read("labels").select("instance_id", "late", "known_at")
     joined = first.join(labels, "instance_id", "left")
     end = F.lit(cut + timedelta(days=1))

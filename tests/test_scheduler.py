@@ -56,6 +56,8 @@ def world(
         TENFORWARD_WAREHOUSE=warehouse.root,
         TENFORWARD_PIPELINES=str(file.parent),
         TENFORWARD_MLFLOW_URL="http://mlflow.example",
+        # A killed task is noticed after this long; without, after 5 minutes.
+        AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL="20",
         AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT="60",
     )
     with AirflowServer(home, folder / "airflow") as server:
@@ -131,7 +133,7 @@ def test_a_kill_of_scheduler_and_spark_leaves_one_refresh_and_one_training(
     run_id = world.server.trigger(SELECT, KILLED)
     # The refresh is half written then: its manifest, which makes it one, comes last.
     written = partial(wrote_after, world, "selection_probabilities", before)
-    world.server.wait("the first rows of the refresh", written, 300, look=0.05)
+    world.server.wait("the first rows of the refresh", written, 300, look=0.2)
     scheduler = psutil.Process(world.server.processes["scheduler"].pid)
     for process in [scheduler, *scheduler.children(recursive=True)]:
         process.kill()
@@ -157,7 +159,7 @@ def test_a_backfill_rings_no_bell_and_a_burst_trains_once_on_the_newest(
     world: SimpleNamespace,
 ) -> None:
     before, runs = champion(world), len(world.server.runs(TRAIN))
-    line = ["airflow", "backfill", "create", "--dag-id", SELECT]
+    line = ["airflow", "backfill", "create", "--dag-id", SELECT, "--max-active-runs", "1"]
     subprocess.run(
         [*line, "--from-date", BACKFILLED[0], "--to-date", BACKFILLED[1]],
         env=world.server.environment,
