@@ -27,7 +27,7 @@ small_data := -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMo
 	-Dspark.sql.adaptive.enabled=false
 test test-slow: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data)
 # The demonstration's one session lasts for minutes: compiling well pays there.
-demo: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
+demo up: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
 
 .PHONY: help
 help: ## list the commands
@@ -44,6 +44,14 @@ $(ready): requirements.lock pyproject.toml $(wildcard setup/*) \
 .PHONY: demo
 demo: $(ready) ## run the loop on a stream of real flights
 	@$(python) benchmarks/demo.py
+
+.PHONY: up
+up: $(ready) ## Airflow and MLflow with their pages, the flights live; Ctrl-C stops it
+	@$(python) -m benchmarks.up
+
+.PHONY: down
+down: $(ready) ## stop what "make up" runs, once its running task has ended
+	@$(python) -m benchmarks.up --down
 
 # Two processes take turns at the files; each has at most one Spark session.
 pytest := $(python) -m pytest --numprocesses 2 --dist loadfile

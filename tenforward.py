@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bootstrap": ("spark_jobs.bootstrap", "write the first refresh, before any model serves"),
     "score": ("spark_jobs.score", "the champion scores a day and leaves forward records"),
     "import-records": ("spark_jobs.import_records", "records from a log of predictions of yours"),
+    "due": ("spark_jobs.due", "whether [schedule] asks for a refresh of a day"),
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
     "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),

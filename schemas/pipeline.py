@@ -18,6 +18,7 @@ from schemas.maintenance import Maintenance
 from schemas.model import Model
 from schemas.model import Task as Task
 from schemas.records import KINDS, RecordsSource
+from schemas.schedule import Schedule
 from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
@@ -41,6 +42,7 @@ class Pipeline(Section):
     training: Training = Training()
     gate: Gate = Gate()
     maintenance: Maintenance = Maintenance()
+    schedule: Schedule = Schedule()
 
     @model_validator(mode="after")
     def _features_exist(self) -> "Pipeline":
@@ -145,8 +147,8 @@ class Pipeline(Section):
 
     def selection_config(self) -> str:
         """What decides a sample, as canonical JSON: what comes after it is left out."""
-        later = {"model", "training", "gate", "source", "records", "maintenance"}
-        decides = self.model_dump(exclude=later)
+        after = {"model", "training", "gate", "source", "records", "maintenance", "schedule"}
+        decides = self.model_dump(exclude=after)
         return json.dumps(decides, sort_keys=True, separators=(",", ":"))
 
 

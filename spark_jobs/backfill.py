@@ -2,15 +2,18 @@
 
     tenforward backfill --pipeline pipelines/flights.toml --start 2013-02-01 --end 2013-02-10
 
-Each day is scored by the champion that the day before left behind, as in production. One Spark
-session, started when it is first needed, serves the whole range.
+Each day is scored by the champion that the day before left behind, as in production, so the days
+come one after the other. `--only score` and `--only select` do not depend on a training, and their
+days may run side by side (`--max-parallel`). One Spark session, started when it is first needed,
+serves the whole range.
 """
 
 import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
 from functools import partial
 from typing import Any
@@ -22,7 +25,7 @@ from schemas.command import (
     require_order,
     run_command,
 )
-from schemas.errors import NoDataError, TenforwardError
+from schemas.errors import ConfigurationError, NoDataError, TenforwardError
 from schemas.pipeline import load_pipeline
 from spark_jobs.backfill_plan import days, plan
 from spark_jobs.score import score_day
@@ -67,26 +70,51 @@ def backfill(
     only: str | None = None,
     force: bool = False,
     go_on: bool = False,
+    parallel: int = 1,
 ) -> list[dict[str, Any]]:
-    """Run the steps of every day; one entry a day.
+    """Run the steps of every day; one entry a day, in the order of the days.
 
     Stops at the first failure, naming its day. With `go_on` the day's entry has `error` and
     `exit_code` instead, and the next day is tried.
     """
     steps = STEPS | FORCED if force else STEPS
     chosen = {name: step for name, step in steps.items() if only in (None, name)}
-    count, began, done = (end - start).days + 1, time.monotonic(), []
-    for number, ds in enumerate(days(start, end), 1):
+
+    def day(ds: date) -> dict[str, Any]:
         entry: dict[str, Any] = {"ds": ds}
         try:
             for name, step in chosen.items():
                 entry[name] = _run(name, step, warehouse, ds)
         except TenforwardError as error:
             if not go_on:
-                raise type(error)(f"{error} Days before {ds} are done.") from error
+                raise type(error)(f"{error} What had finished stays.") from error
             entry |= {"error": str(error), "exit_code": error.exit_code}
+        return entry
+
+    wanted = list(days(start, end))
+    entries = map(day, wanted) if parallel == 1 else _side_by_side(day, wanted, parallel)
+    return sorted(_told(entries, len(wanted)), key=lambda entry: str(entry["ds"]))
+
+
+def _side_by_side(
+    day: Callable[[date], dict[str, Any]], wanted: Sequence[date], parallel: int
+) -> Iterator[dict[str, Any]]:
+    """The entries as they are finished; after a failure or Ctrl-C no further day begins."""
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
+        futures = [pool.submit(day, ds) for ds in wanted]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _told(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The entries, each told in the log as it comes, with the time that the others will take."""
+    began, done = time.monotonic(), []
+    for number, entry in enumerate(entries, 1):
         left = (time.monotonic() - began) / number * (count - number)
-        log.info("%s (%d/%d, about %.0f s left) %s", ds, number, count, left, line_of(entry))
+        words = line_of(entry)
+        log.info("%s (%d/%d, about %.0f s left) %s", entry["ds"], number, count, left, words)
         done.append(entry)
     return done
 
@@ -115,6 +143,46 @@ def line_of(entry: dict[str, Any]) -> str:
     return ", ".join(words) or "already done"
 
 
+def summary_table(done: list[dict[str, Any]]) -> list[str]:
+    """The days as a table: a line of headings, then one a day."""
+    lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
+    for day in done:
+        scored, selected, trained = (day.get(name, {}) for name in ("score", "select", "train"))
+        gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
+        lines.append(
+            f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"
+            f"  {_cell(selected, 'drawn'):>9}  {_cell(trained, 'version'):>7}"
+            f"  {day.get('error', gate)}"
+        )
+    return lines
+
+
+def _cell(step: dict[str, Any], name: str) -> str:
+    """A figure of a step; what a step that was done before does not tell is `done`."""
+    return str(step.get(name, "done")) if step else "-"
+
+
+def _positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _require_independent(parallel: int, only: str | None, mixture: bool) -> None:
+    """ConfigurationError where one day needs what the day before has left."""
+    if only not in ("score", "select"):
+        needs = "each day is scored by the champion that the training of the day before left"
+    elif only == "select" and mixture:
+        needs = "the mixture takes its weights from the refresh before"
+    else:
+        return
+    raise ConfigurationError(
+        f"--max-parallel = {parallel}: {needs}. Remedy: leave it out, or run one step alone with"
+        " --only score or --only select and a policy other than a mixture."
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     line = argparse.ArgumentParser(
@@ -133,6 +201,13 @@ def parser() -> argparse.ArgumentParser:
         choices=list(STEPS),
         help="one step; `train` trains once, on the newest refresh of the table",
     )
+    line.add_argument(
+        "--max-parallel",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="days at a time, with --only score or --only select (%(default)s)",
+    )
     line.add_argument("--dry-run", action="store_true", help="plan and count, change nothing")
     line.add_argument("--force", action="store_true", help="select and train anew what is done")
     line.add_argument(
@@ -148,7 +223,9 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     require_order(args.start, args.end)
     overrides = {"selection.policy": args.policy, "selection.budget": args.budget}
     pipeline = load_pipeline(args.pipeline, overrides)
-    configured(pipeline)
+    mixture = configured(pipeline).mixture
+    if args.max_parallel > 1:
+        _require_independent(args.max_parallel, args.only, bool(mixture))
     warehouse = Warehouse(args.warehouse, pipeline)
     planned = plan(warehouse, args.start, args.end)
     if not args.json:
@@ -164,11 +241,18 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
             f"{empty[0]}: no instances ({len(empty)} such days of {len(planned)}); nothing was run."
             " Remedy: ingest these days first, or correct --start and --end."
         )
-    chosen = {"only": args.only, "force": args.force, "go_on": args.continue_on_error}
-    done = backfill(warehouse, args.start, args.end, **chosen)
+    done = backfill(
+        warehouse,
+        args.start,
+        args.end,
+        only=args.only,
+        force=args.force,
+        go_on=args.continue_on_error,
+        parallel=args.max_parallel,
+    )
     if not args.json:
-        for day in done:
-            log.info("%s: %s", day["ds"], line_of(day))
+        for line in summary_table(done):
+            log.info("%s", line)
     return summary(pipeline.name, done)
 
 

@@ -47,10 +47,18 @@ def describe() -> dict[str, Any]:
     return {
         "seconds": time.monotonic() - began,
         "dags": {dag_id: _described(dag) for dag_id, dag in again.dags.items()},
-        "decisions": _decisions(again.dags),
         "days": _days(),
-        "backfilled": _announce_when("backfill", again.dags),
-        "scheduled": _announce_when("scheduled", again.dags),
+        "outcomes": _outcomes(),
+        "remedies": _remedies(),
+        **(_of_flights(again.dags) if "select_flights" in again.dags else {}),
+    }
+
+
+def _of_flights(dags: Any) -> dict[str, Any]:
+    return {
+        "decisions": _decisions(dags),
+        "backfilled": _announce_when("backfill", dags),
+        "scheduled": _announce_when("scheduled", dags),
     }
 
 
@@ -61,6 +69,7 @@ def _described(dag: Any) -> dict[str, Any]:
         "asset": getattr(dag.schedule, "name", None),
         "next": _next_run(dag),
         "catchup": dag.catchup,
+        "end": str(dag.end_date),
         "max_active_runs": dag.max_active_runs,
         "tags": sorted(dag.tags),
         "doc": dag.doc_md,
@@ -93,7 +102,10 @@ def _task(task: Any) -> dict[str, Any]:
         "connection": getattr(task, "_conn_id", None),
         "application": getattr(task, "application", None),
         "arguments": getattr(task, "application_args", None),
-        "command": getattr(task, "bash_command", None),
+        "command": getattr(task, "bash_command", None) or getattr(task, "command", None),
+        "pod": [*getattr(task, "arguments", []), getattr(task, "pod_template_file", None)],
+        "links": [link.name for link in task.operator_extra_links],
+        "told on failure": [call.__name__ for call in task.on_failure_callback],
     }
 
 
@@ -111,9 +123,18 @@ def _decisions(dags: Any) -> dict[str, dict[int, str]]:
     def bash(code: int) -> None:
         BashOperator(task_id="t", bash_command=f"exit {code}").execute({})
 
+    def ssh(code: int) -> None:  # as the SSHOperator's text has it; it is not installed
+        raise RuntimeError(f"SSH operator error: exit status = {code}")
+
+    def pod(code: int) -> None:  # as the KubernetesPodOperator's text has it: a line a container
+        text = f"'state': {{'terminated': {{'exit_code': {code}, 'reason': 'Error'}}}}"
+        raise RuntimeError(
+            f"Pod x returned a failure.\nremote_pod: {text} {text.replace(str(code), '0')}"
+        )
+
     found: dict[str, dict[int, str]] = {}
     policy = dags["train_flights"].get_task("train").retry_policy
-    for name, run in {"spark": spark, "bash": bash}.items():
+    for name, run in {"spark": spark, "bash": bash, "ssh": ssh, "pod": pod}.items():
         found[name] = {}
         for code in CODES:
             try:
@@ -145,6 +166,53 @@ def _days() -> dict[str, str]:
         except AirflowFailException as error:
             found[name] = str(error)
     return found
+
+
+def _outcomes() -> dict[str, Any]:
+    """What the task makes of what each operator returns: skipped, with words, or not."""
+    from base64 import b64encode
+
+    from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+    from tenforward_dags.outcome import outcome_of, skip_if_idle
+
+    done, idle = '{"status": "done"}', '{"status": "not due", "reason": "3 of 7 days"}'
+    returned: dict[str, Any] = {
+        "bash, done": outcome_of(f"log\n{done}"),
+        "bash, idle": outcome_of(idle),
+        "pod, idle": {"status": "nothing to do"},
+        "ssh, done": b64encode(f"{done}\n".encode()).decode(),
+        "ssh, idle": b64encode(f"log\n{idle}\n".encode()).decode(),
+        "not ours": "hello",
+        "silent": "",
+    }
+    found: dict[str, Any] = {}
+    for name, result in returned.items():
+        kept: list[Any] = []
+        ti = SimpleNamespace(xcom_push=lambda key, value, kept=kept: kept.append(value))
+        try:
+            skip_if_idle({"ti": ti}, result)  # type: ignore[typeddict-item]
+            found[name] = "success"
+        except AirflowSkipException as error:
+            found[name] = f"skipped: {error}"
+            assert kept == [outcome_of(result)]
+        except AirflowException as error:
+            found[name] = f"failed: {error}"
+    return found
+
+
+def _remedies() -> list[str]:
+    """The last words of failed tasks: of a final exit code, of another, of something else."""
+    import logging
+
+    from tenforward_dags.retries import tell_remedy
+
+    words: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: words.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("airflow.task").addHandler(handler)
+    for text in ("Error code is: 3.", "non-zero exit code 1.", "the worker is gone"):
+        tell_remedy({"exception": RuntimeError(text)})  # type: ignore[typeddict-item]
+    return words
 
 
 def _announce_when(run_type: str, dags: Any) -> str:

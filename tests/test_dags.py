@@ -6,7 +6,7 @@ end-to-end test.
 """
 
 import ast
-import importlib
+import importlib.util
 import json
 import re
 import shlex
@@ -23,13 +23,15 @@ from tests.dag_facts import DAGS, DAY, ROOT, described_alone
 DAG_FILES = sorted(DAGS.rglob("*.py"))
 
 # A stub appends its name and arguments to $CALLS. What it does then is a matter of the day:
-# refused for ever on one, a conflict at the first try on another.
+# refused for ever on one, a conflict at the first try on another. A second training finds nothing.
 STUB = """#!/usr/bin/env bash
 python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "${0##*/}" "$@" >>"$CALLS"
 case "$*" in
     *2013-02-16) if mkdir "$CALLS.tried" 2>/dev/null; then exit 5; fi ;;
     *2013-02-17) exit 4 ;;
+    train*) mkdir "$CALLS.trained" 2>/dev/null || { echo '{"status": "nothing to do"}'; exit 0; } ;;
 esac
+echo '{"status": "done"}'
 """
 
 
@@ -68,7 +70,7 @@ def train(described: dict[str, Any]) -> dict[str, Any]:
     return dag
 
 
-RUNS = [f"select_flights@{DAY}", "train_flights"]
+RUNS = [f"select_flights@{DAY}", "train_flights", "train_flights"]
 RUNS += ["select_flights@2013-02-16", "select_flights@2013-02-17"]
 
 
@@ -156,6 +158,76 @@ def test_every_task_has_retries_a_limit_and_words(described: dict[str, Any]) -> 
             assert task["backoff"] > 1
             assert task["policy"] == "FinalExitCodes"
             assert task["timeout"] > 0
+            assert task["told on failure"] == ["tell_remedy"]
+
+
+def test_a_training_has_links_to_its_run_and_the_report_card(train: dict[str, Any]) -> None:
+    assert train["tasks"]["train"]["links"] == ["MLflow run", "Report card"]
+
+
+def test_no_day_after_the_end_of_the_data_is_scheduled(select: dict[str, Any]) -> None:
+    assert select["end"].startswith("2013-12-31")
+
+
+@pytest.fixture
+def elsewhere(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment with one pipeline whose days are not always due."""
+    text = "name = 'a_b'\n[schedule]\ncron = '30 3 * * *'\ndrift = 0.1\n"
+    (tmp_path / "a.toml").write_text(text)
+    return environment | {"TENFORWARD_PIPELINES": str(tmp_path)}
+
+
+def test_conditions_are_asked_between_scoring_and_selection(elsewhere: dict[str, str]) -> None:
+    dag = described_alone(elsewhere | {"TENFORWARD_COMMAND": "/opt/ten/bin/tenforward"})["dags"]
+    select = dag["select_a_b"]
+    assert select["order"] == ["score", "due", "select", "announce"]
+    assert select["next"] == ["2013-02-14 03:30", "2013-02-15 03:30"]
+    assert select["tasks"]["due"]["command"].startswith("/opt/ten/bin/tenforward due --pipeline")
+    assert select["tasks"]["due"]["pool"] == "default_pool"
+
+
+@pytest.mark.parametrize(
+    ("place", "package", "operator"),
+    [
+        ("kubernetes", "cncf", "KubernetesPodOperator"),
+        ("ssh", "ssh", "SSHOperator"),
+    ],
+)
+def test_the_training_runs_where_it_is_told(
+    elsewhere: dict[str, str], place: str, package: str, operator: str
+) -> None:
+    """Where Airflow's provider is not installed: an import error that names it."""
+    told = elsewhere | {"TENFORWARD_RUN_ON": place, "TENFORWARD_POD_TEMPLATE": "/pods/gpu.yaml"}
+    if importlib.util.find_spec(f"airflow.providers.{package}") is None:
+        with pytest.raises(AssertionError, match=f"TENFORWARD_RUN_ON = '{place}'.*Remedy: install"):
+            described_alone(told)
+        return
+    task = described_alone(told)["dags"]["train_a_b"]["tasks"]["train"]
+    assert task["type"] == operator
+    assert (task["pool"], task["policy"]) == ("gpu", "FinalExitCodes")
+    if place == "kubernetes":
+        command, template = task["pod"]
+        assert command.startswith("tenforward train --pipeline")
+        assert command.endswith("--refresh latest >/airflow/xcom/return.json")
+        assert template == "/pods/gpu.yaml"
+    else:
+        assert task["command"].startswith("tenforward train --pipeline")
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"TENFORWARD_RUN_ON": "slurm"}, "use one of bash, kubernetes, ssh"),
+        ({"TENFORWARD_RUN_ON": "kubernetes"}, "TENFORWARD_POD_TEMPLATE is not set"),
+    ],
+)
+def test_a_place_that_is_not_known_or_described_is_refused(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], complaint: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=complaint):
+        settings.deployments()
 
 
 def test_spark_tasks_take_their_master_from_the_connection(select: dict[str, Any]) -> None:
@@ -209,6 +281,11 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         ({"a.toml": "name ="}, "a.toml: Invalid value"),
         ({"a.toml": "title = 'a'"}, "a.toml: name = None"),
         ({"a.toml": "name = 'a; rm -rf /'"}, "is not a pipeline's name"),
+        (
+            {"a.toml": "name = 'a'\n[schedule]\ncron = '@hourly'"},
+            "schedule.cron = '@hourly' is not",
+        ),
+        ({"a.toml": "name = 'a'\n[schedule]\nend = 'never'"}, "schedule.end = 'never'"),
         ({"a.toml": "name = 'a'", "b.toml": "name = 'a'"}, "b.toml: name = 'a' is also that of a"),
     ],
 )
@@ -237,13 +314,22 @@ def test_a_warehouse_is_absolute_or_a_uri(
 # --- (c) failures, days and bells ---
 
 
-@pytest.mark.parametrize("operator", ["spark", "bash"])
+@pytest.mark.parametrize("operator", ["spark", "bash", "ssh", "pod"])
 def test_exit_codes_2_3_4_are_final_and_the_others_retried(
     described: dict[str, Any], operator: str
 ) -> None:
     final = {"2": "fail", "3": "fail", "4": "fail"}
     again = {"1": "default", "5": "default", "137": "default"}
     assert described["decisions"][operator] == final | again
+
+
+def test_the_last_words_of_a_failed_task_are_a_remedy(described: dict[str, Any]) -> None:
+    retried = "every try failed: the log of the last one says why. Then clear the task."
+    assert described["remedies"] == [
+        "What to do (exit code 3): no data for this day: ingest it. Then clear the task.",
+        f"What to do (exit code 1): {retried}",
+        f"What to do (exit code None): {retried}",
+    ]
 
 
 def test_a_day_that_is_not_over_is_refused(described: dict[str, Any]) -> None:
@@ -257,6 +343,24 @@ def test_a_day_that_is_not_over_is_refused(described: dict[str, Any]) -> None:
 def test_a_backfilled_run_rings_no_bell(described: dict[str, Any]) -> None:
     assert described["scheduled"] == "rings"
     assert "no bell" in described["backfilled"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "state"),
+    [
+        ("bash, done", "success"),
+        ("bash, idle", "skipped: 3 of 7 days"),
+        ("pod, idle", "skipped: nothing to do"),
+        ("ssh, done", "success"),
+        ("ssh, idle", "skipped: 3 of 7 days"),
+        ("not ours", "failed: no JSON result on the last line: ['hello']"),
+        ("silent", "failed: no JSON result on the last line: []"),
+    ],
+)
+def test_a_command_with_nothing_to_do_is_a_skipped_task(
+    described: dict[str, Any], returned: str, state: str
+) -> None:
+    assert described["outcomes"][returned].startswith(state)
 
 
 # --- (d) runs ---
@@ -283,12 +387,12 @@ class TestRuns:
         assert day["events"] == [{"asset": "flights_refreshes", "extra": extra}]
 
     def test_a_conflict_is_tried_again(self, ran: SimpleNamespace) -> None:
-        assert ran.results[2]["state"] == "success"
+        assert ran.results[3]["state"] == "success"
         jobs = [Path(call[5]).stem for call in ran.calls if call[-1] == "2013-02-16"]
         assert jobs == ["score", "score", "select_sample"]
 
     def test_a_refused_day_fails_at_once_and_rings_no_bell(self, ran: SimpleNamespace) -> None:
-        refused = ran.results[3]
+        refused = ran.results[4]
         assert refused["state"] == "failed"
         assert refused["tasks"] == {"score": "failed"} | dict.fromkeys(
             ["select", "announce"], "upstream_failed"
@@ -297,3 +401,6 @@ class TestRuns:
         assert refused["events"] == []
         assert len([call for call in ran.calls if call[-1] == "2013-02-17"]) == 1
         assert "refused for data quality" in ran.log
+
+    def test_a_second_training_is_skipped(self, ran: SimpleNamespace) -> None:
+        assert [run["tasks"]["train"] for run in ran.results[1:3]] == ["success", "skipped"]

@@ -1,5 +1,6 @@
-"""Which failures are worth another try: the jobs say it by their exit code."""
+"""Which failures are worth another try, and what to do about them: the exit code says it."""
 
+import logging
 import re
 from datetime import timedelta
 from typing import Any
@@ -9,12 +10,31 @@ from airflow.sdk import Context, RetryDecision, RetryPolicy
 # What a repeat cannot change. The rest (5, a conflict; 1; a lost Spark master; a kill) is retried.
 FINAL = {
     2: "usage or configuration: the job's last log line names the field and the remedy",
-    3: "no data for this day: ingest it, then clear the task",
+    3: "no data for this day: ingest it",
     4: "refused for data quality: see forward_rejects and the job's last log line",
 }
+RETRIED = "every try failed: the log of the last one says why"
 
-# "non-zero exit code 4." says the BashOperator, "Error code is: 4." the SparkSubmitOperator.
-_EXIT_CODE = re.compile(r"(?:non-zero exit code|Error code is:) (\d+)\.")
+# How the operators say it: Bash "non-zero exit code 4.", SparkSubmit "Error code is: 4.", SSH
+# "exit status = 4", a pod "'exit_code': 4," for each of its containers.
+_EXIT_CODE = re.compile(
+    r"(?:non-zero exit code|Error code is:|exit status =|'exit_code':) (\d+)(?!\d)"
+)
+
+log = logging.getLogger("airflow.task")
+
+
+def exit_code(exception: object) -> int | None:
+    """The command's exit code, by the text of the operator's exception; of several a final one."""
+    codes = [int(code) for code in _EXIT_CODE.findall(str(exception))]
+    return next((code for code in codes if code in FINAL), codes[-1] if codes else None)
+
+
+def tell_remedy(context: Context) -> None:
+    """When a task has failed for good: say at the end of its log what to do."""
+    code = exit_code(context.get("exception"))
+    remedy = FINAL.get(code, RETRIED) if code is not None else RETRIED
+    log.error("What to do (exit code %s): %s. Then clear the task.", code, remedy)
 
 
 class FinalExitCodes(RetryPolicy):
@@ -28,8 +48,8 @@ class FinalExitCodes(RetryPolicy):
         context: Context | None = None,
     ) -> RetryDecision:
         """Decide by the exit code in the exception's text, which is the only place it stands."""
-        codes = _EXIT_CODE.findall(str(exception))
-        reason = FINAL.get(int(codes[-1])) if codes else None
+        code = exit_code(exception)
+        reason = None if code is None else FINAL.get(code)
         return RetryDecision.fail(reason) if reason else RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:
@@ -49,4 +69,5 @@ RETRIES: dict[str, Any] = {
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(minutes=15),
     "retry_policy": FinalExitCodes(),
+    "on_failure_callback": tell_remedy,
 }

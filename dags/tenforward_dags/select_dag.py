@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, task
+from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, chain, task
 
+from tenforward_dags.command_task import command_task
 from tenforward_dags.day import TEMPLATE, whole_day
 from tenforward_dags.retries import RETRIES
 from tenforward_dags.settings import Deployment
@@ -17,6 +18,7 @@ DOC = """\
 For the day that has just ended (the run's logical date, UTC):
 
 * `score`: the champion scores the day's instances and appends forward records;
+* `due`, where the pipeline's `[schedule]` has conditions: skips the rest until one is met;
 * `select`: draws the refresh of the window that ends with the day;
 * `announce`: emits the asset event on which `train_{name}` starts. A backfilled run emits none:
   trigger `train_{name}` once when the backfill has ended.
@@ -40,8 +42,9 @@ def select_dag(deployment: Deployment) -> DAG:
         dag_id=f"select_{name}",
         description=f"Score a day of {name} and select its training rows.",
         # Plain "@daily" has no data interval: its run for a day would start as the day begins.
-        schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+        schedule=CronDataIntervalTimetable(deployment.cron, timezone="UTC"),
         start_date=BEGINNING,
+        end_date=deployment.end,
         catchup=False,
         max_active_runs=1,
         default_args=RETRIES | {"execution_timeout": timedelta(hours=3)},
@@ -51,8 +54,15 @@ def select_dag(deployment: Deployment) -> DAG:
     ) as dag:
         score = spark_task("score", deployment, "score.py", "--ds", TEMPLATE)
         select = spark_task("select", deployment, "select_sample.py", "--ds", TEMPLATE)
-        score >> select >> _announce(name)
+        steps = [score, *_due(deployment), select, _announce(name)]
+        chain(*steps)
     return dag
+
+
+def _due(deployment: Deployment) -> list[Any]:
+    """Where the pipeline's `[schedule]` has conditions: the task that is skipped with all after it
+    while none of them is met."""
+    return [command_task("due", deployment, "--ds", TEMPLATE)] if deployment.conditional else []
 
 
 def _backfilled(context: Context) -> bool:

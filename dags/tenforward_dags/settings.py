@@ -5,6 +5,10 @@ TENFORWARD_PIPELINES   folder of pipeline files (default: ROOT/pipelines)
 TENFORWARD_WAREHOUSE   the tables, folder or URI (default: ROOT/warehouse); `{pipeline}` in it
                        becomes the pipeline's name, because a warehouse holds one pipeline
 TENFORWARD_PY_FILES    zip for `spark-submit --py-files`, where Spark's Python lacks the package
+TENFORWARD_RUN_ON      where `tenforward train` and `due` run: bash (the worker), kubernetes or ssh
+TENFORWARD_COMMAND     their program there (default: tenforward)
+TENFORWARD_POD_TEMPLATE  the pod's file, for kubernetes: image, volumes, secrets, GPUs
+TENFORWARD_MLFLOW_URL  address of MLflow's pages, for links; TENFORWARD_CARDS_URL of report cards
 
 Relative paths start at ROOT: a task runs in a folder of Airflow's choosing.
 """
@@ -13,9 +17,13 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+RUN_ON = ("bash", "kubernetes", "ssh")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # as schemas/pipeline.py has it
+_DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")  # as schemas/schedule.py has it
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,14 @@ class Deployment:
     warehouse: str
     jobs: Path
     py_files: str | None
+    run_on: str
+    command: str
+    pod_template: str | None
+    mlflow_url: str
+    cards_url: str
+    cron: str
+    end: datetime | None
+    conditional: bool
 
     @property
     def arguments(self) -> list[str]:
@@ -41,9 +57,13 @@ def deployments() -> list[Deployment]:
     folder = root / (os.environ.get("TENFORWARD_PIPELINES") or "pipelines")
     warehouse = _located(root, os.environ.get("TENFORWARD_WAREHOUSE") or "warehouse")
     py_files = os.environ.get("TENFORWARD_PY_FILES")
+    template = os.environ.get("TENFORWARD_POD_TEMPLATE")
+    run_on = _run_on(template)
+    cards = os.environ.get("TENFORWARD_CARDS_URL", "")
     found: dict[str, Deployment] = {}
     for file in sorted(folder.glob("*.toml")):
-        name = _name_of(file)
+        content = _content(file)
+        name = _name_of(file, content)
         if name in found:
             raise ValueError(
                 f"{file}: name = {name!r} is also that of {found[name].pipeline_file.name}."
@@ -55,6 +75,12 @@ def deployments() -> list[Deployment]:
             warehouse=warehouse.replace("{pipeline}", name),
             jobs=root / "spark_jobs",
             py_files=_located(root, py_files) if py_files else None,
+            run_on=run_on,
+            command=os.environ.get("TENFORWARD_COMMAND") or "tenforward",
+            pod_template=_located(root, template) if template else None,
+            mlflow_url=os.environ.get("TENFORWARD_MLFLOW_URL", ""),
+            cards_url=cards.replace("{pipeline}", name),
+            **_schedule(file, content.get("schedule", {})),
         )
     if not found:
         raise ValueError(
@@ -64,20 +90,54 @@ def deployments() -> list[Deployment]:
     return list(found.values())
 
 
+def _run_on(template: str | None) -> str:
+    """Where the commands run; ValueError for a place that is not known or not described."""
+    place = os.environ.get("TENFORWARD_RUN_ON") or "bash"
+    if place not in RUN_ON:
+        raise ValueError(f"TENFORWARD_RUN_ON = {place!r}. Remedy: use one of {', '.join(RUN_ON)}.")
+    if place == "kubernetes" and not template:
+        raise ValueError(
+            "TENFORWARD_POD_TEMPLATE is not set. Remedy: name the pod's file, with the image that"
+            " has tenforward, or set TENFORWARD_RUN_ON=bash."
+        )
+    return place
+
+
 def _located(root: Path, place: str) -> str:
     """An absolute path; a URI stays as it is."""
     return place if "://" in place else str(root / place)
 
 
-def _name_of(file: Path) -> str:
-    """The pipeline's name; the rest of the file is the jobs' business, and is checked by them."""
+def _content(file: Path) -> dict[str, Any]:
+    """The file, of which name and schedule are read here; the rest is for the jobs to check."""
     try:
-        name = tomllib.loads(file.read_text(encoding="utf-8")).get("name")
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: {error}. Remedy: correct the file, or move it away.") from error
+
+
+def _name_of(file: Path, content: dict[str, Any]) -> str:
+    name = content.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"{file}: name = {name!r} is not a pipeline's name. Remedy: use a lower-case letter,"
             " then letters, digits or _."
         )
     return name
+
+
+def _schedule(file: Path, section: dict[str, Any]) -> dict[str, Any]:
+    """What the DAG needs of `[schedule]`, as schemas/schedule.py describes it."""
+    cron, end = section.get("cron", "0 0 * * *"), section.get("end")
+    if not isinstance(cron, str) or not _DAILY.fullmatch(cron):
+        raise ValueError(
+            f"{file}: schedule.cron = {cron!r} is not a time of day. Remedy: write"
+            ' "MINUTE HOUR * * *" (UTC).'
+        )
+    if end is not None and type(end) is not date:
+        raise ValueError(f"{file}: schedule.end = {end!r}. Remedy: write a day, 2026-12-31.")
+    return {
+        "cron": cron,
+        "end": None if end is None else datetime(end.year, end.month, end.day, 23, 59, tzinfo=UTC),
+        "conditional": any(name in section for name in ("days", "new_records", "drift")),
+    }

@@ -8,6 +8,7 @@ import numpy as np
 from spark_jobs.selection import histogram, tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs import DESIGNS
+from spark_jobs.selection.drift import distribution
 from spark_jobs.selection.kernels import Choice, Plan, choose, digest
 from spark_jobs.selection.mixture import component_variances
 from spark_jobs.selection.records import Records
@@ -165,6 +166,7 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
             "all": _quantiles(sums["score_bins"]),
             "drawn": _quantiles(sums["score_bins_drawn"]),
         },
+        "loss_distribution": distribution(plan.sizing.stats.losses.sum(axis=0)),
         "versions": _shares(sums["versions"], plan.vocabulary.versions),
         "ages": _shares(sums["ages"], tuple(map(str, range(AGES)))),
         "segments": [

@@ -1,0 +1,38 @@
+"""`[schedule]`: when the DAG scores a day, and what must have happened for it to select one."""
+
+import re
+from datetime import date
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from schemas.section import Section
+
+_DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")
+
+
+def _time_of_day(cron: str) -> str:
+    if not _DAILY.fullmatch(cron):
+        raise ValueError('a run is a day; write a time of day, "MINUTE HOUR * * *" (UTC)')
+    return cron
+
+
+class Schedule(Section):
+    """`[schedule]`: every day is scored; of `days`, `new_records` and `drift` the first that is
+    reached makes a refresh due. Where none is given, every day has one.
+    """
+
+    cron: Annotated[str, AfterValidator(_time_of_day)] = "0 0 * * *"
+    end: date | None = Field(default=None, description="The last day that is run by itself.")
+    days: int | None = Field(default=None, ge=1, le=3660, description="Since the last refresh.")
+    new_records: int | None = Field(
+        default=None, ge=1, description="Instances whose label has matured since."
+    )
+    drift: float | None = Field(
+        default=None, gt=0, le=100, description="Of their losses: population stability index."
+    )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a day may pass without a refresh."""
+        return (self.days, self.new_records, self.drift) != (None, None, None)

@@ -1,0 +1,44 @@
+"""Whether losses have moved: the population stability index against an earlier distribution."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from spark_jobs.selection import histogram
+from spark_jobs.selection.arrays import Array
+
+LEVELS = np.arange(1, 10) / 10
+# Below this the index is mostly noise: without any drift its mean is (bins - 1) / rows.
+FEWEST = 500
+
+
+def distribution(counts: Array) -> dict[str, list[float]]:
+    """About ten bins of a histogram (`histogram.BINS`,): their m inner edges and m + 1 shares.
+
+    Edges are those of histogram bins near the deciles, so that the shares are exact, however many
+    equal values there are. Empty where nothing was counted.
+    """
+    upto, total = np.cumsum(counts), int(counts.sum())
+    at = np.unique(np.searchsorted(upto, LEVELS * total))
+    at = at[upto[np.minimum(at, upto.size - 1)] < total]  # nothing lies above such an edge
+    if not total:
+        return {}
+    shares = np.diff([0, *upto[at], total]) / total
+    return {"edges": histogram.edges()[at + 1].tolist(), "shares": shares.tolist()}
+
+
+def stability_index(before: Mapping[str, Sequence[float]], values: Array) -> float | None:
+    """Population stability index of `values` (n,) against a `distribution`; None for fewer than
+    `FEWEST` values.
+
+    Sum over bins of (a - e) ln(a / e), with e the bin's share before and a that of `values`
+    (Siddiqi, Credit Risk Scorecards, 2006, where 0.1 is a small shift and 0.25 a large one). Half
+    a row is added to each bin, so that an empty one counts as rare and not as infinitely far.
+    """
+    if values.size < FEWEST:
+        return None
+    expected = np.array(before["shares"])
+    place = np.searchsorted(np.array(before["edges"]), values, side="right")
+    found = np.bincount(place, minlength=expected.size) + 0.5
+    actual = found / found.sum()
+    return float(((actual - expected) * np.log(actual / expected)).sum())

@@ -1,0 +1,146 @@
+"""The backfill command: days side by side where they are independent, a table, a real Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from schemas.errors import ConfigurationError
+from schemas.manifests import read_manifests
+from schemas.pipeline import load_pipeline
+from spark_jobs import backfill
+from spark_jobs.warehouse import Warehouse
+from tests.flights_loop import LOOPED, PIPELINE, copied
+
+RANGE = ["--start", str(LOOPED[0]), "--end", str(LOOPED[1])]
+
+
+def other_policy(warehouse: Warehouse, name: str) -> Warehouse:
+    pipeline = load_pipeline(PIPELINE, {"selection.policy": name})
+    return Warehouse(warehouse.root, pipeline)
+
+
+# --- side by side ---
+
+
+def test_days_side_by_side_draw_what_days_in_turn_draw(loop, tmp_path):
+    def digests(folder: str, parallel: int) -> list[str]:
+        warehouse = other_policy(copied(loop["warehouse"], tmp_path / folder), "uniform")
+        done = backfill.backfill(warehouse, *LOOPED, only="select", parallel=parallel)
+        assert [day["ds"] for day in done] == list(LOOPED)
+        return [day["select"]["sample_digest"] for day in done]
+
+    assert digests("beside", 2) == digests("turn", 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ([], "scored by the champion that the training of the day before left"),
+        (["--only", "train"], "scored by the champion"),
+        (["--only", "select", "--policy", "mixture"], "takes its weights from the refresh before"),
+    ],
+)
+def test_days_that_need_the_day_before_are_not_run_side_by_side(line, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        backfill.command(["--pipeline", PIPELINE, *RANGE, "--max-parallel", "2", *line])
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two"])
+def test_the_number_of_days_at_a_time_is_at_least_one(number, capsys):
+    with pytest.raises(SystemExit):
+        backfill.command(["--pipeline", PIPELINE, *RANGE, "--max-parallel", number])
+    assert "is not a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_after_a_failure_no_further_day_begins(loop, monkeypatch):
+    began = []
+
+    def fails(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+        began.append(ds)
+        time.sleep(0.2)
+        raise ConfigurationError("no.")
+
+    monkeypatch.setattr(backfill, "STEPS", {"select": fails})
+    with pytest.raises(ConfigurationError, match=r"select: no\. What had finished stays"):
+        backfill.backfill(loop["warehouse"], date(2013, 1, 1), date(2013, 1, 9), parallel=2)
+    assert len(began) <= 4
+
+
+# --- the table ---
+
+
+def test_the_table_has_a_line_a_day():
+    done = [
+        {
+            "ds": date(2013, 1, 7),
+            "score": {"status": "done", "records": 828},
+            "select": {"status": "done", "candidates": 760, "drawn": 76},
+            "train": {"status": "done", "version": "2", "promoted": True},
+        },
+        {"ds": date(2013, 1, 8), "select": {"status": "already done", "candidates": 9, "drawn": 1}},
+        {"ds": date(2013, 1, 9), "score": {"status": "already done"}, "error": "no disk."},
+    ]
+    assert "\n".join(backfill.summary_table(done)) == (
+        "day            scored  candidates      drawn    model  gate\n"
+        "2013-01-07        828         760         76        2  promoted\n"
+        "2013-01-08          -           9          1        -  -\n"
+        "2013-01-09       done           -          -        -  no disk."
+    )
+
+
+# --- a real Ctrl-C ---
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_whole_refreshes_and_a_repeat_by_spark_submit_goes_on(loop, tmp_path):
+    warehouse = copied(loop["warehouse"], tmp_path)
+    line = ["--pipeline", PIPELINE, "--warehouse", warehouse.root, *RANGE]
+    line += ["--only", "select", "--policy", "uniform"]
+    bin_ = Path(sys.executable).parent
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [bin_ / "tenforward", "backfill", *line],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+        while "(1/2" not in log.read_text():  # the first day is done: the second one has begun
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the JVM as well
+        out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, log.read_text()
+    assert json.loads(out) == {"status": "interrupted", "exit_code": 130}
+    assert whole(warehouse) == [LOOPED[0]]
+
+    assert subprocess.run(["make", "zip"], capture_output=True).returncode == 0
+    spark = [bin_ / "spark-submit", "--master", "local[1]", "--py-files", "dist/tenforward.zip"]
+    again = subprocess.run(
+        [*spark, "spark_jobs/backfill.py", *line], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr[-3000:]
+    days = json.loads(again.stdout.splitlines()[-1])["days"]
+    assert [day["select"]["status"] for day in days] == ["already done", "done"]
+    assert whole(warehouse) == list(LOOPED)
+
+
+def whole(warehouse: Warehouse) -> list[date]:
+    """The days of the uniform refreshes, each of which has the rows that its manifest says."""
+    made = read_manifests(warehouse.path("refreshes"), policy="uniform")
+    for entry in made:
+        own = F.col("refresh_id") == entry["refresh_id"]
+        assert warehouse.read("sampled").where(own).count() == entry["drawn"]
+        assert warehouse.read("selection_probabilities").where(own).count() == entry["candidates"]
+    return sorted(entry["ds"] for entry in made)

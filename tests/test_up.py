@@ -1,0 +1,70 @@
+"""`make up` and `make down`: one machine's Airflow, its pages, and a clean end."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from spark_jobs.score import score_transaction
+from spark_jobs.warehouse import Warehouse
+
+NEXT = date(2013, 1, 9)
+
+
+@pytest.fixture
+def twin(loop: dict[str, Any], tmp_path: Path) -> Warehouse:
+    """The whole warehouse again, registry included."""
+    shutil.copytree(loop["warehouse"].root, tmp_path / "warehouse")
+    return Warehouse(str(tmp_path / "warehouse"), loop["warehouse"].pipeline)
+
+
+def command_lines(place: Path) -> list[str]:
+    """Of the processes that have to do with a folder."""
+    lines = []
+    for process in psutil.process_iter():
+        try:
+            there = str(place) in process.environ().get("AIRFLOW_HOME", "")
+            line = " ".join(process.cmdline())
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # ended meanwhile, or somebody else's
+        if process.pid != os.getpid() and (there or str(place) in line):
+            lines.append(line)
+    return lines
+
+
+@pytest.mark.slow
+@pytest.mark.airflow
+def test_the_next_day_begins_and_its_running_task_ends_before_all_is_down(twin, tmp_path):
+    folder = tmp_path / "airflow"
+    line = [sys.executable, "-m", "benchmarks.up", "--folder", str(folder)]
+    here = ["--warehouse", twin.root, "--every", "3", "--last", str(NEXT)]
+    with (tmp_path / "up.log").open("w") as log:
+        up = subprocess.Popen([*line, *here], stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert up.stdout is not None
+        said = dict(up.stdout.readline().rsplit(maxsplit=1) for _ in range(3))
+        assert list(said) == ["Airflow", "MLflow", "report cards"]
+        for address in said.values():
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                assert answer.status == 200
+        while not any("score.py" in one for one in command_lines(folder)):
+            assert up.poll() is None, (tmp_path / "up.log").read_text()
+            time.sleep(0.5)
+    finally:
+        down = subprocess.run([*line, "--down"], check=False)
+    assert (down.returncode, up.wait(60)) == (0, 0)
+    assert command_lines(folder) == []
+    with closing(sqlite3.connect(folder / "airflow.db")) as database:
+        states = dict(database.execute("SELECT task_id, state FROM task_instance"))
+    assert states["score"] == "success"
+    assert twin.committed("forward_records", score_transaction(NEXT)) is not None
