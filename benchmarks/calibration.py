@@ -22,9 +22,10 @@ from schemas.pipeline import load_pipeline
 from spark_jobs.warehouse import Warehouse
 from trainer.evaluate import Metrics
 from trainer.export import load_bundle
+from trainer.judge import measure
 from trainer.reader import Rows, read_sampled, rows_from
 from trainer.refresh import Refresh, open_refresh
-from trainer.train import fitted, measure, model_card
+from trainer.train import fitted, model_card
 
 
 def candidates(warehouse: Warehouse, refresh: Refresh) -> Rows:

@@ -14,12 +14,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
 from schemas.faults import explain
+from schemas.gate import Gate
 from schemas.maintenance import Maintenance
 from schemas.records import KINDS, RecordsSource
 from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
-from schemas.training import Gate, Training
+from schemas.training import Training
 
 Task = Literal["binary", "multiclass", "regression"]
 
@@ -63,6 +64,24 @@ class Pipeline(Section):
             raise ValueError(
                 f"selection.strata.segment: {strata.segment!r} is not in instances.segments, which"
                 f" has {known}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_judge(self) -> "Pipeline":
+        if self.gate.max_calibration_gap is not None and self.task == "regression":
+            raise ValueError("gate.max_calibration_gap: a regression predicts no probabilities")
+        if self.gate.max_segment_loss_increase is not None and not self.instances.segments:
+            raise ValueError("gate.max_segment_loss_increase: instances.segments names no segment")
+        return self
+
+    @model_validator(mode="after")
+    def _forward_days_fit(self) -> "Pipeline":
+        forward, window = self.selection.forward_days, self.selection.window_days
+        if forward >= window:
+            raise ValueError(
+                f"selection.forward_days: {forward} of selection.window_days = {window} leave no"
+                " day to draw from"
             )
         return self
 

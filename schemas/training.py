@@ -1,4 +1,4 @@
-"""`[training]` and `[gate]`: how the model is fitted, and when it may serve."""
+"""`[training]`: how the model is fitted."""
 
 from typing import Any, Literal
 
@@ -41,12 +41,3 @@ class Training(Section):
     def decides(self) -> dict[str, Any]:
         """The settings that the fitted weights depend on."""
         return self.model_dump(exclude={"keep", "readers", "checkpoint_steps"})
-
-
-class Gate(Section):
-    """`[gate]`: when a challenger becomes the champion, on the same held-out rows."""
-
-    max_loss_increase: float = Field(
-        default=0.0, ge=0, le=10, description="How much worse the challenger's loss may be."
-    )
-    min_rows: int = Field(default=100, ge=1, description="Held-out rows below which none passes.")

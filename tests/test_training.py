@@ -12,7 +12,7 @@ from trainer_tables import Columns, chance, in_memory, random_rows, small_card, 
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
-from trainer.evaluate import auc, evaluate
+from trainer.evaluate import evaluate
 from trainer.export import predict
 from trainer.fit import fit
 from trainer.loss import row_loss, weighted_mean
@@ -294,4 +294,4 @@ def test_metrics_that_the_rows_do_not_define_are_left_out() -> None:
     metrics = evaluate("binary", np.array([800.0, -800.0]), np.zeros(2))
     assert metrics["loss"] == 400
     assert not {"auc", "calibration_ratio"} & set(metrics)
-    assert auc(np.zeros(4), np.array([0, 1, 0, 1])) == 0.5
+    assert evaluate("binary", np.zeros(4), np.array([0, 1, 0, 1]))["auc"] == 0.5

@@ -77,6 +77,8 @@ class Registry:
             with tempfile.TemporaryDirectory() as folder:
                 write_bundle(Path(folder))
                 self.client.log_artifacts(run_id, folder, "bundle")
+            for file, text in record.reports.items():
+                self.client.log_text(run_id, text, f"report/{file}")
             version = self._version(run_id, f"{run.info.artifact_uri}/bundle", record)
         except BaseException:  # an interrupt or exit as well: no run may stay "running" for ever
             self.client.set_terminated(run_id, "FAILED")
@@ -109,7 +111,7 @@ class Registry:
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of one training: settings, metrics by set, origin, the gate's decision."""
+    """What is kept of one training: settings, metrics, reports, origin, the gate's decision."""
 
     refresh_id: str
     sample_digest: str
@@ -118,6 +120,7 @@ class Record:
     settings: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, float]]
     epoch_losses: list[float]
+    reports: Mapping[str, str]  # text by file name
     started_ms: int
 
     def tags(self) -> dict[str, str]:

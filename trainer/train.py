@@ -20,14 +20,15 @@ from torch import nn
 
 from schemas.bundle import ModelCard, model_inputs, registry_exists, tracking_uri
 from schemas.command import add_common_arguments, log, run_command
+from schemas.manifests import REPORT_CARDS
 from schemas.pipeline import Pipeline, load_pipeline
-from schemas.training import Training
+from trainer.assess import Assessment
 from trainer.checkpoint import Checkpoint
 from trainer.checks import count_outputs, require_comparable
-from trainer.evaluate import Metrics, evaluate
-from trainer.export import Loaded, load_bundle, predict, save_bundle
+from trainer.export import Loaded, load_bundle, save_bundle
 from trainer.fit import History, fit
 from trainer.gate import decide
+from trainer.judge import judge, told
 from trainer.launch import launch
 from trainer.lock import exclusive
 from trainer.model import DEFAULT_MODEL, build_model, sketch_width, standardise
@@ -152,7 +153,7 @@ def _train(
     serving = None if champion is None else load_bundle(registry.folder(champion))
     serving_card = None if serving is None else serving.card
     survey = survey_of(sample.parts(), pipeline.task)
-    outputs = count_outputs(pipeline.task, survey, held_out.label, serving_card)
+    outputs = count_outputs(pipeline.task, survey, held_out.rows.label, serving_card)
     card = model_card(pipeline, refresh.refresh_id, outputs)
     if serving_card is not None:
         require_comparable(serving_card, card)
@@ -175,18 +176,17 @@ def _train(
         ranks=ranks,
         checkpoint=checkpoint,
     )
-    settings = pipeline.training
-    metrics = {"train": history.metrics(), "challenger": measure(model, card, held_out, settings)}
-    if serving is not None:
-        metrics["champion"] = measure(serving.model(), serving.card, held_out, settings)
+    sets = judge(pipeline, model, serving, held_out)
+    metrics = {"train": history.metrics()} | told(sets)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
         parent_version=card.parent_version,
-        decision=decide(metrics["challenger"], metrics.get("champion"), pipeline.gate),
+        decision=decide(sets, pipeline.gate),
         settings=_settings(pipeline, refresh) | {"ranks": ranks.world},
         metrics=metrics,
         epoch_losses=history.losses,
+        reports=_reports(registry.warehouse, refresh.refresh_id, sets),
         started_ms=int(began * 1000),
     )
     version = registry.register(record, lambda folder: save_bundle(model, card, folder))
@@ -250,11 +250,14 @@ def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     return pipeline.training.model_dump() | origin
 
 
-def measure(model: nn.Module, card: ModelCard, held_out: Rows, settings: Training) -> Metrics:
-    """How well a model answers for held-out rows, by the loss of these settings."""
-    output = predict(model, held_out)
-    answer = output if card.task == "multiclass" else output[:, 0]
-    return evaluate(card.task, answer, held_out.label, settings)
+def _reports(warehouse: str, refresh_id: str, sets: dict[str, Assessment]) -> dict[str, str]:
+    """Files for the run: what the gate saw, and the refresh's report card where it is at hand."""
+    found = {name: one.as_dict() for name, one in sets.items()}
+    reports = {"evaluation.json": json.dumps(found, indent=1)}
+    card = Path(warehouse) / REPORT_CARDS / f"{refresh_id}.html"
+    if "://" not in warehouse and card.is_file():
+        reports["report_card.html"] = card.read_text(encoding="utf-8")
+    return reports
 
 
 def parser() -> argparse.ArgumentParser:
