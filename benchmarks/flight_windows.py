@@ -22,6 +22,7 @@ from benchmarks.next_day import labelled_features
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.ingest import ingest
 from spark_jobs.selection import draw
+from spark_jobs.selection.policy import Policy
 from spark_jobs.warehouse import Warehouse
 from trainer.export import Loaded
 from trainer.reader import Rows, rows_from
@@ -47,9 +48,7 @@ def between(table: pa.Table, first: date, days: int) -> pa.Table:
     """The flights of some days."""
     last = first + timedelta(days=days - 1)
     day = table["event_date"]
-    inside = pc.and_(
-        pc.greater_equal(day, pa.scalar(first)), pc.less_equal(day, pa.scalar(last))
-    )
+    inside = pc.and_(pc.greater_equal(day, pa.scalar(first)), pc.less_equal(day, pa.scalar(last)))
     return table.filter(inside)
 
 
@@ -89,7 +88,9 @@ def records(pipeline: Pipeline, model: nn.Module, table: pa.Table) -> pa.Table:
     )
 
 
-def drawn(pipeline: Pipeline, logged: pa.Table, table: pa.Table, policy: str, seed: int) -> Rows:
+def drawn(
+    pipeline: Pipeline, logged: pa.Table, table: pa.Table, policy: str | Policy, seed: int
+) -> Rows:
     """The rows that a policy draws at the pipeline's budget."""
     chosen = draw(logged, policy=policy, budget=pipeline.selection.budget, seed=seed)
     table = table.append_column("weight", chosen["weight"].cast("float"))

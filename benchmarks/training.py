@@ -23,9 +23,8 @@ from schemas.tables import sampled
 from trainer.fit import fit
 from trainer.model import standardise
 from trainer.ranks import Ranks
-from trainer.reader import Rows
 from trainer.refresh import DataFile, Refresh, Shard
-from trainer.sample import Kept, Sample, Streamed
+from trainer.sample import Kept, Sample, Streamed, read_packed
 from trainer.survey import survey_of
 from trainer.threads import one_thread
 from trainer.train import build_model, model_card
@@ -100,8 +99,7 @@ def throughput(pipeline: Pipeline, refresh: Refresh) -> None:
 
 def kept(pipeline: Pipeline, refresh: Refresh) -> Kept:
     """The same sample in memory."""
-    rows = Rows.joined(list(Streamed(pipeline, refresh).parts()))
-    return Kept(rows, [shard.rows for shard in refresh.shards])
+    return Kept(read_packed(pipeline, refresh), [shard.rows for shard in refresh.shards])
 
 
 def resident_megabytes() -> float:

@@ -15,6 +15,7 @@ from schemas.pipeline import Pipeline
 from trainer.epoch import sample_order, steps
 from trainer.fit import fit
 from trainer.model import build_model, standardise
+from trainer.packed import Packed
 from trainer.ranks import Ranks
 from trainer.sample import Kept
 from trainer.survey import survey_of
@@ -81,7 +82,7 @@ def test_law_4_over_the_ranks_every_row_is_seen_once_and_its_weight_is_its_own(
     world: int, shards: list[int]
 ) -> None:
     rows = in_memory(PIPELINE, ROWS)
-    sample = Kept(rows, shards)
+    sample = Kept(Packed.of(rows), shards)
     for seed in range(1, 21):
         settings = small_pipeline(training={"seed": seed, "shuffle_rows": 50}).training
         batches = [list(sample.epoch(3, settings, Ranks(r, world))) for r in range(world)]

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,8 @@ from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, sampled
 from trainer.refresh import DataFile, Refresh, Shard
+
+T = TypeVar("T")
 
 ATTEMPTS = 4  # one pass, and at most three more
 
@@ -107,17 +109,23 @@ def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     return Rows.joined(list(read_shards(pipeline, refresh, refresh.shards)))
 
 
-def read_shards(pipeline: Pipeline, refresh: Refresh, shards: Sequence[Shard]) -> Iterator[Rows]:
-    """The rows of each shard in turn, in `position` order; the next ones are decoded meanwhile.
+def read_shards(
+    pipeline: Pipeline,
+    refresh: Refresh,
+    shards: Sequence[Shard],
+    made: Callable[[Rows], T] = lambda rows: rows,  # type: ignore[assignment, return-value]
+) -> Iterator[T]:
+    """What is `made` of the rows of each shard in turn, in `position` order; the next ones are
+    decoded, and made, meanwhile.
 
     At most `training.readers` shards are decoded ahead, and as many at a time.
     """
     table, ahead = sampled(pipeline), pipeline.training.readers
 
-    def read(shard: Shard) -> Rows:
-        return _rows(pipeline, table, refresh.refresh_id, shard.files, shard.start)
+    def read(shard: Shard) -> T:
+        return made(_rows(pipeline, table, refresh.refresh_id, shard.files, shard.start))
 
-    pending: deque[Future[Rows]] = deque()
+    pending: deque[Future[T]] = deque()
     with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:
         try:
             for shard in shards:
