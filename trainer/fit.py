@@ -19,6 +19,7 @@ from schemas.training import Training
 from trainer.batches import Batch
 from trainer.checkpoint import Checkpoint, Progress
 from trainer.epoch import steps
+from trainer.intercept import settle_intercept
 from trainer.loss import RowLoss, row_loss, weighted_mean
 from trainer.ranks import Ranks, alone
 from trainer.reader import Rows
@@ -104,7 +105,8 @@ def fit(
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
     seconds = time.perf_counter() - began
-    model.cpu().eval()
+    settle_intercept(model.eval(), sample, task, settings)
+    model.cpu()
     return History(done.means, seen, seconds, clock.seconds)
 
 
