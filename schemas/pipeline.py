@@ -83,6 +83,11 @@ class Pipeline(Section):
                 f"selection.forward_days: {forward} of selection.window_days = {window} leave no"
                 " day to draw from"
             )
+        if self.training.pulls and not (forward and self.training.warm_start):
+            raise ValueError(
+                "training.pulls: to choose by forward rows, selection.forward_days must be at least"
+                " 1 and training.warm_start true"
+            )
         return self
 
     @model_validator(mode="after")

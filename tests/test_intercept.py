@@ -64,7 +64,7 @@ def test_issue_6_the_served_ratio_is_within_2_percent_after_weighted_selection()
         # Weights such that the drawn rows of each label are as many as they should be.
         due = [pi[population["label"] == y].sum() / (sample["label"] == y).sum() for y in (0, 1)]
         weight = np.array(due, np.float32)[sample["label"].astype(int)]
-        pipeline = small_pipeline()
+        pipeline = small_pipeline(training={"epochs": 12})
         model = build_model(small_card(pipeline), seed=1)
         data = in_memory(pipeline, sample | {"offset": offset, "weight": weight})
         standardise(model, survey_of([data], "binary"))

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 # Philox counts draws in its first word; the fourth tells the uses of one (seed, epoch) apart.
-_ROWS, _SHARDS = 0, 1
+_ROWS, _SHARDS, _HELD_BACK = 0, 1, 2
 _WORDS = 4  # of 64 bits, that one count gives
 _SIGN = np.uint64(1 << 63)
 
@@ -105,6 +105,14 @@ def sample_order(
     """The positions of a whole epoch (n,) in order."""
     parts = [window_order(w, seed, epoch) for w in windows(shards, shuffle_rows, seed, epoch)]
     return np.concatenate(parts)
+
+
+def held_back(rows: int, share: float, seed: int) -> NDArray[np.bool_]:
+    """The positions (rows,) that a fit of this seed validates on: a random share, at least one."""
+    keys = _philox(np.array([0, 0, 0, _HELD_BACK], np.uint64), seed, 0).random_raw(rows)
+    chosen = np.zeros(rows, np.bool_)
+    chosen[np.argsort(keys, kind="stable")[: max(1, round(share * rows))]] = True
+    return chosen
 
 
 def steps(rows: int, batch_size: int) -> int:

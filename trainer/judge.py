@@ -22,9 +22,9 @@ def judge(
 ) -> dict[str, Assessment]:
     """What both did on the held-out rows of the days drawn from, and on those of the days after
     where the refresh has such days (`selection.forward_days`)."""
-    sets = {HOLDOUT: held_out.part(forward=False)}
+    sets = {HOLDOUT: held_out.at(~held_out.forward)}
     if held_out.forward.any():
-        sets[FORWARD] = held_out.part(forward=True)
+        sets[FORWARD] = held_out.at(held_out.forward)
     champion = None if serving is None else serving.model()
 
     def asked(part: HeldOut) -> Assessment:

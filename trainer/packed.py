@@ -102,6 +102,12 @@ class Packed:
         """The rows at these places, in this order."""
         return self.with_words(np.take(self.words, places, axis=0))
 
+    def without_weight(self, these: NDArray[np.bool_]) -> "Packed":
+        """A copy in which some of the rows (n,) weigh nothing."""
+        changed = self.with_words(self.words.copy())
+        changed.weight[these] = 0
+        return changed
+
     def rows(self) -> Rows:
         """The rows as they were packed, each part for itself."""
         label, weight, offset = np.ascontiguousarray(self.targets.of(self.words).T)

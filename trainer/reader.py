@@ -92,9 +92,8 @@ class HeldOut:
     forward: NDArray[np.bool_]  # (n,), asked after every day that was drawn from
     segments: Mapping[str, NDArray[Any]]  # (n,) levels by segment key
 
-    def part(self, forward: bool) -> "HeldOut":
-        """The rows of the days drawn from, or of those after."""
-        here = self.forward == forward
+    def at(self, here: NDArray[np.bool_]) -> "HeldOut":
+        """Some of the rows (n,)."""
         return HeldOut(
             self.rows.map(lambda column: column[here]),
             self.forward[here],

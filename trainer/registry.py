@@ -119,7 +119,7 @@ class Record:
     decision: Decision
     settings: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, float]]
-    epoch_losses: list[float]
+    series: Mapping[str, list[float]]  # a value an epoch, by metric
     reports: Mapping[str, str]  # text by file name
     started_ms: int
 
@@ -140,7 +140,7 @@ class Record:
         return [Param(key, str(value)) for key, value in self.settings.items()]
 
     def metric_entities(self) -> "list[Metric]":
-        """Metrics as `challenger.loss`; the training loss of each epoch under one key."""
+        """Metrics as `challenger.loss`; those of each epoch under one key."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -149,7 +149,11 @@ class Record:
             for of, metrics in self.metrics.items()
             for name, value in metrics.items()
         ]
-        return ends + [Metric("train_loss", v, now, i) for i, v in enumerate(self.epoch_losses, 1)]
+        return ends + [
+            Metric(name, value, now, epoch)
+            for name, values in self.series.items()
+            for epoch, value in enumerate(values, 1)
+        ]
 
 
 def open_registry(warehouse: str, pipeline: str, name: str) -> Registry:

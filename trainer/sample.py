@@ -6,7 +6,7 @@ matter of memory alone.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,9 @@ class Sample(Protocol):
     ) -> Iterator[Batch]:
         """This rank's batches of an epoch, from a step on."""
 
+    def without(self, held_back: NDArray[np.bool_]) -> "tuple[Sample, Rows]":
+        """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
+
 
 @dataclass
 class Kept:
@@ -70,6 +73,11 @@ class Kept:
         rest = order[first_step * settings.batch_size :]
         return self._resident[ranks.device].batches(rest, settings.batch_size, ranks)
 
+    def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
+        """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
+        rows = self.rows.take(np.flatnonzero(held_back)).rows()
+        return Kept(self.rows.without_weight(held_back), self.shards), rows
+
 
 def in_memory(rows: Rows) -> Kept:
     """Rows that are there already, as one shard."""
@@ -82,6 +90,7 @@ class Streamed:
 
     pipeline: Pipeline
     refresh: Refresh
+    held_back: NDArray[np.bool_] | None = None  # (n,), the positions that weigh nothing
 
     def __len__(self) -> int:
         return self.refresh.drawn
@@ -147,7 +156,17 @@ class Streamed:
         ends = np.cumsum([piece.rows for piece in pieces])
         number = np.searchsorted([piece.start for piece in pieces], order, side="right") - 1
         before = np.array([p.start - (e - p.rows) for p, e in zip(pieces, ends, strict=True)])
-        return Packed.joined(parts).take(order - before[number])
+        rows = Packed.joined(parts).take(order - before[number])
+        return rows if self.held_back is None else rows.without_weight(self.held_back[order])
+
+    def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
+        """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
+        places = np.split(held_back, np.cumsum([shard.rows for shard in self.refresh.shards])[:-1])
+        found = [
+            rows.map(lambda column, here=here: column[here])  # type: ignore[misc]
+            for rows, here in zip(self.parts(), places, strict=True)
+        ]
+        return replace(self, held_back=held_back), Rows.joined(found)
 
 
 def open_sample(pipeline: Pipeline, refresh: Refresh, ranks: Ranks) -> Sample:

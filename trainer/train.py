@@ -28,15 +28,16 @@ from trainer.checks import count_outputs, require_comparable
 from trainer.export import Loaded, load_bundle, save_bundle
 from trainer.fit import History, fit
 from trainer.gate import decide
-from trainer.judge import judge, told
+from trainer.judge import judge, measure, told
 from trainer.launch import launch
 from trainer.lock import exclusive
 from trainer.model import DEFAULT_MODEL, build_model, sketch_width, standardise
+from trainer.pull import fit_best, pulls_of, to_choose_by
 from trainer.ranks import Ranks, alone, helps, joined, launched
 from trainer.reader import Rows, read_holdout
 from trainer.refresh import Refresh, newest_refresh, open_refresh
 from trainer.registry import Record, Registry, open_registry
-from trainer.sample import open_sample
+from trainer.sample import Sample, open_sample
 from trainer.survey import Survey, survey_of
 
 if TYPE_CHECKING:
@@ -104,17 +105,27 @@ def fit_along(pipeline: Pipeline, warehouse: str, ranks: Ranks) -> None:
     sample = open_sample(pipeline, refresh, ranks)
     task = json.loads(ranks.told() or "{}")
     card = ModelCard.model_validate(task["card"])
-    checkpoint = checkpoint_of(pipeline, refresh, card, warehouse, task["name"])
-    # Its weights come from the first rank.
-    model = build_model(card, pipeline.training.seed)
-    fit(
-        model,
-        sample,
-        pipeline.task,
-        pipeline.training,
-        pulled=task["warm"],
-        ranks=ranks,
-        checkpoint=checkpoint,
+
+    def fitted(trial: Pipeline) -> tuple[nn.Module, History]:
+        # Its weights come from the first rank.
+        model = build_model(card, pipeline.training.seed)
+        checkpoint = checkpoint_of(trial, refresh, card, warehouse, task["name"])
+        return model, _fit(trial, model, sample, task["warm"], ranks, checkpoint)
+
+    fit_best(pipeline, task["pulls"], fitted, lambda model: 0.0)
+
+
+def _fit(
+    pipeline: Pipeline,
+    model: nn.Module,
+    sample: Sample,
+    warm: bool,
+    ranks: Ranks,
+    checkpoint: Checkpoint,
+) -> History:
+    settings = pipeline.training
+    return fit(
+        model, sample, pipeline.task, settings, pulled=warm, ranks=ranks, checkpoint=checkpoint
     )
 
 
@@ -163,34 +174,39 @@ def _train(
         parent = None
     if champion is not None and parent is not None:
         card = card.model_copy(update={"parent_version": str(champion.version)})
+    to_choose, to_judge = to_choose_by(pipeline, held_out)
+    pulls = pulls_of(pipeline, parent is not None and to_choose is not None)
     task = {"card": card.model_dump(), "warm": parent is not None, "name": registry.name}
-    ranks.told(json.dumps(task))
-    checkpoint = checkpoint_of(pipeline, refresh, card, registry.warehouse, registry.name)
-    model = start(card, pipeline.training.seed, survey, parent)
-    history = fit(
-        model,
-        sample,
-        pipeline.task,
-        pipeline.training,
-        pulled=parent is not None,
-        ranks=ranks,
-        checkpoint=checkpoint,
-    )
-    sets = judge(pipeline, model, serving, held_out)
-    metrics = {"train": history.metrics()} | told(sets)
+    ranks.told(json.dumps(task | {"pulls": pulls}))
+    checkpoints = {}
+
+    def fitted(trial: Pipeline) -> tuple[nn.Module, History]:
+        model = start(card, pipeline.training.seed, survey, parent)
+        checkpoint = checkpoint_of(trial, refresh, card, registry.warehouse, registry.name)
+        checkpoints[trial.training.pull] = checkpoint
+        return model, _fit(trial, model, sample, parent is not None, ranks, checkpoint)
+
+    def forward_loss(model: nn.Module) -> float:
+        return measure(model, card, (to_choose or to_judge).rows, pipeline.training)["loss"]
+
+    tried = fit_best(pipeline, pulls, fitted, forward_loss)
+    model, history = tried.model, tried.history
+    sets = judge(pipeline, model, serving, to_judge)
+    metrics = {"train": history.metrics(), "pull": tried.metrics()} | told(sets)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
         parent_version=card.parent_version,
         decision=decide(sets, pipeline.gate),
-        settings=_settings(pipeline, refresh) | {"ranks": ranks.world},
+        settings=_settings(pipeline, refresh) | {"ranks": ranks.world, "pull": tried.pull},
         metrics=metrics,
-        epoch_losses=history.losses,
+        series={"train_loss": history.losses, "validation_loss": history.validation},
         reports=_reports(registry.warehouse, refresh.refresh_id, sets),
         started_ms=int(began * 1000),
     )
     version = registry.register(record, lambda folder: save_bundle(model, card, folder))
-    checkpoint.remove()
+    for checkpoint in checkpoints.values():
+        checkpoint.remove()
     log.info("%s version %s: %s", registry.name, version.version, record.decision.reason)
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
 
@@ -227,7 +243,9 @@ def checkpoint_of(
         "sample": refresh.sample_digest,
         "configuration": hashlib.sha256(settings.encode()).hexdigest(),
     }
-    return Checkpoint(Path(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
+    # Of several pulls that are tried, each has its own.
+    file = f"{name}-{pipeline.training.pull:g}.safetensors"
+    return Checkpoint(Path(warehouse) / "checkpoints" / file, belongs)
 
 
 def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
