@@ -6,7 +6,7 @@ better is not seen on the days drawn from, where the weakest always wins. So eve
 judges by the other half.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -33,10 +33,12 @@ class Tried(NamedTuple):
         return {"taken": self.pull} | losses
 
 
-def to_choose_by(pipeline: Pipeline, held_out: HeldOut) -> tuple[HeldOut | None, HeldOut]:
+def to_choose_by(
+    pipeline: Pipeline, held_out: HeldOut, *, warm: bool
+) -> tuple[HeldOut | None, HeldOut]:
     """Rows to choose a pull by, None where there is none to choose or they are too few, and rows to
     judge by: every other forward row each, and all others to judge."""
-    if not pipeline.training.pulls:
+    if not (pipeline.training.pulls and warm):
         return None, held_out
     choose = held_out.forward & (held_out.forward.cumsum() % 2 == 0)
     if choose.sum() < pipeline.gate.min_rows:
@@ -47,20 +49,20 @@ def to_choose_by(pipeline: Pipeline, held_out: HeldOut) -> tuple[HeldOut | None,
     return held_out.at(choose), held_out.at(~choose)
 
 
-def pulls_of(pipeline: Pipeline, choosing: bool) -> list[float]:
-    """The pulls to fit: those to choose from, or the one that is set."""
-    return list(pipeline.training.pulls) if choosing else [pipeline.training.pull]
+def trial_name(name: str, trial: Pipeline, pulls: Sequence[float]) -> str:
+    """What the checkpoint of a trial is called: of several pulls, each has its own."""
+    return name if len(pulls) == 1 else f"{name}-pull-{trial.training.pull:g}"
 
 
 def with_pull(pipeline: Pipeline, pull: float) -> Pipeline:
     """The pipeline with this pull and no others."""
-    changed = pipeline.training.model_copy(update={"pull": pull, "pulls": ()})
+    changed = pipeline.training.model_copy(update={"pull": pull, "pulls": []})
     return pipeline.model_copy(update={"training": changed})
 
 
 def fit_best(
     pipeline: Pipeline,
-    pulls: list[float],
+    pulls: Sequence[float],
     fitted: Fit,
     loss: Callable[[nn.Module], float],
 ) -> Tried:

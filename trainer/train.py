@@ -32,7 +32,7 @@ from trainer.judge import judge, measure, told
 from trainer.launch import launch
 from trainer.lock import exclusive
 from trainer.model import DEFAULT_MODEL, build_model, sketch_width, standardise
-from trainer.pull import fit_best, pulls_of, to_choose_by
+from trainer.pull import fit_best, to_choose_by, trial_name
 from trainer.ranks import Ranks, alone, helps, joined, launched
 from trainer.reader import Rows, read_holdout
 from trainer.refresh import Refresh, newest_refresh, open_refresh
@@ -109,7 +109,8 @@ def fit_along(pipeline: Pipeline, warehouse: str, ranks: Ranks) -> None:
     def fitted(trial: Pipeline) -> tuple[nn.Module, History]:
         # Its weights come from the first rank.
         model = build_model(card, pipeline.training.seed)
-        checkpoint = checkpoint_of(trial, refresh, card, warehouse, task["name"])
+        name = trial_name(task["name"], trial, task["pulls"])
+        checkpoint = checkpoint_of(trial, refresh, card, warehouse, name)
         return model, _fit(trial, model, sample, task["warm"], ranks, checkpoint)
 
     fit_best(pipeline, task["pulls"], fitted, lambda model: 0.0)
@@ -174,16 +175,17 @@ def _train(
         parent = None
     if champion is not None and parent is not None:
         card = card.model_copy(update={"parent_version": str(champion.version)})
-    to_choose, to_judge = to_choose_by(pipeline, held_out)
-    pulls = pulls_of(pipeline, parent is not None and to_choose is not None)
+    to_choose, to_judge = to_choose_by(pipeline, held_out, warm=parent is not None)
+    pulls = [pipeline.training.pull] if to_choose is None else list(pipeline.training.pulls)
     task = {"card": card.model_dump(), "warm": parent is not None, "name": registry.name}
     ranks.told(json.dumps(task | {"pulls": pulls}))
-    checkpoints = {}
+    checkpoints: list[Checkpoint] = []
 
     def fitted(trial: Pipeline) -> tuple[nn.Module, History]:
         model = start(card, pipeline.training.seed, survey, parent)
-        checkpoint = checkpoint_of(trial, refresh, card, registry.warehouse, registry.name)
-        checkpoints[trial.training.pull] = checkpoint
+        name = trial_name(registry.name, trial, pulls)
+        checkpoint = checkpoint_of(trial, refresh, card, registry.warehouse, name)
+        checkpoints.append(checkpoint)
         return model, _fit(trial, model, sample, parent is not None, ranks, checkpoint)
 
     def forward_loss(model: nn.Module) -> float:
@@ -205,7 +207,7 @@ def _train(
         started_ms=int(began * 1000),
     )
     version = registry.register(record, lambda folder: save_bundle(model, card, folder))
-    for checkpoint in checkpoints.values():
+    for checkpoint in checkpoints:
         checkpoint.remove()
     log.info("%s version %s: %s", registry.name, version.version, record.decision.reason)
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
@@ -243,9 +245,7 @@ def checkpoint_of(
         "sample": refresh.sample_digest,
         "configuration": hashlib.sha256(settings.encode()).hexdigest(),
     }
-    # Of several pulls that are tried, each has its own.
-    file = f"{name}-{pipeline.training.pull:g}.safetensors"
-    return Checkpoint(Path(warehouse) / "checkpoints" / file, belongs)
+    return Checkpoint(Path(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
 
 
 def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
