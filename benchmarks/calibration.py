@@ -1,80 +1,122 @@
-"""Is a model trained on a selected sample calibrated? Measured on all candidates.
+"""Is a model trained on a selected sample calibrated, and how hard should its parent pull?
 
-The hold-out of a few weeks is too small for the question: of 1,145 flights, a quarter late, chance
-alone moves the ratio of predicted to observed by 5 %. So all candidates are asked: nine in ten were
-not drawn. The undrawn alone would not do: a draw that favours late flights leaves fewer of them.
+Windows of 28 days of real flights, one after the other (`benchmarks/flight_windows.py`).
+Calibration is measured on all candidates of a window: a hold-out of a few weeks is too small for
+the question (of 1,145 flights, a quarter late, chance alone moves the ratio of predicted to
+observed by 5 %), and the undrawn alone would not do, because a draw that favours late flights
+leaves fewer of them. The loss is measured on the week after.
 
-    python -m benchmarks.calibration --warehouse W --refresh R --pulls 0,0.001,0.01,0.1
+    python -m benchmarks.calibration --warehouse W
+
+W is filled first if it is empty; the joined features stay there for the next run.
 """
 
 import argparse
-import json
-from datetime import date, timedelta
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from benchmarks.next_day import labelled_features
-from inference.champion import find_version
-from schemas.pipeline import load_pipeline
-from spark_jobs.warehouse import Warehouse
-from trainer.evaluate import Metrics
-from trainer.export import load_bundle
+from benchmarks.flight_windows import PIPELINE, Window, drawn, features, rows_of, walk
+from schemas.pipeline import Pipeline, load_pipeline
+from spark_jobs.selection.policies import policy_for
+from spark_jobs.selection.policy import Policy
+from trainer.judge import measure
 from trainer.model import model_card
-from trainer.reader import Rows, read_sampled, rows_from
-from trainer.refresh import Refresh, open_refresh
-from trainer.train import fitted, measure
+from trainer.pull import with_pull
+from trainer.reader import Rows
+from trainer.train import fitted
+
+ARMS: dict[str, Policy | None] = {
+    "calibrated": policy_for("calibrated", "binary"),
+    "the same, weights not calibrated": policy_for("calibrated", "binary", calibrated=False),
+    "uniform": policy_for("uniform", "binary"),
+    "all candidates": None,
+}
+PULLS = (0.0, 0.003, 0.01, 0.03, 0.1)
 
 
-def candidates(warehouse: Warehouse, refresh: Refresh) -> Rows:
-    """Every candidate of the refresh, drawn or not, with its features and label."""
-    last = date.fromisoformat(refresh.ds)
-    first = last - timedelta(days=warehouse.pipeline.selection.window_days - 1)
-    name = "selection_probabilities"
-    paths = [
-        f"{warehouse.path(name)}/{file['path']}"
-        for file in warehouse.files(name)
-        if file["partition"]["refresh_id"] == refresh.refresh_id
-    ]
-    known = pq.read_table(paths, columns=["instance_id"], partitioning=None)["instance_id"]
-    warehouse.spark.sparkContext.setLogLevel("ERROR")  # also starts the session
-    table = labelled_features(warehouse, first, last)
-    table = table.filter(pc.is_in(table["instance_id"], value_set=known.combine_chunks()))
-    features = model_card(warehouse.pipeline, refresh.refresh_id, 1).features
-    names = [*(feature.name for feature in features), "label"]
-    return rows_from(features, {name: table[name].to_numpy() for name in names})
+@dataclass(frozen=True)
+class Outcome:
+    """One fit."""
+
+    ratio: float  # predicted to observed, over all candidates of the window
+    week: float  # log loss of the week after
 
 
-def mean_of(results: list[Metrics]) -> Metrics:
-    """Each metric's mean over repeated trainings."""
-    return {name: float(np.mean([one[name] for one in results])) for name in results[0]}
+def outcomes(
+    pipeline: Pipeline, window: Window, policy: Policy | None, seeds: int
+) -> Iterator[Outcome]:
+    """A fit a seed, which is that of the draw as well; of all candidates, one fit."""
+    everything = rows_of(pipeline, window.flights)
+    for seed in range(1, 1 + (seeds if policy else 1)):
+        rows = everything
+        if policy is not None:
+            rows = drawn(pipeline, window.logged, window.flights, policy, seed)
+        yield outcome(pipeline, window, rows, everything, seed)
+
+
+def outcome(pipeline: Pipeline, window: Window, rows: Rows, everything: Rows, seed: int) -> Outcome:
+    """A fit from the window's parent."""
+    settings = pipeline.training.model_copy(update={"seed": seed})
+    card = model_card(pipeline, "none", 1)
+    changed = pipeline.model_copy(update={"training": settings})
+    model, _ = fitted(changed, card, rows, window.parent)
+    asked = measure(model, card, everything, settings)
+    week = measure(model, card, window.after, settings)
+    return Outcome(asked["calibration_ratio"], week["loss"])
+
+
+def calibration(pipeline: Pipeline, windows: list[Window], seeds: int) -> None:
+    """The ratio of each arm: its mean, its spread, how far it gets, how often it is near 1."""
+    print(f"{'predicted to observed':<34}  mean  spread  farthest  within 2 %")
+    for name, policy in ARMS.items():
+        fits = [f.ratio for w in windows for f in outcomes(pipeline, w, policy, seeds)]
+        off = np.abs(np.array(fits) - 1)
+        print(
+            f"{name:<34}{np.mean(fits):>6.3f}{np.std(fits):>8.4f}{off.max():>10.3f}"
+            f"{f'{(off <= 0.02).sum()} of {len(off)}':>12}",
+            flush=True,
+        )
+
+
+def pulls(pipeline: Pipeline, windows: list[Window], seeds: int) -> None:
+    """The log loss of the week after each window by pull, and which pull its eve would choose."""
+    policy = ARMS["calibrated"]
+    weeks = np.array(
+        [
+            [
+                np.mean([f.week for f in outcomes(with_pull(pipeline, pull), w, policy, seeds)])
+                for pull in PULLS
+            ]
+            for w in windows
+        ]
+    )
+    print("\nlog loss of the week after, by pull")
+    print("window     " + "".join(f"{pull:>9g}" for pull in PULLS))
+    for window, losses in zip(windows, weeks, strict=True):
+        print(f"{window.first} " + "".join(f"{loss:>9.4f}" for loss in losses))
+    print(f"{'mean':<11}" + "".join(f"{loss:>9.4f}" for loss in weeks.mean(axis=0)))
+    later = weeks[1:]
+    before = weeks.cumsum(axis=0)[:-1]
+    for name, known in {"the week before chose": weeks[:-1], "all before chose": before}.items():
+        chosen = later[np.arange(len(later)), known.argmin(axis=1)].mean()
+        print(f"{name:<24}{chosen:.4f}; without the first window the columns have ", end="")
+        print(" ".join(f"{loss:.4f}" for loss in later.mean(axis=0)))
 
 
 def main(argv: list[str] | None = None) -> None:
-    """One JSON line a pull: metrics over the candidates, mean of several seeds."""
+    """Both tables."""
     line = argparse.ArgumentParser(description=__doc__)
-    line.add_argument("--pipeline", default="pipelines/flights.toml")
     line.add_argument("--warehouse", required=True)
-    line.add_argument("--refresh", required=True)
-    line.add_argument("--parent", default="1", help="model version to start from (%(default)s)")
-    line.add_argument("--pulls", default="0,0.001,0.003,0.01,0.03,0.1")
-    line.add_argument("--seeds", type=int, default=5)
+    line.add_argument("--windows", type=int, default=8)
+    line.add_argument("--seeds", type=int, default=4)
     args = line.parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
-    warehouse = Warehouse(str(Path(args.warehouse).resolve()), pipeline)
-    refresh = open_refresh(warehouse.root, pipeline, args.refresh)
-    rows, asked = read_sampled(pipeline, refresh), candidates(warehouse, refresh)
-    parent = load_bundle(find_version(pipeline.name, args.parent, warehouse.root).folder)
-    card = model_card(pipeline, refresh.refresh_id, 1)
-    for pull in map(float, args.pulls.split(",")):
-        results = []
-        for seed in range(1, args.seeds + 1):
-            changed = pipeline.training.model_copy(update={"pull": pull, "seed": seed})
-            model, _ = fitted(pipeline.model_copy(update={"training": changed}), card, rows, parent)
-            results.append(measure(model, card, asked, changed))
-        print(json.dumps({"pull": pull, "trained_on": len(rows)} | mean_of(results)), flush=True)
+    pipeline = load_pipeline(PIPELINE)
+    windows = list(walk(pipeline, features(args.warehouse), args.windows))
+    print(f"{args.windows} windows from {windows[0].first}, {args.seeds} seeds")
+    calibration(pipeline, windows, args.seeds)
+    pulls(pipeline, windows, args.seeds)
 
 
 if __name__ == "__main__":

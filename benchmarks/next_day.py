@@ -25,9 +25,10 @@ from spark_jobs.selection.tasks import loss
 from spark_jobs.warehouse import Warehouse
 from trainer.export import Loaded, load_bundle, predict
 from trainer.gate import decide
+from trainer.judge import judge
 from trainer.reader import Rows, read_holdout, rows_from
 from trainer.refresh import open_refresh
-from trainer.train import fitted, measure
+from trainer.train import fitted
 
 Answer = Callable[[pa.Table], np.ndarray]
 
@@ -61,10 +62,8 @@ class UniformTwin:
         pipeline, card = self.warehouse.pipeline, self.serving.card
         refresh = open_refresh(self.warehouse.root, pipeline, refresh_id(pipeline, ds))
         model, _ = fitted(pipeline, card, self._rows(self._sample(ds, rows)), self.serving)
-        held_out = read_holdout(pipeline, refresh)
-        before = measure(self.serving.model(), card, held_out, pipeline.training)
-        after = measure(model, card, held_out, pipeline.training)
-        if decide(after, before, pipeline.gate).passed:
+        sets = judge(pipeline, model, self.serving, read_holdout(pipeline, refresh))
+        if decide(sets, pipeline.gate).passed:
             self.serving = Loaded(card, model.state_dict())
         serving = self.serving.model()
         return lambda asked: self._answer(serving, asked)

@@ -11,7 +11,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +24,9 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import sampled
 from trainer.fit import fit
 from trainer.model import build_model, model_card, standardise
-from trainer.ranks import Ranks
-from trainer.reader import Rows
+from trainer.ranks import Ranks, alone
 from trainer.refresh import DataFile, Refresh, Shard
-from trainer.sample import Kept, Sample, Streamed
+from trainer.sample import Kept, Sample, Streamed, read_packed
 from trainer.survey import survey_of
 from trainer.threads import one_thread
 
@@ -67,40 +68,51 @@ def raw(refresh: Refresh, pipeline: Pipeline) -> Iterator[torch.Tensor]:
             yield torch.from_numpy(table[name].to_numpy().copy())
 
 
-def seconds(job: Callable[[], object], repeats: int = 5) -> float:
-    """Median time of a job."""
-    times = []
+class Cost(NamedTuple):
+    """Median seconds of a job: by the clock, and of all cores together."""
+
+    clock: float
+    cpu: float
+
+
+def cost(job: Callable[[], object], repeats: int = 5) -> Cost:
+    """What a job takes, each time anew."""
+    costs = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         job()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+        costs.append(Cost(time.perf_counter() - began, time.process_time() - used))
+    return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
 
 
 def throughput(pipeline: Pipeline, refresh: Refresh) -> None:
     """Rows a second, raw and by the reader, from files and in memory."""
     settings, rows = pipeline.training, refresh.drawn
-    streamed = Streamed(pipeline, refresh)
-    floor = seconds(lambda: sum(len(column) for column in raw(refresh, pipeline)))
+    streamed, memory = Streamed(pipeline, refresh), kept(pipeline, refresh)
 
     def epoch(sample: Sample) -> Callable[[], object]:
         return lambda: sum(len(batch.label) for batch in sample.epoch(1, settings, Ranks()))
 
-    jobs = {
-        "raw Arrow to tensors": floor,
-        "every shard read and counted": seconds(lambda: sum(map(len, streamed.parts()))),
-        "a streamed epoch of batches": seconds(epoch(streamed)),
-        "an epoch of batches in memory": seconds(epoch(kept(pipeline, refresh))),
+    jobs: dict[str, Callable[[], object]] = {
+        "raw Arrow to tensors": lambda: sum(len(column) for column in raw(refresh, pipeline)),
+        "every shard read and counted": lambda: sum(map(len, streamed.parts())),
+        "a streamed epoch of batches": epoch(streamed),
+        "an epoch of batches in memory": epoch(memory),
     }
+    costs = {name: cost(job) for name, job in jobs.items()}
+    floor = costs["raw Arrow to tensors"]
     print(f"{rows:,} rows of {len(pipeline.features)} features, batches of {settings.batch_size}")
-    for name, took in jobs.items():
-        print(f"{name:<32}{rows / took / 1e6:>8.2f} M rows/s{floor / took:>8.2f}x")
+    print(f"{'':<32}{'M rows/s':>9}{'to raw':>8}{'M rows/CPU s':>14}{'to raw':>8}")
+    for name, took in costs.items():
+        print(
+            f"{name:<32}{rows / took.clock / 1e6:>9.2f}{floor.clock / took.clock:>7.2f}x"
+            f"{rows / took.cpu / 1e6:>14.2f}{floor.cpu / took.cpu:>7.2f}x"
+        )
 
 
 def kept(pipeline: Pipeline, refresh: Refresh) -> Kept:
     """The same sample in memory."""
-    rows = Rows.joined(list(Streamed(pipeline, refresh).parts()))
-    return Kept(rows, [shard.rows for shard in refresh.shards])
+    return Kept(read_packed(pipeline, refresh), [shard.rows for shard in refresh.shards])
 
 
 def resident_megabytes() -> float:
@@ -121,13 +133,35 @@ def training(pipeline: Pipeline, refresh: Refresh, epochs: int) -> None:
         held = []
         for epoch in range(epochs):
             one = pipeline.training.model_copy(update={"epochs": 1, "seed": epoch + 1})
-            history = fit(model, sample, "binary", one)
+            history = fit(model, sample, "binary", one, ranks=Ranks())
             held.append(resident_megabytes())
         told = history.metrics()
         print(
             f"{keep}: {told['rows_per_second']:,.0f} rows/s, {told['share_waiting']:.1%} of the"
             f" time waiting; memory after epoch 1, {epochs // 2} and {epochs}:"
             f" {held[0]:.0f}, {held[epochs // 2 - 1]:.0f}, {held[-1]:.0f} MB"
+        )
+
+
+def on_a_gpu(pipeline: Pipeline, refresh: Refresh, epochs: int) -> None:
+    """Rows a second, the share of the time waiting for data and the peak memory of the GPU."""
+    if not torch.cuda.is_available():
+        print("no GPU here: nothing measured on one")
+        return
+    ranks = alone()
+    print(torch.cuda.get_device_name(ranks.device))
+    card = model_card(pipeline, "bench", 1)
+    for keep, precision in product(("stream", "memory"), ("fp32", "bf16")):
+        sample: Sample = Streamed(pipeline, refresh)
+        if keep == "memory":
+            sample = kept(pipeline, refresh)
+        settings = pipeline.training.model_copy(update={"epochs": epochs, "precision": precision})
+        torch.cuda.reset_peak_memory_stats(ranks.device)
+        told = fit(build_model(card, 1), sample, "binary", settings, ranks=ranks).metrics()
+        print(
+            f"{keep}, {precision}: {told['rows_per_second']:,.0f} rows/s,"
+            f" {told['share_waiting']:.1%} of the time waiting,"
+            f" {torch.cuda.max_memory_allocated(ranks.device) / 1e6:,.0f} MB at most"
         )
 
 
@@ -141,7 +175,9 @@ def main(argv: list[str] | None = None) -> None:
     args = line.parse_args(argv)
     pipeline = load_pipeline(PIPELINE, {"training.batch_size": 4096})
     with tempfile.TemporaryDirectory() as folder:
-        throughput(pipeline, written(Path(folder), pipeline, args.rows))
+        refresh = written(Path(folder), pipeline, args.rows)
+        throughput(pipeline, refresh)
+        on_a_gpu(pipeline, refresh, args.epochs)
     with tempfile.TemporaryDirectory() as folder:
         training(pipeline, written(Path(folder), pipeline, args.fit_rows), args.epochs)
 

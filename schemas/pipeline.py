@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
 from schemas.faults import explain
+from schemas.gate import Gate
 from schemas.maintenance import Maintenance
 from schemas.model import Model
 from schemas.model import Task as Task
@@ -22,7 +23,7 @@ from schemas.schedule import Schedule
 from schemas.section import Identifier, Section, parse_duration
 from schemas.selection import Selection
 from schemas.store import Feature, FeatureView, Instances, Labels
-from schemas.training import Gate, Training
+from schemas.training import Training
 
 
 class Pipeline(Section):
@@ -81,6 +82,29 @@ class Pipeline(Section):
             raise ValueError(
                 f"selection.strata.segment: {strata.segment!r} is not in instances.segments, which"
                 f" has {known}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_judge(self) -> "Pipeline":
+        if self.gate.max_calibration_gap is not None and self.task == "regression":
+            raise ValueError("gate.max_calibration_gap: a regression predicts no probabilities")
+        if self.gate.max_segment_loss_increase is not None and not self.instances.segments:
+            raise ValueError("gate.max_segment_loss_increase: instances.segments names no segment")
+        return self
+
+    @model_validator(mode="after")
+    def _forward_days_fit(self) -> "Pipeline":
+        forward, window = self.selection.forward_days, self.selection.window_days
+        if forward >= window:
+            raise ValueError(
+                f"selection.forward_days: {forward} of selection.window_days = {window} leave no"
+                " day to draw from"
+            )
+        if self.training.pulls and not (forward and self.training.warm_start):
+            raise ValueError(
+                "training.pulls: to choose by forward rows, selection.forward_days must be at least"
+                " 1 and training.warm_start true"
             )
         return self
 

@@ -34,6 +34,9 @@ class Selection(Section):
     policy: str = "calibrated"
     budget: Annotated[float | str, AfterValidator(_budget)] = 0.1
     window_days: int = Field(default=28, ge=1, le=3660)
+    forward_days: int = Field(
+        default=0, ge=0, le=365, description="Newest days of the window, to judge by, not to draw."
+    )
     seed: int = Field(default=1, ge=1, lt=1 << 53)
     score: str | None = None
     design: str | None = None

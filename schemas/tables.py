@@ -252,6 +252,8 @@ def holdout(pipeline: Pipeline) -> Table:
             INSTANCE_ID,
             Column("position", "int64", "Place in the set, from 0."),
             *_model_columns(pipeline),
+            Column("segments", "strings", "Segment keys, in the order the pipeline declares."),
+            Column("forward", "bool", "Whether it was asked after every day drawn from."),
         ),
         partition_by=("refresh_id",),
         properties=COMMON_PROPERTIES,

@@ -1,8 +1,8 @@
-"""`[training]` and `[gate]`: how the model is fitted, and when it may serve."""
+"""`[training]`: how the model is fitted."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.section import Section
 
@@ -10,7 +10,13 @@ from schemas.section import Section
 class Training(Section):
     """`[training]`: how the model is fitted."""
 
-    epochs: int = Field(default=8, ge=1, le=10_000)
+    epochs: int = Field(default=8, ge=1, le=10_000, description="With `patience`, at most.")
+    patience: int | None = Field(
+        default=None, ge=1, description="Epochs without a better validation loss; then it ends."
+    )
+    validation: float = Field(
+        default=0.1, gt=0, le=0.5, description="Share of the sample held back by `patience`."
+    )
     batch_size: int = Field(default=256, ge=1, le=1 << 20, description="Of all ranks together.")
     loss: Literal["squared", "absolute", "huber"] = Field(
         default="squared", description="Of a regression; the other tasks have cross-entropy."
@@ -23,6 +29,11 @@ class Training(Section):
     clip: float | None = Field(default=None, gt=0, description="Largest norm of a gradient.")
     pull: float = Field(
         default=0.0, ge=0, le=1e6, description="L2-SP: how hard the parent's weights pull."
+    )
+    pulls: list[Annotated[float, Field(ge=0, le=1e6)]] = Field(
+        default=[],
+        max_length=16,
+        description="Pulls to choose from, by the forward rows, instead of `pull`.",
     )
     warm_start: bool = True
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -37,15 +48,15 @@ class Training(Section):
     checkpoint_steps: int = Field(default=1000, ge=1, le=1 << 31)
     seed: int = Field(default=1, ge=1, lt=1 << 31)
 
+    @model_validator(mode="after")
+    def _patience_ends(self) -> "Training":
+        if self.patience is not None and self.patience >= self.epochs:
+            raise ValueError(
+                f"training.patience: {self.patience} epochs without progress do not fit into"
+                f" training.epochs = {self.epochs}"
+            )
+        return self
+
     def decides(self) -> dict[str, Any]:
         """The settings that the fitted weights depend on."""
-        return self.model_dump(exclude={"keep", "readers", "checkpoint_steps"})
-
-
-class Gate(Section):
-    """`[gate]`: when a challenger becomes the champion, on the same held-out rows."""
-
-    max_loss_increase: float = Field(
-        default=0.0, ge=0, le=10, description="How much worse the challenger's loss may be."
-    )
-    min_rows: int = Field(default=100, ge=1, description="Held-out rows below which none passes.")
+        return self.model_dump(exclude={"keep", "readers", "checkpoint_steps", "pulls"})

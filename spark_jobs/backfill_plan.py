@@ -67,7 +67,9 @@ def _estimate(warehouse: Warehouse, ds: date, instances: Mapping[date, int]) -> 
     budget = parse_budget(pipeline.selection.budget)
     if budget.unit == "gpu hours":
         return None
-    asked = _in_window(instances, ds - timedelta(days=pipeline.selection.window_days - 1), ds)
+    window = pipeline.selection
+    first = ds - timedelta(days=window.window_days - 1)
+    asked = _in_window(instances, first, ds - timedelta(days=window.forward_days))
     return budget.rows(round(asked * (1 - pipeline.holdout))) if asked else 0
 
 

@@ -38,6 +38,7 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         refresh_id=refresh_id,
         policy="bootstrap",
         window_start=start,
+        last_drawn=end,
         cut=datetime.combine(end + timedelta(days=1), time(), UTC),
     )
     dates = warehouse.rows_by_date("instances", plan.versions["instances"])

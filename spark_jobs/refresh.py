@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from schemas.manifests import read_manifests
+from spark_jobs.candidates import segment_keys
 from spark_jobs.placement import placed
 from spark_jobs.point_in_time import with_features
 from spark_jobs.settle import settle
@@ -29,6 +30,7 @@ class RefreshPlan:
     refresh_id: str
     ds: date
     window_start: date
+    last_drawn: date  # later days of the window are there to judge by
     cut: datetime
     policy: str
     seed: int
@@ -144,9 +146,15 @@ def training_rows(
     ids = wanted.select("instance_id")
     chosen = settle(instances.join(ids, "instance_id", "left_semi"), at_most)
     features = with_features(warehouse, chosen, plan.versions).drop("event_time")
+    named = chosen.select(
+        "instance_id",
+        segment_keys(warehouse.pipeline.instances.segments).alias("segments"),
+        (F.col("event_date") > F.lit(plan.last_drawn)).alias("forward"),
+    )
     label, weight, offset = (F.col(c).cast("float") for c in ("label", "weight", "offset"))
     return (
         wanted.join(features, "instance_id", "inner")
+        .join(named, "instance_id", "inner")
         .withColumns({"label": label, "weight": weight, "offset": offset})
         .withColumn("refresh_id", F.lit(plan.refresh_id))
     )

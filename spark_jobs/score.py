@@ -26,6 +26,7 @@ from schemas.command import add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.answered import NAMED, SERVED, answered_days, mark, states, unanswered
+from spark_jobs.candidates import segment_keys
 from spark_jobs.point_in_time import with_features
 from spark_jobs.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.settle import settle
@@ -68,9 +69,7 @@ def forward_records(
     instances: DataFrame, answers: DataFrame, pipeline: Pipeline, version: str
 ) -> DataFrame:
     """The records that the answers leave behind; the columns of the table, but the batch."""
-    empty = F.lit("")
-    keys = [F.coalesce(F.col(name), empty) for name in pipeline.instances.segments]
-    segments = F.array(*keys) if keys else F.array().cast("array<string>")
+    segments = segment_keys(pipeline.instances.segments)
     asked = instances.select("instance_id", "event_time", "event_date", segments.alias("segments"))
     nothing = F.lit(None).cast("double")
     return asked.join(answers, "instance_id", "inner").withColumns(

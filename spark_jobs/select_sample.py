@@ -33,7 +33,7 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.reasons import DUPLICATE_DIFFERS
 from spark_jobs.assemble import Counts
 from spark_jobs.budget import affordable
-from spark_jobs.candidates import held_out, in_window, labels_as_of, narrow
+from spark_jobs.candidates import forward_share, held_out, in_window, labels_as_of, narrow
 from spark_jobs.maturity import with_labels
 from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
 from spark_jobs.registered import registered_versions
@@ -74,6 +74,7 @@ def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
         refresh_id=refresh_id(pipeline, ds),
         ds=ds,
         window_start=ds - timedelta(days=pipeline.selection.window_days - 1),
+        last_drawn=ds - timedelta(days=pipeline.selection.forward_days),
         cut=datetime.combine(ds + timedelta(days=1), time(), UTC),
         policy=pipeline.selection.policy,
         seed=refresh_seed(pipeline, ds),
@@ -171,16 +172,17 @@ def previous_mixture(warehouse: Warehouse, ds: date) -> dict[str, Any]:
 
 
 def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFrame, int]:
-    """Records of the window without the hold-out, labels as they arrived, a bound on both."""
+    """Records of the days drawn from without the hold-out, labels of the window as they arrived, a
+    bound on both."""
 
-    def window(name: str) -> tuple[DataFrame, int]:
+    def window(name: str, last: date) -> tuple[DataFrame, int]:
         rows = warehouse.read(name, plan.versions[name])
         dates = warehouse.rows_by_date(name, plan.versions[name]).items()
-        count = sum(count for day, count in dates if plan.window_start <= day <= plan.ds)
-        return in_window(rows, plan.window_start, plan.ds), count
+        count = sum(count for day, count in dates if plan.window_start <= day <= last)
+        return in_window(rows, plan.window_start, last), count
 
-    arrived, label_count = window("labels")
-    recorded, record_count = window("forward_records")
+    arrived, label_count = window("labels", plan.ds)
+    recorded, record_count = window("forward_records", plan.last_drawn)
     label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
     labels = arrived.select("instance_id", "event_date", "known_at", label)
     records = recorded.where(~held_out(warehouse.pipeline.holdout))
@@ -272,15 +274,21 @@ def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) ->
 
 
 def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
-    """instance_id and label, as of the cut, of the held-out instances of the window."""
-    good = label_fault(rules_of(warehouse.pipeline)).isNull()
-    kept = labels.where(held_out(warehouse.pipeline.holdout) & good)
-    known, rule = labels_as_of(kept, "label", plan.cut), warehouse.pipeline.labels
+    """instance_id and label, as of the cut, of the rows to judge by: the held-out instances of the
+    window, and of the days after the last one drawn from about as many again."""
+    pipeline, rule = warehouse.pipeline, warehouse.pipeline.labels
+    judges = held_out(pipeline.holdout)
+    if plan.last_drawn < plan.ds:
+        days, forward = pipeline.selection.window_days, (plan.ds - plan.last_drawn).days
+        later = F.col("event_date") > F.lit(plan.last_drawn)
+        judges |= later & held_out(forward_share(pipeline.holdout, days, forward))
+    good = label_fault(rules_of(pipeline)).isNull()
+    known = labels_as_of(labels.where(judges & good), "label", plan.cut)
     if rule.maturity == "arrival":
         return known.where(F.col("label").isNotNull())
     instances = warehouse.read("instances", plan.versions["instances"])
-    asked = in_window(instances, plan.window_start, plan.ds).select("instance_id", "event_time")
-    asked = asked.where(held_out(warehouse.pipeline.holdout))
+    asked = in_window(instances, plan.window_start, plan.ds).where(judges)
+    asked = asked.select("instance_id", "event_time")
     return with_labels(asked, known, rule, plan.cut).select("instance_id", "label")
 
 

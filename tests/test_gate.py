@@ -4,48 +4,149 @@ import json
 import math
 import multiprocessing
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 from inference.champion import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
-from schemas.training import Gate
+from schemas.gate import Gate
+from schemas.manifests import REPORT_CARDS
+from trainer.assess import Assessment, SegmentLine
 from trainer.gate import decide
+from trainer.intervals import Interval
 from trainer.lock import exclusive
 from trainer.registry import open_registry
 from trainer.train import main, train_refresh
 
 PIPELINE = small_pipeline(gate={"max_loss_increase": 0.05})
-RULE = Gate(max_loss_increase=0.01, min_rows=100)
 
 
-# The rule.
+# The rule. An increase of the loss by 0.02, surely between 0.005 and 0.035.
+
+WORSE = Interval(0.02, 0.005, 0.035)
+SURE = Interval(0.52, 0.50, 0.54)
+
+
+def found(
+    increase: Interval | None = None,
+    *,
+    rows: int = 500,
+    segments: Sequence[SegmentLine] = (),
+    **challenger: Interval,
+) -> Assessment:
+    """What was measured; without an `increase` there is no champion."""
+    metrics = {"loss": SURE} | challenger
+    champion = {} if increase is None else {"loss": SURE}
+    return Assessment(
+        rows, metrics, champion, {} if increase is None else {"loss": increase}, segments
+    )
 
 
 @pytest.mark.parametrize(
-    ("challenger", "champion", "passed", "reason"),
+    ("rule", "assessment", "passed", "reason"),
     [
-        ({"rows": 500, "loss": 0.50}, None, True, "first model"),
-        ({"rows": 500, "loss": 0.50}, {"rows": 500, "loss": 0.55}, True, "champion 0.55"),
-        ({"rows": 500, "loss": 0.509}, {"rows": 500, "loss": 0.50}, True, "at most 0.51"),
-        ({"rows": 500, "loss": 0.511}, {"rows": 500, "loss": 0.50}, False, "at most 0.51"),
-        ({"rows": 99, "loss": 0.50}, None, False, "gate.min_rows is 100"),
-        ({"rows": 0}, {"rows": 0}, False, "0 held-out rows"),
-        ({"rows": 500, "loss": math.nan}, None, False, "not finite"),
-        ({"rows": 500, "loss": 0.5, "auc": math.inf}, None, False, "auc"),
-        ({"rows": 500, "loss": 0.50}, {"rows": 400, "loss": 0.55}, False, "champion on 400"),
-        ({"rows": 500, "loss": 0.50}, {"rows": 500, "loss": math.nan}, True, "champion's is not"),
+        ({}, found(), True, "first model, loss 0.52000 on 500 held-out rows"),
+        ({}, found(Interval(-0.05, -0.06, -0.04)), True, "increase -0.05000 [-0.06000, -0.04000]"),
+        ({"max_loss_increase": 0.02}, found(WORSE), True, "at most 0.02 allowed"),
+        ({"max_loss_increase": 0.01}, found(WORSE), False, "gate.max_loss_increase is 0.01"),
+        ({}, found(rows=99), False, "gate.min_rows is 100"),
+        ({}, found(loss=Interval(math.nan, 0, 0)), False, "not finite on 500 held-out rows: loss"),
+        ({}, found(auc=Interval(math.inf, 0, 0)), False, "auc"),
+        ({}, found(Interval(math.nan, 0, 0)), True, "champion's is not finite"),
     ],
 )
 def test_the_gate_decides_and_says_why(
-    challenger: dict[str, float], champion: dict[str, float] | None, passed: bool, reason: str
+    rule: dict[str, Any], assessment: Assessment, passed: bool, reason: str
 ) -> None:
-    decision = decide(challenger, champion, RULE)
+    decision = decide({"held-out": assessment}, Gate(**rule))
     assert decision.passed is passed
     assert reason in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("bound", "limit", "passed"),
+    [
+        ("lower", 0.004, False),
+        ("lower", 0.006, True),
+        ("estimate", 0.019, False),
+        ("estimate", 0.021, True),
+        ("upper", 0.034, False),
+        ("upper", 0.036, True),
+    ],
+)
+def test_the_bound_says_which_end_of_the_interval_must_keep_the_limit(
+    bound: str, limit: float, passed: bool
+) -> None:
+    rule = Gate(max_loss_increase=limit, bound=bound)
+    assert decide({"held-out": found(WORSE)}, rule).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("ratio", "bound", "passed"),
+    [
+        (Interval(1.04, 0.99, 1.09), "estimate", True),
+        (Interval(0.94, 0.89, 0.99), "estimate", False),
+        (Interval(0.94, 0.89, 0.99), "lower", True),  # surely off by 0.01 alone
+        (Interval(1.04, 0.99, 1.09), "upper", False),  # may be off by 0.09
+        (Interval(1.01, 0.99, 1.03), "upper", True),
+    ],
+)
+def test_a_challenger_out_of_calibration_is_refused(
+    ratio: Interval, bound: str, passed: bool
+) -> None:
+    rule = Gate(max_calibration_gap=0.05, bound=bound)
+    decision = decide({"held-out": found(calibration_ratio=ratio)}, rule)
+    assert decision.passed is passed
+    assert passed or "predicted to observed" in decision.reason
+
+
+def test_a_segment_that_got_worse_is_refused_by_name_where_it_has_rows_enough() -> None:
+    def line(level: str, rows: int) -> SegmentLine:
+        return SegmentLine("origin", level, rows, SURE, Interval(0.3, 0.2, 0.4), None)
+
+    better = Interval(-0.05, -0.06, -0.04)
+    small, large = line("LGA", 99), line("JFK", 100)
+    rule = Gate(max_segment_loss_increase=0.1)
+    assert decide({"held-out": found(better, segments=[small])}, rule).passed
+    decision = decide({"held-out": found(better, segments=[small, large])}, rule)
+    assert not decision.passed
+    assert "on 100 held-out rows of origin JFK +0.30000" in decision.reason
+    assert "LGA" not in decision.reason
+
+
+def test_the_days_after_those_drawn_from_are_judged_as_well() -> None:
+    good, bad = found(Interval(-0.05, -0.06, -0.04)), found(WORSE)
+    decision = decide({"held-out": good, "forward": bad}, Gate())
+    assert not decision.passed
+    assert "loss increase on forward rows" in decision.reason
+    few = decide({"held-out": good, "forward": found(WORSE, rows=7)}, Gate())
+    assert few.passed
+    assert "7 forward rows were too few to judge" in few.reason
+
+
+@pytest.mark.parametrize(
+    ("task", "rule", "words"),
+    [
+        (
+            "binary",
+            {"max_loss_increase": 0.2, "max_segment_loss_increase": 0.1},
+            "without effect",
+        ),
+        ("regression", {"max_calibration_gap": 0.1}, "no probabilities"),
+        ("binary", {"max_segment_loss_increase": 0.1}, "names no segment"),
+    ],
+)
+def test_rules_that_contradict_each_other_are_refused(
+    task: str, rule: dict[str, float], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        small_pipeline(task, gate=rule)
 
 
 # The registry, on real tables.
@@ -85,12 +186,37 @@ def test_the_first_model_is_promoted_and_carries_its_origin(warehouse: Path) -> 
     assert run.data.params["epochs"] == "3"
 
 
+def test_the_run_keeps_what_the_gate_saw(warehouse: Path) -> None:
+    segmented = small_pipeline(segments=["shop"], selection={"forward_days": 1})
+    held = random_rows(400, seed=98)
+    held |= {"segments": [[f"shop {code % 2}"] for code in held["shop"]]}
+    held |= {"forward": np.arange(400) >= 250}
+    cards = warehouse / REPORT_CARDS
+    cards.mkdir()
+    (cards / "judged.html").write_text("<p>the card</p>")
+    write_refresh(warehouse, segmented, "judged", random_rows(500, seed=5), held, day=4)
+    train_refresh(segmented, str(warehouse), "judged")
+    result = train_refresh(segmented, str(warehouse), "judged", force=True)
+    metrics = result["metrics"]
+    assert (metrics["challenger"]["rows"], metrics["forward.champion"]["rows"]) == (250, 150)
+    registry = open_registry(str(warehouse), "small", "small")
+    run = registry.client.get_run(result["run_id"])
+    low, high = (run.data.metrics[f"challenger.loss_{end}"] for end in ("low", "high"))
+    assert low < run.data.metrics["challenger.loss"] < high
+    folder = Path(registry.client.download_artifacts(run.info.run_id, "report"))
+    assert (folder / "report_card.html").read_text() == "<p>the card</p>"
+    seen = json.loads((folder / "evaluation.json").read_text())
+    lines = [(line["segment"], line["level"]) for line in seen["held-out"]["segments"]]
+    assert lines == [("shop", "shop 0"), ("shop", "shop 1")]
+    assert sum(line["rows"] for line in seen["forward"]["segments"]) == 150
+
+
 def test_a_failed_gate_leaves_the_champion_serving_and_says_why(warehouse: Path) -> None:
     train_refresh(PIPELINE, str(warehouse), "sound")
     result = train_refresh(PIPELINE, str(warehouse), "flipped")
     assert result["promoted"] is False
     assert result["parent_version"] == "1"
-    assert "at most" in result["reason"]
+    assert "gate.max_loss_increase is 0.05" in result["reason"]
     assert result["metrics"]["challenger"]["loss"] > result["metrics"]["champion"]["loss"]
     champion = find_champion("small", str(warehouse))
     assert champion is not None
@@ -214,7 +340,7 @@ def test_other_layers_start_from_scratch_and_still_face_the_champion(warehouse: 
     deeper = small_pipeline(model={"hidden": [8, 8, 8]})
     result = train_refresh(deeper, str(warehouse), "flipped")
     assert result["parent_version"] is None
-    assert set(result["metrics"]) == {"train", "challenger", "champion"}
+    assert set(result["metrics"]) == {"train", "challenger", "champion", "increase"}
 
 
 def test_no_refresh_yet_is_no_data(warehouse: Path) -> None:
@@ -229,6 +355,39 @@ def test_one_training_of_a_model_at_a_time(warehouse: Path) -> None:
         pytest.raises(ConflictError, match="held by another process"),
     ):
         train_refresh(PIPELINE, str(warehouse), "sound")
+
+
+# Pulls to choose from.
+
+
+def test_the_pull_that_answers_best_on_later_days_is_taken_and_told(warehouse: Path) -> None:
+    train_refresh(PIPELINE, str(warehouse), "sound")
+    pulls = small_pipeline(
+        training={"pulls": [0.0, 0.1, 1000.0], "learning_rate": 0.05},
+        selection={"forward_days": 1},
+        gate={"max_loss_increase": 10},
+    )
+    held = random_rows(400, seed=97) | {"forward": np.arange(400) >= 200}
+    flipped = random_rows(300, seed=2)
+    flipped["label"] = 1 - flipped["label"]  # the later days are not flipped: trust the parent
+    write_refresh(warehouse, pulls, "odd", flipped, held, day=5)
+    result = train_refresh(pulls, str(warehouse), "odd")
+    told = result["metrics"]["pull"]
+    assert told["loss_of_0.0"] > told["loss_of_0.1"] > told["loss_of_1000.0"]
+    assert told["taken"] == 1000.0
+    assert result["metrics"]["forward.challenger"]["rows"] == 100  # the half that did not choose
+    assert list((warehouse / "checkpoints").iterdir()) == []
+    registry = open_registry(str(warehouse), "small", "small")
+    assert registry.client.get_run(result["run_id"]).data.params["pull"] == "1000.0"
+
+
+def test_too_few_later_rows_choose_nothing(warehouse: Path) -> None:
+    train_refresh(PIPELINE, str(warehouse), "sound")
+    pulls = small_pipeline(
+        training={"pulls": [0.0, 1.0], "pull": 0.5}, selection={"forward_days": 1}
+    )
+    write_refresh(warehouse, pulls, "odd", random_rows(300, seed=2), day=5)
+    assert train_refresh(pulls, str(warehouse), "odd")["metrics"]["pull"] == {"taken": 0.5}
 
 
 # The command.

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from schemas.budget import parse_budget
 from schemas.errors import NoDataError, TenforwardError
+from schemas.pipeline import Pipeline
 from spark_jobs import backfill, compare, refresh, select_sample
 from spark_jobs.budget import affordable
 from spark_jobs.candidates import held_out, in_window
@@ -105,6 +106,24 @@ def test_law_5_the_hold_out_is_never_drawn(loop):
     assert len(kept) > 100
     for name in ("sampled", "selection_probabilities"):
         assert not kept & set(rows(warehouse, name)["instance_id"].to_pylist())
+
+
+def test_law_5_the_forward_days_are_there_to_judge_by_and_none_of_them_is_drawn(loop, tmp_path):
+    warehouse = copied(loop["warehouse"], tmp_path)
+    data = warehouse.pipeline.model_dump() | {"selection": {"forward_days": 1}}
+    warehouse = Warehouse(warehouse.root, Pipeline.model_validate(data))
+    refresh = select_day(warehouse, DS)["refresh_id"]
+    asked = rows(warehouse, "instances").to_pandas().set_index("instance_id")
+    held = rows(warehouse, "holdout", refresh).to_pandas().set_index("instance_id")
+    day = asked.event_date.astype(str)
+    for name in ("sampled", "selection_probabilities"):
+        assert set(day[rows(warehouse, name, refresh)["instance_id"].to_pylist()]) == {"2013-01-07"}
+    assert (held.forward == (day[held.index] == "2013-01-08")).all()
+    # The share of ids makes as many forward rows as the hold-out has: of one day in 28, all.
+    labelled = rows(warehouse, "labels").to_pandas().set_index("instance_id").index
+    assert held.forward.sum() == (day[labelled] == "2013-01-08").sum()
+    keys = asked.loc[held.index, ["origin", "carrier"]].to_numpy().tolist()
+    assert [list(levels) for levels in held.segments] == keys
 
 
 def test_law_5_labels_that_come_after_the_cut_change_nothing(loop, tmp_path):

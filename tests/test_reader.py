@@ -59,7 +59,7 @@ def test_law_4_a_later_refresh_does_not_change_an_earlier_one(warehouse: Path) -
 
 
 def test_the_hold_out_is_read_by_the_same_reader(written: Path) -> None:
-    rows = read_holdout(PIPELINE, open_refresh(str(written), PIPELINE, "second"))
+    rows = read_holdout(PIPELINE, open_refresh(str(written), PIPELINE, "second")).rows
     np.testing.assert_array_equal(rows.label, random_rows(200, seed=99)["label"])
     assert set(rows.weight) == {1.0}
     assert set(rows.offset) == {0.0}

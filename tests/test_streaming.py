@@ -14,7 +14,14 @@ from trainer.batches import Batch
 from trainer.ranks import Ranks
 from trainer.reader import read_sampled
 from trainer.refresh import Refresh, open_refresh
-from trainer.sample import Kept, Sample, Streamed, memory_needed, open_sample
+from trainer.sample import (
+    Kept,
+    Sample,
+    Streamed,
+    memory_needed,
+    open_sample,
+    read_packed,
+)
 from trainer.survey import survey_of
 
 COUNT = 1003
@@ -39,7 +46,7 @@ def refresh(tmp_path_factory: pytest.TempPathFactory) -> Refresh:
 
 
 def both(settings: Pipeline, refresh: Refresh) -> tuple[Sample, Sample]:
-    kept = Kept(read_sampled(settings, refresh), [shard.rows for shard in refresh.shards])
+    kept = Kept(read_packed(settings, refresh), [shard.rows for shard in refresh.shards])
     return kept, Streamed(settings, refresh)
 
 
@@ -91,7 +98,7 @@ def test_the_survey_of_a_stream_is_that_of_the_rows_kept_bit_by_bit(refresh: Ref
 
 def test_moments_over_parts_are_those_of_the_whole(refresh: Refresh) -> None:
     kept, _ = both(pipeline(), refresh)
-    (rows,) = [kept.rows] if isinstance(kept, Kept) else []
+    rows = read_sampled(pipeline(), refresh)
     survey = survey_of(kept.parts(), "binary")
     mean = np.average(rows.numbers.astype(np.float64), axis=0, weights=rows.weight)
     spread = np.average((rows.numbers - mean) ** 2, axis=0, weights=rows.weight)

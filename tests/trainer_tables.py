@@ -17,19 +17,21 @@ from trainer.model import model_card
 from trainer.reader import Rows, rows_from
 from trainer.registry import open_registry
 
-Columns = dict[str, np.ndarray]
+Columns = dict[str, Any]
 COLUMN_TYPES = {"shop": "string", "slot": "int32", "price": "float32", "age": "float32"}
 
 
-def small_pipeline(task: str = "binary", **sections: dict[str, Any]) -> Pipeline:
-    """Two categories and two numbers; `training={...}`, `gate={...}` and `model={...}` change the
-    defaults."""
+def small_pipeline(task: str = "binary", **sections: Any) -> Pipeline:
+    """Two categories and two numbers; `training={...}`, `model={...}` and so on change defaults."""
     training = {"epochs": 3, "batch_size": 64, "pull": 0.0}
     return Pipeline.model_validate(
         {
             "name": "small",
             "task": task,
-            "instances": {"columns": {name: {"type": t} for name, t in COLUMN_TYPES.items()}},
+            "instances": {
+                "columns": {name: {"type": t} for name, t in COLUMN_TYPES.items()},
+                "segments": sections.get("segments", []),
+            },
             "labels": {"label": "y", "columns": {"y": {"type": "float64"}}},
             "features": {
                 "shop": {"kind": "category", "buckets": 32},
@@ -40,6 +42,7 @@ def small_pipeline(task: str = "binary", **sections: dict[str, Any]) -> Pipeline
             "model": sections.get("model", {"hidden": [16, 8]}),
             "training": training | sections.get("training", {}),
             "gate": {"min_rows": 20} | sections.get("gate", {}),
+            "selection": sections.get("selection", {}),
         }
     )
 
@@ -84,6 +87,8 @@ def write_refresh(
     }
     position = {"position": np.arange(first_position, first_position + count)}
     _write(warehouse, sampled(pipeline), refresh_id, position | rows | own, parts)
+    few = len(held_out["label"])
+    held_out = {"segments": [[]] * few, "forward": np.zeros(few, np.bool_)} | held_out
     _write(warehouse, holdout(pipeline), refresh_id, held_out, 1)
     table = DeltaTable(str(warehouse / "sampled"))
     row = {

@@ -29,6 +29,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     means: list[float] = field(default_factory=list)  # training loss of each whole epoch
+    validation: list[float] = field(default_factory=list)  # the same, where rows are held back
     losses: list[Tensor] = field(default_factory=list)  # of each step of this epoch
 
 
@@ -51,6 +52,7 @@ class Checkpoint:
             "epoch": done.epoch,
             "step": done.step,
             "means": done.means,
+            "validation": done.validation,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_suffix(".new")
@@ -81,7 +83,8 @@ class Checkpoint:
         _restore(optimizer, _below("optimizer/", tensors))
         losses = tensors["losses"].to(device).unbind() if "losses" in tensors else ()
         log.info("resumed in epoch %d, after step %d", header["epoch"] + 1, header["step"])
-        return Progress(header["epoch"], header["step"], header["means"], list(losses))
+        means, validation = header["means"], header["validation"]
+        return Progress(header["epoch"], header["step"], means, validation, list(losses))
 
     def _not_ours(self, header: Mapping[str, Any]) -> list[str]:
         """The names under which a file belongs to something else."""

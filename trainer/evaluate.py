@@ -1,12 +1,14 @@
-"""Metrics of predictions on a set of rows: pure NumPy, larger sets give the same numbers.
+"""Metrics of predictions on a set of rows: pure NumPy.
+
+Every metric is a function of sums over the rows (`Parts`). So the same lines give its value, from
+the sums of all rows, and its spread, from the sums of resampled rows (`trainer/intervals.py`).
 
 `loss` is what the gate compares: log loss (binary, multiclass), or the loss of a regression by the
-name it is trained with.
-A metric that the rows do not define (AUC of one class alone) is left out.
+name it is trained with. A metric that the rows do not define (AUC of one class alone) is left out.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,18 @@ from numpy.typing import NDArray
 from schemas.pipeline import Task
 from schemas.training import Training
 
+Floats = NDArray[np.float64]
 Metrics = dict[str, float]
 BINS = 10
+
+
+class Parts(NamedTuple):
+    """What each row adds to the sums, and the metrics of such sums."""
+
+    columns: Floats  # (n, k); the first is 1, the second the row's loss
+    metrics: Callable[
+        [Floats], dict[str, Floats]
+    ]  # sums (b, k) -> each metric (b,), NaN: undefined
 
 
 def evaluate(
@@ -24,47 +36,80 @@ def evaluate(
     """Metrics of outputs (n,) or (n, classes) on labels (n,); only `rows` when n is 0."""
     if len(label) == 0:
         return {"rows": 0.0}
-    metrics = EVALUATIONS[task](np.asarray(output, np.float64), np.asarray(label, np.float64))
-    if task == "regression" and settings is not None:
-        error = np.abs(np.asarray(output, np.float64) - label)
-        metrics["loss"] = float(np.mean(REGRESSION[settings.loss](error, settings.huber_delta)))
-    return {"rows": float(len(label))} | metrics
+    parts = parts_of(task, output, label, settings)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = parts.metrics(parts.columns.sum(axis=0)[None])
+    # A loss may well not be a number: that is for the gate to see.
+    defined = {k: float(v[0]) for k, v in values.items() if k == "loss" or not np.isnan(v[0])}
+    return {"rows": float(len(label))} | defined
 
 
-def _binary(logit: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
+def parts_of(
+    task: Task, output: NDArray[Any], label: NDArray[Any], settings: Training | None = None
+) -> Parts:
+    """The parts of outputs (n,) or (n, classes) on labels (n,), n at least 1."""
+    chosen = settings or Training()
+    return PARTS[task](np.asarray(output, np.float64), np.asarray(label, np.float64), chosen)
+
+
+def _binary(logit: Floats, label: Floats, _: Training) -> Parts:
+    """Loss, AUC, and whether probabilities are met: their ratio to, and distance from, labels."""
     probability = 0.5 * (1 + np.tanh(0.5 * logit))
-    metrics = {
-        "loss": float(np.mean(np.logaddexp(0, logit) - label * logit)),
-        "calibration_error": calibration_error(probability, label),
-    }
-    if label.mean() > 0:
-        metrics["calibration_ratio"] = float(probability.mean() / label.mean())
-    if 0 < label.mean() < 1:
-        metrics["auc"] = auc(logit, label)
-    return metrics
+    loss = np.logaddexp(0, logit) - label * logit
+    area, moves = _area(logit, label)
+    gaps = _in_groups(probability, probability - label)
+    ones = np.ones(len(label))
+    columns = np.column_stack([ones, loss, probability, label, moves, gaps])
+
+    def metrics(sums: Floats) -> dict[str, Floats]:
+        rows, total, predicted, positive, up, down = sums[:, :6].T
+        return {
+            "loss": total / rows,
+            "auc": area + up / positive + down / (rows - positive),
+            "calibration_error": np.abs(sums[:, 6:]).sum(axis=1) / rows,
+            "calibration_ratio": np.where(positive > 0, predicted / positive, np.nan),
+        }
+
+    return Parts(columns, metrics)
 
 
-def _multiclass(logits: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
+def _multiclass(logits: Floats, label: Floats, _: Training) -> Parts:
+    """Loss, accuracy, and how far the confidence in the likeliest class is from its accuracy."""
     top = logits.max(axis=1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    right = logits.argmax(axis=1) == label
     chosen = logits[np.arange(len(label)), label.astype(np.int64)]
-    return {
-        "loss": float(np.mean(total - chosen)),
-        "accuracy": float(np.mean(right)),
-        "calibration_error": calibration_error(np.exp(top - total), right.astype(np.float64)),
-    }
+    hit = (logits.argmax(axis=1) == label).astype(np.float64)
+    confidence = np.exp(top - total)
+    gaps = _in_groups(confidence, confidence - hit)
+    columns = np.column_stack([np.ones(len(label)), total - chosen, confidence, hit, gaps])
+
+    def metrics(sums: Floats) -> dict[str, Floats]:
+        rows, loss, confident, hits = sums[:, :4].T
+        return {
+            "loss": loss / rows,
+            "accuracy": hits / rows,
+            "calibration_error": np.abs(sums[:, 4:]).sum(axis=1) / rows,
+            "calibration_ratio": np.where(hits > 0, confident / hits, np.nan),
+        }
+
+    return Parts(columns, metrics)
 
 
-def _regression(value: NDArray[np.float64], label: NDArray[np.float64]) -> Metrics:
-    return {
-        "loss": float(np.mean((value - label) ** 2)),
-        "mse": float(np.mean((value - label) ** 2)),
-        "mae": float(np.mean(np.abs(value - label))),
-    }
+def _regression(value: Floats, label: Floats, settings: Training) -> Parts:
+    """The loss by its name, squared and absolute error, and the mean error with its sign."""
+    error = value - label
+    loss = REGRESSION[settings.loss](np.abs(error), settings.huber_delta)
+    columns = np.column_stack([np.ones(len(label)), loss, error**2, np.abs(error), error])
+
+    def metrics(sums: Floats) -> dict[str, Floats]:
+        rows = sums[:, 0]
+        names = {"loss": 1, "mse": 2, "mae": 3, "bias": 4}
+        return {name: sums[:, place] / rows for name, place in names.items()}
+
+    return Parts(columns, metrics)
 
 
-EVALUATIONS: dict[Task, Callable[[NDArray[np.float64], NDArray[np.float64]], Metrics]] = {
+PARTS: dict[Task, Callable[[Floats, Floats, Training], Parts]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
@@ -72,7 +117,7 @@ EVALUATIONS: dict[Task, Callable[[NDArray[np.float64], NDArray[np.float64]], Met
 
 
 # A loss of the size of an error and Huber's delta; the twins of `trainer/loss.py`.
-REGRESSION: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.float64]]] = {
+REGRESSION: dict[str, Callable[[Floats, float], Floats]] = {
     "squared": lambda error, _: error**2,
     "absolute": lambda error, _: error,
     "huber": lambda error, delta: np.where(
@@ -81,18 +126,32 @@ REGRESSION: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.float64]
 }
 
 
-def auc(score: NDArray[np.float64], label: NDArray[np.float64]) -> float:
-    """Chance that a positive scores above a negative, ties counting half."""
+def _area(score: Floats, label: Floats) -> tuple[float, Floats]:
+    """AUC, the chance that a positive scores above a negative, ties counting half; and how far
+    each row's own chance is from it, (n, 2): of a positive, and of a negative.
+
+    These are the placement values of DeLong, DeLong and Clarke-Pearson (1988): to first order a
+    resampled AUC is moved by their means. NaN where there is one class alone.
+    """
     _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[place]
-    positives = label.sum()
-    negatives = len(label) - positives
-    above = rank[label > 0].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
+    positives = np.bincount(place, weights=label, minlength=len(count))
+    negatives = count - positives
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = (np.cumsum(negatives) - negatives / 2)[place] / negatives.sum()
+        above = (positives.sum() - np.cumsum(positives) + positives / 2)[place] / positives.sum()
+    positive = label > 0
+    if positive.all() or not positive.any():
+        return float("nan"), np.zeros((len(label), 2))
+    area = float(below[positive].mean())
+    own = (np.where(positive, below - area, 0.0), np.where(positive, 0.0, above - area))
+    return area, np.column_stack(own)
 
 
-def calibration_error(probability: NDArray[np.float64], label: NDArray[np.float64]) -> float:
-    """Mean |predicted - observed| over ten groups of equal size by predicted probability."""
-    groups = np.array_split(np.argsort(probability, kind="stable"), BINS)
-    gaps = [abs((probability[g] - label[g]).sum()) for g in groups if len(g)]
-    return float(sum(gaps) / len(label))
+def _in_groups(predicted: Floats, gap: Floats) -> Floats:
+    """The gap of each row in the column of its group (n, at most 10): ten groups of equal size by
+    what was predicted. The sizes of their sums, over the rows, are the calibration error."""
+    groups = np.array_split(np.argsort(predicted, kind="stable"), BINS)
+    columns = np.zeros((len(predicted), BINS))
+    for number, group in enumerate(groups):
+        columns[group, number] = gap[group]
+    return columns

@@ -1,7 +1,6 @@
 """The training loop. On a CPU its result is a function of (rows, settings, parent, number of
 ranks), bit by bit, whether it ran through or was killed and resumed."""
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,14 @@ from schemas.training import Training
 from trainer.batches import Batch
 from trainer.checkpoint import Checkpoint, Progress
 from trainer.epoch import steps
+from trainer.intercept import settle_intercept
 from trainer.loss import RowLoss, row_loss, weighted_mean
 from trainer.ranks import Ranks, alone
 from trainer.reader import Rows
 from trainer.sample import Sample, in_memory
+from trainer.schedule import last_epoch, rate
 from trainer.threads import one_thread
+from trainer.validation import split
 
 QUIET_S = 10.0  # between log lines of one training
 
@@ -45,6 +47,7 @@ class History:
     """How a fit went."""
 
     losses: list[float]  # mean training loss of each epoch
+    validation: list[float]  # that of the rows held back, where the fit may stop early
     rows: int  # that went through a step in this process's own run, over all ranks
     seconds: float
     waited: float  # of these seconds, for data
@@ -71,11 +74,13 @@ def fit(
     """Train `model` in place and leave it on the CPU.
 
     `pulled` says that the model comes with a parent's weights, to which `settings.pull` pulls
-    (L2-SP). The learning rate decays to 0 along a cosine. Every rank calls this with the same
-    model, rows and settings. Raises DataQualityError when a loss is not finite.
+    (L2-SP). The learning rate decays to 0 (`trainer/schedule.py`), and the intercept is settled at
+    the end. Every rank calls this with the same model, rows and settings. Raises DataQualityError
+    when a loss is not finite.
     """
     ranks = ranks or alone()
-    sample = in_memory(rows) if isinstance(rows, Rows) else rows
+    whole = in_memory(rows) if isinstance(rows, Rows) else rows
+    sample, validation = split(whole, task, settings)
     called = ranks.together(model.train(), settings.compile)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     anchors = _anchors(trained) if pulled and settings.pull else []
@@ -87,11 +92,11 @@ def fit(
     an_epoch = steps(len(sample), settings.batch_size)
     clock, seen, began = _Waiting(), 0, time.perf_counter()
     with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
-        for epoch in _with_progress(done.epoch, settings.epochs, done.means):
+        for epoch in _with_progress(settings, done):
             batches = sample.epoch(epoch, settings, ranks, done.step)
             for batch in clock.over(batches):
                 number = epoch * an_epoch + done.step
-                done.losses.append(step.take(batch, number, number / (settings.epochs * an_epoch)))
+                done.losses.append(step.take(batch, number, number / an_epoch, done.validation))
                 seen += min(settings.batch_size, len(sample) - done.step * settings.batch_size)
                 done.step += 1
                 if checkpoint and number % settings.checkpoint_steps == (
@@ -100,12 +105,15 @@ def fit(
                     _save(checkpoint, model, optimizer, done, ranks)
             losses = ranks.total(torch.stack(done.losses))
             done.means.append(_finite_mean(losses, epoch))
+            if validation is not None:
+                done.validation.append(validation.loss(model, ranks))
             done.epoch, done.step, done.losses = epoch + 1, 0, []
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
     seconds = time.perf_counter() - began
-    model.cpu().eval()
-    return History(done.means, seen, seconds, clock.seconds)
+    settle_intercept(model.eval(), whole, task, settings)
+    model.cpu()
+    return History(done.means, done.validation, seen, seconds, clock.seconds)
 
 
 @dataclass(frozen=True)
@@ -120,13 +128,13 @@ class _Step:
     optimizer: torch.optim.Optimizer
     anchors: Sequence[tuple[Tensor, Tensor]]
 
-    def take(self, batch: Batch, number: int, done: float) -> Tensor:
-        """Step `number` of the training, a share `done` of which is behind; this rank's part of
-        the batch's mean loss."""
+    def take(self, batch: Batch, number: int, done: float, validation: Sequence[float]) -> Tensor:
+        """Step `number` of the training, with `done` epochs behind and their validation losses;
+        this rank's part of the batch's mean loss."""
         # A model with dropout draws from here: anew each step, so that a resumed fit draws alike.
         torch.manual_seed((self.settings.seed << 32) + number * self.ranks.world + self.ranks.rank)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * _cosine(done)
+            group["lr"] = rate(done, validation, self.settings)
         with self._precision():
             output, _ = self.called(*batch.inputs)
         loss = self.loss(output.float(), batch.label, batch.offset)
@@ -179,24 +187,31 @@ def _save(
         done.losses = list(torch.zeros_like(together).unbind())
 
 
-def _with_progress(first: int, epochs: int, means: list[float]) -> Iterator[int]:
-    """The epochs, with a bar on a terminal; elsewhere a log line now and then, and at the end."""
+def _with_progress(settings: Training, done: Progress) -> Iterator[int]:
+    """The epochs that are left, with a bar on a terminal; elsewhere a log line now and then, and at
+    the end. `done` grows meanwhile, and says when the end is near."""
     terminal, spoken = sys.stderr.isatty(), time.monotonic()
-    bar = tqdm(
-        range(first, epochs),
-        "training",
+    with tqdm(
+        desc="training",
         unit="epoch",
         leave=False,
         disable=not terminal,
-        initial=first,
-        total=epochs,
-    )
-    for epoch in bar:
-        yield epoch
-        last = epoch == epochs - 1
-        if not terminal and (last or time.monotonic() - spoken > QUIET_S):
-            log.info("epoch %d of %d: training loss %.5f", epoch + 1, epochs, means[-1])
-            spoken = time.monotonic()
+        initial=done.epoch,
+        total=settings.epochs,
+    ) as bar:
+        while done.epoch < last_epoch(done.validation, settings):
+            yield done.epoch
+            bar.update()
+            end = last_epoch(done.validation, settings)
+            if not terminal and (done.epoch == end or time.monotonic() - spoken > QUIET_S):
+                log.info(
+                    "epoch %d of %d: training loss %.5f%s",
+                    done.epoch,
+                    end,
+                    done.means[-1],
+                    f", validation loss {done.validation[-1]:.5f}" if done.validation else "",
+                )
+                spoken = time.monotonic()
 
 
 def _anchors(weights: Sequence[nn.Parameter]) -> list[tuple[Tensor, Tensor]]:
@@ -207,11 +222,6 @@ def _anchors(weights: Sequence[nn.Parameter]) -> list[tuple[Tensor, Tensor]]:
 def _distance(anchors: Sequence[tuple[Tensor, Tensor]]) -> Tensor | float:
     """Squared distance to the parent, over all parameters."""
     return sum(((weight - anchor) ** 2).sum() for weight, anchor in anchors)
-
-
-def _cosine(done: float) -> float:
-    """Share of the learning rate: 1 at the first step, 0 just after the last."""
-    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _finite_mean(losses: Tensor, epoch: int) -> float:

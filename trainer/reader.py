@@ -14,9 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.bundle import ModelInput, model_inputs, stack_inputs
@@ -25,6 +28,8 @@ from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, sampled
 from trainer.refresh import DataFile, Refresh, Shard
+
+T = TypeVar("T")
 
 ATTEMPTS = 4  # one pass, and at most three more
 
@@ -79,6 +84,23 @@ class Rows:
         )
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """The rows to judge by, none of them ever trained on; n rows."""
+
+    rows: Rows
+    forward: NDArray[np.bool_]  # (n,), asked after every day that was drawn from
+    segments: Mapping[str, NDArray[Any]]  # (n,) levels by segment key
+
+    def at(self, here: NDArray[np.bool_]) -> "HeldOut":
+        """Some of the rows (n,)."""
+        return HeldOut(
+            self.rows.map(lambda column: column[here]),
+            self.forward[here],
+            {key: levels[here] for key, levels in self.segments.items()},
+        )
+
+
 def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The training rows of a refresh."""
     if not refresh.shards:
@@ -86,17 +108,23 @@ def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     return Rows.joined(list(read_shards(pipeline, refresh, refresh.shards)))
 
 
-def read_shards(pipeline: Pipeline, refresh: Refresh, shards: Sequence[Shard]) -> Iterator[Rows]:
-    """The rows of each shard in turn, in `position` order; the next ones are decoded meanwhile.
+def read_shards(
+    pipeline: Pipeline,
+    refresh: Refresh,
+    shards: Sequence[Shard],
+    made: Callable[[Rows], T] = lambda rows: rows,  # type: ignore[assignment, return-value]
+) -> Iterator[T]:
+    """What is `made` of the rows of each shard in turn, in `position` order; the next ones are
+    decoded, and made, meanwhile.
 
     At most `training.readers` shards are decoded ahead, and as many at a time.
     """
     table, ahead = sampled(pipeline), pipeline.training.readers
 
-    def read(shard: Shard) -> Rows:
-        return _rows(pipeline, table, refresh.refresh_id, shard.files, shard.start)
+    def read(shard: Shard) -> T:
+        return made(_rows(pipeline, table, refresh.refresh_id, shard.files, shard.start))
 
-    pending: deque[Future[Rows]] = deque()
+    pending: deque[Future[T]] = deque()
     with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:
         try:
             for shard in shards:
@@ -110,18 +138,40 @@ def read_shards(pipeline: Pipeline, refresh: Refresh, shards: Sequence[Shard]) -
                 future.cancel()
 
 
-def read_holdout(pipeline: Pipeline, refresh: Refresh) -> Rows:
-    """The held-out rows of a refresh, never trained on."""
+def read_holdout(pipeline: Pipeline, refresh: Refresh) -> HeldOut:
+    """The held-out rows of a refresh."""
     with _quiet_petastorm():
-        return _rows(pipeline, holdout(pipeline), refresh.refresh_id, refresh.holdout)
+        columns = _columns(holdout(pipeline), refresh.refresh_id, refresh.holdout)
+    return HeldOut(
+        rows_from(model_inputs(pipeline), columns), columns["forward"], _segments(pipeline, refresh)
+    )
+
+
+def _segments(pipeline: Pipeline, refresh: Refresh) -> dict[str, NDArray[Any]]:
+    """The level (n,) of every held-out row by segment key. By pyarrow: no tensor holds strings."""
+    names = pipeline.instances.segments
+    columns = ["position", "segments"]
+    tables = [pq.read_table(f.path, columns=columns, partitioning=None) for f in refresh.holdout]
+    if not tables:
+        return {name: np.zeros(0, np.str_) for name in names}
+    levels = pa.concat_tables(tables).sort_by("position")["segments"]
+    return {
+        name: pc.list_element(levels, place).to_numpy().astype(np.str_)
+        for place, name in enumerate(names)
+    }
 
 
 def _rows(
     pipeline: Pipeline, table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
 ) -> Rows:
+    return rows_from(model_inputs(pipeline), _columns(table, refresh_id, files, first))
+
+
+def _columns(
+    table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
+) -> dict[str, NDArray[Any]]:
     what = f"refresh {refresh_id}, table {table.name}"
-    columns = read_exactly(files, table.reader_fields, what, first=first)
-    return rows_from(model_inputs(pipeline), columns)
+    return read_exactly(files, table.reader_fields, what, first=first)
 
 
 def rows_from(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]) -> Rows:

@@ -77,6 +77,8 @@ class Registry:
             with tempfile.TemporaryDirectory() as folder:
                 write_bundle(Path(folder))
                 self.client.log_artifacts(run_id, folder, "bundle")
+            for file, text in record.reports.items():
+                self.client.log_text(run_id, text, f"report/{file}")
             version = self._version(run_id, f"{run.info.artifact_uri}/bundle", record)
         except BaseException:  # an interrupt or exit as well: no run may stay "running" for ever
             self.client.set_terminated(run_id, "FAILED")
@@ -109,7 +111,7 @@ class Registry:
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of one training: settings, metrics by set, origin, the gate's decision."""
+    """What is kept of one training: settings, metrics, reports, origin, the gate's decision."""
 
     refresh_id: str
     sample_digest: str
@@ -117,7 +119,8 @@ class Record:
     decision: Decision
     settings: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, float]]
-    epoch_losses: list[float]
+    series: Mapping[str, list[float]]  # a value an epoch, by metric
+    reports: Mapping[str, str]  # text by file name
     started_ms: int
 
     def tags(self) -> dict[str, str]:
@@ -137,7 +140,7 @@ class Record:
         return [Param(key, str(value)) for key, value in self.settings.items()]
 
     def metric_entities(self) -> "list[Metric]":
-        """Metrics as `challenger.loss`; the training loss of each epoch under one key."""
+        """Metrics as `challenger.loss`; those of each epoch under one key."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -146,7 +149,11 @@ class Record:
             for of, metrics in self.metrics.items()
             for name, value in metrics.items()
         ]
-        return ends + [Metric("train_loss", v, now, i) for i, v in enumerate(self.epoch_losses, 1)]
+        return ends + [
+            Metric(name, value, now, epoch)
+            for name, values in self.series.items()
+            for epoch, value in enumerate(values, 1)
+        ]
 
 
 def open_registry(warehouse: str, pipeline: str, name: str) -> Registry:

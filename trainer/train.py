@@ -20,29 +20,24 @@ from torch import nn
 
 from schemas.bundle import ModelCard, registry_exists, tracking_uri
 from schemas.command import add_common_arguments, log, run_command
+from schemas.manifests import REPORT_CARDS
 from schemas.pipeline import Pipeline, load_pipeline
-from schemas.training import Training
+from trainer.assess import Assessment
 from trainer.checkpoint import Checkpoint
 from trainer.checks import count_outputs, require_comparable
-from trainer.evaluate import Metrics, evaluate
-from trainer.export import (
-    Loaded,
-    load_bundle,
-    predict,
-    require_exportable,
-    save_bundle,
-    serving_model,
-)
+from trainer.export import Loaded, load_bundle, require_exportable, save_bundle, serving_model
 from trainer.fit import History, fit
 from trainer.gate import decide
+from trainer.judge import judge, measure, told
 from trainer.launch import launch
 from trainer.lock import exclusive
 from trainer.model import build_model, model_card, standardise, weights_fit
+from trainer.pull import fit_best, to_choose_by, trial_name
 from trainer.ranks import Ranks, alone, helps, joined, launched
 from trainer.reader import Rows, read_holdout
 from trainer.refresh import Refresh, newest_refresh, open_refresh
 from trainer.registry import Record, Registry, open_registry
-from trainer.sample import open_sample
+from trainer.sample import Sample, open_sample
 from trainer.survey import Survey, survey_of
 
 if TYPE_CHECKING:
@@ -110,17 +105,28 @@ def fit_along(pipeline: Pipeline, warehouse: str, ranks: Ranks) -> None:
     sample = open_sample(pipeline, refresh, ranks)
     task = json.loads(ranks.told() or "{}")
     card = ModelCard.model_validate(task["card"])
-    checkpoint = checkpoint_of(pipeline, refresh, card, warehouse, task["name"])
-    # Its weights come from the first rank.
-    model = build_model(card, pipeline.training.seed)
-    fit(
-        model,
-        sample,
-        pipeline.task,
-        pipeline.training,
-        pulled=task["warm"],
-        ranks=ranks,
-        checkpoint=checkpoint,
+
+    def fitted(trial: Pipeline) -> tuple[nn.Module, History]:
+        # Its weights come from the first rank.
+        model = build_model(card, pipeline.training.seed)
+        name = trial_name(task["name"], trial, task["pulls"])
+        checkpoint = checkpoint_of(trial, refresh, card, warehouse, name)
+        return model, _fit(trial, model, sample, task["warm"], ranks, checkpoint)
+
+    fit_best(pipeline, task["pulls"], fitted, lambda model: 0.0)
+
+
+def _fit(
+    pipeline: Pipeline,
+    model: nn.Module,
+    sample: Sample,
+    warm: bool,
+    ranks: Ranks,
+    checkpoint: Checkpoint,
+) -> History:
+    settings = pipeline.training
+    return fit(
+        model, sample, pipeline.task, settings, pulled=warm, ranks=ranks, checkpoint=checkpoint
     )
 
 
@@ -160,8 +166,8 @@ def _train(
     serving = None if folder is None else load_bundle(folder)
     serving_card = None if serving is None else serving.card
     survey = survey_of(sample.parts(), pipeline.task)
-    classes = pipeline.labels.classes
-    outputs = count_outputs(pipeline.task, survey, held_out.label, serving_card, classes)
+    classes, labels = pipeline.labels.classes, held_out.rows.label
+    outputs = count_outputs(pipeline.task, survey, labels, serving_card, classes)
     card = model_card(pipeline, refresh.refresh_id, outputs)
     if serving_card is not None:
         require_comparable(serving_card, card)
@@ -171,37 +177,42 @@ def _train(
         parent = None
     if champion is not None and parent is not None:
         card = card.model_copy(update={"parent_version": str(champion.version)})
+    to_choose, to_judge = to_choose_by(pipeline, held_out, warm=parent is not None)
+    pulls = [pipeline.training.pull] if to_choose is None else list(pipeline.training.pulls)
     task = {"card": card.model_dump(), "warm": parent is not None, "name": registry.name}
-    ranks.told(json.dumps(task))
-    checkpoint = checkpoint_of(pipeline, refresh, card, registry.warehouse, registry.name)
-    model = start(card, pipeline.training.seed, survey, parent)
-    if pipeline.model.own:
-        require_exportable(model, card)
-    history = fit(
-        model,
-        sample,
-        pipeline.task,
-        pipeline.training,
-        pulled=parent is not None,
-        ranks=ranks,
-        checkpoint=checkpoint,
-    )
-    settings = pipeline.training
-    metrics = {"train": history.metrics(), "challenger": measure(model, card, held_out, settings)}
-    if folder is not None and serving is not None:
-        metrics["champion"] = measure(serving_model(folder), serving.card, held_out, settings)
+    ranks.told(json.dumps(task | {"pulls": pulls}))
+    checkpoints: list[Checkpoint] = []
+
+    def fitted(trial: Pipeline) -> tuple[nn.Module, History]:
+        model = start(card, pipeline.training.seed, survey, parent)
+        if pipeline.model.own:
+            require_exportable(model, card)
+        name = trial_name(registry.name, trial, pulls)
+        checkpoint = checkpoint_of(trial, refresh, card, registry.warehouse, name)
+        checkpoints.append(checkpoint)
+        return model, _fit(trial, model, sample, parent is not None, ranks, checkpoint)
+
+    def forward_loss(model: nn.Module) -> float:
+        return measure(model, card, (to_choose or to_judge).rows, pipeline.training)["loss"]
+
+    tried = fit_best(pipeline, pulls, fitted, forward_loss)
+    model, history = tried.model, tried.history
+    sets = judge(pipeline, model, None if folder is None else serving_model(folder), to_judge)
+    metrics = {"train": history.metrics(), "pull": tried.metrics()} | told(sets)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
         parent_version=card.parent_version,
-        decision=decide(metrics["challenger"], metrics.get("champion"), pipeline.gate),
-        settings=_settings(pipeline, refresh) | {"ranks": ranks.world},
+        decision=decide(sets, pipeline.gate),
+        settings=_settings(pipeline, refresh) | {"ranks": ranks.world, "pull": tried.pull},
         metrics=metrics,
-        epoch_losses=history.losses,
+        series={"train_loss": history.losses, "validation_loss": history.validation},
+        reports=_reports(registry.warehouse, refresh.refresh_id, sets),
         started_ms=int(began * 1000),
     )
     version = registry.register(record, lambda folder: save_bundle(model, card, folder))
-    checkpoint.remove()
+    for checkpoint in checkpoints:
+        checkpoint.remove()
     log.info("%s version %s: %s", registry.name, version.version, record.decision.reason)
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
 
@@ -254,11 +265,14 @@ def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     return pipeline.training.model_dump() | model | origin
 
 
-def measure(model: nn.Module, card: ModelCard, held_out: Rows, settings: Training) -> Metrics:
-    """How well a model answers for held-out rows, by the loss of these settings."""
-    output = predict(model, held_out)
-    answer = output if card.task == "multiclass" else output[:, 0]
-    return evaluate(card.task, answer, held_out.label, settings)
+def _reports(warehouse: str, refresh_id: str, sets: dict[str, Assessment]) -> dict[str, str]:
+    """Files for the run: what the gate saw, and the refresh's report card where it is at hand."""
+    found = {name: one.as_dict() for name, one in sets.items()}
+    reports = {"evaluation.json": json.dumps(found, indent=1)}
+    card = Path(warehouse) / REPORT_CARDS / f"{refresh_id}.html"
+    if "://" not in warehouse and card.is_file():
+        reports["report_card.html"] = card.read_text(encoding="utf-8")
+    return reports
 
 
 def parser() -> argparse.ArgumentParser:

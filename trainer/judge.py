@@ -1,0 +1,60 @@
+"""Challenger and champion asked about the held-out rows of a refresh."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import nn
+
+from schemas.bundle import ModelCard
+from schemas.pipeline import Pipeline
+from schemas.training import Training
+from trainer.assess import Assessment, assess
+from trainer.evaluate import Metrics, evaluate
+from trainer.export import predict
+from trainer.gate import HOLDOUT
+from trainer.reader import HeldOut, Rows
+
+FORWARD = "forward"
+
+
+def judge(
+    pipeline: Pipeline, model: nn.Module, champion: nn.Module | None, held_out: HeldOut
+) -> dict[str, Assessment]:
+    """What both did on the held-out rows of the days drawn from, and on those of the days after
+    where the refresh has such days (`selection.forward_days`)."""
+    sets = {HOLDOUT: held_out.at(~held_out.forward)}
+    if held_out.forward.any():
+        sets[FORWARD] = held_out.at(held_out.forward)
+
+    def asked(part: HeldOut) -> Assessment:
+        return assess(
+            pipeline.task,
+            answers(model, pipeline.task, part.rows),
+            None if champion is None else answers(champion, pipeline.task, part.rows),
+            part.rows.label,
+            segments=part.segments,
+            settings=pipeline.training,
+            confidence=pipeline.gate.confidence,
+        )
+
+    return {name: asked(part) for name, part in sets.items()}
+
+
+def told(sets: dict[str, Assessment]) -> dict[str, Metrics]:
+    """Metrics by whose they are: `challenger`, `forward.challenger`, ..."""
+    return {
+        name if of == HOLDOUT else f"{of}.{name}": metrics
+        for of, found in sets.items()
+        for name, metrics in found.metrics().items()
+    }
+
+
+def answers(model: nn.Module, task: str, rows: Rows) -> NDArray[Any]:
+    """What a model serves for rows: (n,), or (n, classes)."""
+    output = predict(model, rows)
+    return output if task == "multiclass" else output[:, 0]
+
+
+def measure(model: nn.Module, card: ModelCard, rows: Rows, settings: Training) -> Metrics:
+    """How well a model answers for rows, by the loss of these settings."""
+    return evaluate(card.task, answers(model, card.task, rows), rows.label, settings)

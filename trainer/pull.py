@@ -1,0 +1,77 @@
+"""How hard a warm start is pulled to its parent, tried out where it matters: on later days.
+
+A weak pull follows the drawn days closely, a strong one trusts the parent: which of them answers
+better is not seen on the days drawn from, where the weakest always wins. So every pull of
+`training.pulls` is fitted to the whole sample and measured on half of the forward rows; the gate
+judges by the other half.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from schemas.command import log
+from schemas.pipeline import Pipeline
+from trainer.fit import History
+from trainer.reader import HeldOut
+
+Fit = Callable[[Pipeline], tuple[nn.Module, History]]
+
+
+class Tried(NamedTuple):
+    """The fit that was taken, and what every pull lost on the later days."""
+
+    pull: float
+    model: nn.Module
+    history: History
+    losses: dict[float, float]  # empty where there was nothing to choose
+
+    def metrics(self) -> dict[str, float]:
+        """For the run's record."""
+        losses = {f"loss_of_{pull}": loss for pull, loss in self.losses.items()}
+        return {"taken": self.pull} | losses
+
+
+def to_choose_by(
+    pipeline: Pipeline, held_out: HeldOut, *, warm: bool
+) -> tuple[HeldOut | None, HeldOut]:
+    """Rows to choose a pull by, None where there is none to choose or they are too few, and rows to
+    judge by: every other forward row each, and all others to judge."""
+    if not (pipeline.training.pulls and warm):
+        return None, held_out
+    choose = held_out.forward & (held_out.forward.cumsum() % 2 == 0)
+    if choose.sum() < pipeline.gate.min_rows:
+        log.warning(
+            "%d forward rows are too few to choose a pull by: training.pull is taken", choose.sum()
+        )
+        return None, held_out
+    return held_out.at(choose), held_out.at(~choose)
+
+
+def trial_name(name: str, trial: Pipeline, pulls: Sequence[float]) -> str:
+    """What the checkpoint of a trial is called: of several pulls, each has its own."""
+    return name if len(pulls) == 1 else f"{name}-pull-{trial.training.pull:g}"
+
+
+def with_pull(pipeline: Pipeline, pull: float) -> Pipeline:
+    """The pipeline with this pull and no others."""
+    changed = pipeline.training.model_copy(update={"pull": pull, "pulls": []})
+    return pipeline.model_copy(update={"training": changed})
+
+
+def fit_best(
+    pipeline: Pipeline,
+    pulls: Sequence[float],
+    fitted: Fit,
+    loss: Callable[[nn.Module], float],
+) -> Tried:
+    """Fit with every pull; the one of the least `loss` is taken, the first of equals."""
+    fits = {pull: fitted(with_pull(pipeline, pull)) for pull in pulls}
+    losses: dict[float, float] = {}
+    if len(pulls) > 1:
+        losses = {pull: loss(model) for pull, (model, _) in fits.items()}
+        told = ", ".join(f"{pull:g}: {value:.5f}" for pull, value in losses.items())
+        log.info("loss on forward rows by pull: %s", told)
+    taken = min(pulls, key=lambda pull: losses.get(pull, 0.0))
+    return Tried(taken, *fits[taken], losses)
