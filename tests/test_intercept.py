@@ -53,7 +53,7 @@ def test_a_sample_of_one_class_sends_no_intercept_to_infinity() -> None:
     assert np.abs(served(rows | {"label": np.zeros(300, np.float32)})).max() < 10
 
 
-def test_issue_6_the_served_ratio_is_within_2_percent_after_weighted_selection() -> None:
+def test_the_served_ratio_is_within_2_percent_after_weighted_selection() -> None:
     population = random_rows(40_000, seed=16)
     pi = np.where(population["label"] == 1, 0.4, 0.05)
     ratios = []

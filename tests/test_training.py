@@ -211,7 +211,6 @@ def test_a_gradient_is_clipped_and_bf16_trains() -> None:
     before = weights(model)
     fit(model, in_memory(still, ROWS), "binary", still.training)
     moved = {name: (weight - before[name]).abs().max() for name, weight in model.named_parameters()}
-    del moved["head.bias"]  # settled after the last step
     assert 0 < max(moved.values()) < 1e-5
     half = small_pipeline(training={"precision": "bf16"})
     assert not same(weights(trained(half, ROWS)), weights(trained(PIPELINE, ROWS)))

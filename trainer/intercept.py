@@ -21,17 +21,16 @@ AT_ONCE = 1 << 13  # rows
 
 
 def settle_intercept(model: nn.Module, sample: Sample, task: Task, settings: Training) -> None:
-    """Move the bias of `model.head` to the least weighted loss over the sample, offsets included.
+    """Move `model.intercept` to the least weighted loss over the sample, offsets included.
 
-    Left alone: a model without such a layer, a sample that lacks a class (the least loss would be
-    at infinity), and the absolute loss, whose intercept many values share.
+    Left alone: a sample that lacks a class (the least loss would be at infinity), and the absolute
+    loss, whose intercept many values share.
     """
-    head = getattr(model, "head", None)
-    bias = getattr(head, "bias", None)
-    if bias is None or (task == "regression" and settings.loss == "absolute"):
+    if task == "regression" and settings.loss == "absolute":
         return
+    intercept = model.get_buffer("intercept")
     output, label, weight, offset = (
-        torch.cat(column) for column in zip(*_answers(model, sample, bias.device), strict=True)
+        torch.cat(column) for column in zip(*_answers(model, sample, intercept.device), strict=True)
     )
     if task != "regression":
         classes = max(2, output.shape[1])
@@ -51,8 +50,7 @@ def settle_intercept(model: nn.Module, sample: Sample, task: Task, settings: Tra
         return value
 
     search.step(step)
-    with torch.no_grad():
-        bias.add_(shift.to(bias))
+    intercept.add_(shift.detach().to(intercept))
 
 
 def _answers(model: nn.Module, sample: Sample, device: torch.device) -> Iterator[list[Tensor]]:

@@ -48,7 +48,8 @@ class Seen:
 
 
 class Model(nn.Module):
-    """A network with what every model has: standardised inputs, and the sketch of one layer."""
+    """A network with what every model has: standardised inputs, an intercept, the sketch of one
+    layer."""
 
     def __init__(self, network: nn.Module, sketch_layer: str, blueprint: Blueprint) -> None:
         """Raises ConfigurationError where the network does not give what the contract asks."""
@@ -56,6 +57,9 @@ class Model(nn.Module):
         self.network = network
         self._seen = Seen()
         _layer(network, sketch_layer).register_forward_hook(self._seen.take)
+        # Set once at the end of each fit (trainer/intercept.py).
+        self.intercept: Tensor
+        self.register_buffer("intercept", torch.zeros(blueprint.outputs))
         # Fixed: set once from the first training set, then inherited by warm starts.
         self.mean: Tensor
         self.scale: Tensor
@@ -78,7 +82,7 @@ class Model(nn.Module):
             for i, tensor in enumerate(tensors)
         ]
         standard = ((numbers - self.mean) / self.scale).clamp(-FAR, FAR)
-        output = self.network(categories, standard, *scaled)
+        output = self.network(categories, standard, *scaled) + self.intercept
         return output, self._seen.output.flatten(1) @ self.projection
 
 
