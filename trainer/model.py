@@ -87,8 +87,7 @@ def build_model(blueprint: Blueprint, seed: int) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if ":" in blueprint.architecture:
-            layer = blueprint.settings["sketch_layer"]
-            return Model(own_network(blueprint), layer, blueprint)
+            return Model(own_network(blueprint), blueprint.sketch_layer or "", blueprint)
         if blueprint.architecture not in MODELS:
             known = ", ".join(MODELS)
             raise ConfigurationError(
@@ -104,6 +103,7 @@ def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
         task=pipeline.task,
         architecture=pipeline.model.name,
         settings=pipeline.model.resolved(),
+        sketch_layer=pipeline.model.sketch_layer,
         features=model_inputs(pipeline),
         outputs=outputs,
     )
