@@ -60,7 +60,7 @@ class Model(Section):
             known = ", ".join(SETTINGS)
             raise ValueError(f'name: {self.name!r} is none of {known}, and not "module:factory"')
         known_settings = OWN_SETTINGS if self.own else SETTINGS[self.name]
-        for name in sorted(self.model_fields_set - {"name"}):
+        for name in self.model_dump(exclude_defaults=True, exclude={"name"}):
             if name not in known_settings:
                 has = ", ".join(known_settings) or "none"
                 raise ValueError(f"{name}: not a setting of {self.name!r}, which has {has}")
