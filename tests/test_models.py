@@ -17,9 +17,9 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.sources.digits import digits
 from trainer.evaluate import evaluate
-from trainer.export import predict, require_exportable, save_bundle
+from trainer.export import Loaded, predict, require_exportable, save_bundle
 from trainer.fit import fit
-from trainer.model import Model, build_model, standardise, weights_fit
+from trainer.model import Model, build_model, standardise
 from trainer.networks import orthonormal
 from trainer.reader import Rows
 from trainer.survey import survey_of
@@ -286,7 +286,8 @@ def test_a_model_that_cannot_be_exported_is_refused_before_it_is_fitted() -> Non
 
 def test_a_warm_start_needs_weights_of_the_same_names_and_shapes() -> None:
     card = small_card(small_pipeline(model=own("network")))
-    weights = build_model(card, seed=1).state_dict()
-    assert weights_fit(build_model(card, seed=2), weights)
-    wider = card.model_copy(update={"settings": {"width": 21}})
-    assert not weights_fit(build_model(wider, seed=1), weights)
+    parent = Loaded(card, build_model(card, seed=1).state_dict())
+    assert parent.fits(card)
+    assert not parent.fits(card.model_copy(update={"settings": {"width": 21}}))
+    earlier = {name: value for name, value in parent.weights.items() if "body" not in name}
+    assert not Loaded(card, earlier).fits(card)  # the same names, another code then

@@ -127,12 +127,6 @@ def standardise(model: nn.Module, survey: Survey) -> None:
         model.get_buffer("tensor_scale")[place] = float(moments.scale[0])
 
 
-def weights_fit(model: nn.Module, weights: dict[str, Tensor]) -> bool:
-    """Whether a model can take these weights; a factory may have changed since they were learnt."""
-    own = {name: value.shape for name, value in model.state_dict().items()}
-    return own == {name: value.shape for name, value in weights.items()}
-
-
 def example_inputs(blueprint: Blueprint, rows: int = 2) -> tuple[Tensor, ...]:
     """Rows of zeros in the form of the model's inputs."""
     return (

@@ -37,7 +37,7 @@ from trainer.fit import History, fit
 from trainer.gate import decide
 from trainer.launch import launch
 from trainer.lock import exclusive
-from trainer.model import build_model, model_card, standardise, weights_fit
+from trainer.model import build_model, model_card, standardise
 from trainer.ranks import Ranks, alone, helps, joined, launched
 from trainer.reader import Rows, read_holdout
 from trainer.refresh import Refresh, newest_refresh, open_refresh
@@ -166,7 +166,7 @@ def _train(
     if serving_card is not None:
         require_comparable(serving_card, card)
     parent = serving if pipeline.training.warm_start else None
-    if parent is not None and not _can_start(card, parent):
+    if parent is not None and not parent.fits(card):
         log.info("the champion has other layers: starting from scratch")
         parent = None
     if champion is not None and parent is not None:
@@ -204,12 +204,6 @@ def _train(
     checkpoint.remove()
     log.info("%s version %s: %s", registry.name, version.version, record.decision.reason)
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
-
-
-def _can_start(card: ModelCard, parent: Loaded) -> bool:
-    """Whether a model of this card can start with its parent's weights."""
-    same = parent.card.same_shape(card)
-    return same and weights_fit(build_model(card, seed=0), parent.weights)
 
 
 def start(card: ModelCard, seed: int, survey: Survey, parent: Loaded | None) -> nn.Module:
@@ -250,7 +244,8 @@ def checkpoint_of(
 def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     """What decided this training, for the run's parameters."""
     origin = {"policy": refresh.policy, "ds": refresh.ds, "rows": refresh.drawn}
-    model = {"model": pipeline.model.name, **pipeline.model.resolved()}
+    own = {f"model.{name}": value for name, value in pipeline.model.resolved().items()}
+    model = {"model": pipeline.model.name} | own
     return pipeline.training.model_dump() | model | origin
 
 
