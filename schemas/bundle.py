@@ -56,6 +56,7 @@ class Blueprint(BaseModel):
     task: Task
     architecture: str = Field(description="A name in `MODELS`, or module:factory.")
     settings: dict[str, Any] = Field(description="Of the model, by name.")
+    sketch_layer: str | None = Field(default=None, description="Of a model of the user's own.")
     features: list[ModelInput] = Field(min_length=1)
     outputs: int = Field(ge=1, description="1, or the number of classes.")
 

@@ -24,7 +24,7 @@ TASKS: dict[str, tuple[Task, ...]] = {
 }
 # A model of the user's own, `module:factory`, reads what it likes from `settings`.
 OWN_MODEL = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-OWN_SETTINGS: dict[str, Any] = {"sketch_layer": None, "settings": {}}
+OWN_SETTINGS = ("sketch_layer", "settings")
 
 Setting = bool | int | float | str
 
@@ -60,7 +60,7 @@ class Model(Section):
             known = ", ".join(SETTINGS)
             raise ValueError(f'name: {self.name!r} is none of {known}, and not "module:factory"')
         known_settings = OWN_SETTINGS if self.own else SETTINGS[self.name]
-        for name in sorted(self.model_fields_set - {"name"}):
+        for name in self.model_dump(exclude_defaults=True, exclude={"name"}):
             if name not in known_settings:
                 has = ", ".join(known_settings) or "none"
                 raise ValueError(f"{name}: not a setting of {self.name!r}, which has {has}")
@@ -77,7 +77,7 @@ class Model(Section):
     def resolved(self) -> dict[str, Any]:
         """Every setting that this model has: as given, else the default."""
         if self.own:
-            return {"sketch_layer": self.sketch_layer, "settings": self.settings}
+            return dict(self.settings)
         given = self.model_dump(exclude_none=True)
         return {name: given.get(name, usual) for name, usual in SETTINGS[self.name].items()}
 

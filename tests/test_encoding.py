@@ -58,3 +58,15 @@ def test_integers_wrap_round_and_never_fall_below_the_first_code(spark: SparkSes
     feature = Feature(kind="category", buckets=8)
     values: list[Value] = [-1, 7, 2**62, -(2**63)]
     assert encoded(spark, values, "BIGINT", feature) == [int(v) % 7 + 1 for v in values if v]
+
+
+def test_tensors_are_of_one_size_with_the_default_for_what_is_missing(spark: SparkSession) -> None:
+    pixels = Feature(kind="tensor", shape=(2, 2), default=0.5)
+    values = [[0.0, 1.0, 0.25, 4.0], [math.nan, 1.0, math.inf, None], None]
+    frame = spark.createDataFrame(list(enumerate(values)), "place INT, value ARRAY<FLOAT>")
+    column = encode(F.col("value"), frame.schema["value"].dataType, pixels).alias("code")
+    found = {row["place"]: row["code"] for row in frame.select("place", column).collect()}
+    assert found == {0: values[0], 1: [0.5, 1.0, 0.5, 0.5], 2: [0.5] * 4}
+    short = spark.createDataFrame([(0, [1.0, 2.0, 3.0])], "place INT, value ARRAY<FLOAT>")
+    with pytest.raises(Exception, match=r"of 3 numbers where shape = \[2, 2\] has 4"):
+        short.select(encode(F.col("value"), short.schema["value"].dataType, pixels)).collect()

@@ -51,6 +51,27 @@ def test_law_4_the_trainer_reads_exactly_the_refresh(written: Path) -> None:
     assert rows.numbers.dtype == np.float32
 
 
+def test_tensors_reach_the_trainer_in_their_shape(tmp_path: Path) -> None:
+    whole = PIPELINE.model_dump()
+    whole["instances"]["columns"]["image"] = {"type": "floats"}
+    whole["features"]["image"] = {"kind": "tensor", "shape": (1, 3, 4)}
+    pipeline = type(PIPELINE).model_validate(whole)
+    images = np.random.default_rng(5).random((803, 12)).astype(np.float32)
+    rows = {name: column[:100] for name, column in random_rows(803, seed=5).items()}
+    write_refresh(
+        tmp_path,
+        pipeline,
+        "images",
+        random_rows(803, seed=5) | {"image": list(images)},
+        rows | {"image": list(images[:100])},
+    )
+    refresh = open_refresh(str(tmp_path), pipeline, "images")
+    _, _, read = read_sampled(pipeline, refresh).inputs
+    np.testing.assert_array_equal(read, images.reshape(803, 1, 3, 4))
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read_holdout(pipeline, refresh).inputs[2], read[:100])
+
+
 def test_law_4_a_later_refresh_does_not_change_an_earlier_one(warehouse: Path) -> None:
     before = read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "first"))
     write_refresh(warehouse, PIPELINE, "third", random_rows(50, seed=3), day=3)

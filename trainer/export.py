@@ -67,6 +67,15 @@ class Loaded:
     card: ModelCard
     weights: dict[str, Tensor]
 
+    def fits(self, card: ModelCard) -> bool:
+        """Whether a model of this card can start with these weights. Of the same blueprint it may
+        still not be: a factory may have changed since they were learnt."""
+        if not self.card.same_shape(card):
+            return False
+        own = build_model(card, seed=0).state_dict()
+        shapes = {name: value.shape for name, value in own.items()}
+        return shapes == {name: value.shape for name, value in self.weights.items()}
+
     def model(self) -> nn.Module:
         """The model itself, on the CPU."""
         model = build_model(self.card, seed=0)

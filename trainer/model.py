@@ -91,8 +91,7 @@ def build_model(blueprint: Blueprint, seed: int) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if ":" in blueprint.architecture:
-            layer = blueprint.settings["sketch_layer"]
-            return Model(own_network(blueprint), layer, blueprint)
+            return Model(own_network(blueprint), blueprint.sketch_layer or "", blueprint)
         if blueprint.architecture not in MODELS:
             known = ", ".join(MODELS)
             raise ConfigurationError(
@@ -108,6 +107,7 @@ def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
         task=pipeline.task,
         architecture=pipeline.model.name,
         settings=pipeline.model.resolved(),
+        sketch_layer=pipeline.model.sketch_layer,
         features=model_inputs(pipeline),
         outputs=outputs,
     )
@@ -129,12 +129,6 @@ def standardise(model: nn.Module, survey: Survey) -> None:
     for place, moments in enumerate(survey.tensors):
         model.get_buffer("tensor_mean")[place] = float(moments.mean[0])
         model.get_buffer("tensor_scale")[place] = float(moments.scale[0])
-
-
-def weights_fit(model: nn.Module, weights: dict[str, Tensor]) -> bool:
-    """Whether a model can take these weights; a factory may have changed since they were learnt."""
-    own = {name: value.shape for name, value in model.state_dict().items()}
-    return own == {name: value.shape for name, value in weights.items()}
 
 
 def example_inputs(blueprint: Blueprint, rows: int = 2) -> tuple[Tensor, ...]:

@@ -31,7 +31,7 @@ from trainer.gate import decide
 from trainer.judge import judge, measure, told
 from trainer.launch import launch
 from trainer.lock import exclusive
-from trainer.model import build_model, model_card, standardise, weights_fit
+from trainer.model import build_model, model_card, standardise
 from trainer.pull import fit_best, to_choose_by, trial_name
 from trainer.ranks import Ranks, alone, helps, joined, launched
 from trainer.reader import Rows, read_holdout
@@ -172,7 +172,7 @@ def _train(
     if serving_card is not None:
         require_comparable(serving_card, card)
     parent = serving if pipeline.training.warm_start else None
-    if parent is not None and not _can_start(card, parent):
+    if parent is not None and not parent.fits(card):
         log.info("the champion has other layers: starting from scratch")
         parent = None
     if champion is not None and parent is not None:
@@ -217,12 +217,6 @@ def _train(
     return _outcome(version, record.decision.passed) | {"metrics": metrics}
 
 
-def _can_start(card: ModelCard, parent: Loaded) -> bool:
-    """Whether a model of this card can start with its parent's weights."""
-    same = parent.card.same_shape(card)
-    return same and weights_fit(build_model(card, seed=0), parent.weights)
-
-
 def start(card: ModelCard, seed: int, survey: Survey, parent: Loaded | None) -> nn.Module:
     """The model before its first step: its parent's weights, or fresh ones fitted to the scale
     of the rows."""
@@ -261,7 +255,8 @@ def checkpoint_of(
 def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
     """What decided this training, for the run's parameters."""
     origin = {"policy": refresh.policy, "ds": refresh.ds, "rows": refresh.drawn}
-    model = {"model": pipeline.model.name, **pipeline.model.resolved()}
+    own = {f"model.{name}": value for name, value in pipeline.model.resolved().items()}
+    model = {"model": pipeline.model.name} | own
     return pipeline.training.model_dump() | model | origin
 
 
