@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -21,6 +20,7 @@ from torch import nn
 from schemas.bundle import ModelCard, model_inputs, registry_exists, tracking_uri
 from schemas.command import add_common_arguments, log, run_command
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.places import state_folder
 from schemas.training import Training
 from trainer.checkpoint import Checkpoint
 from trainer.checks import count_outputs, require_comparable
@@ -77,7 +77,7 @@ def train_refresh(
     if dry_run and not registry_exists(warehouse):
         ranks.told(None)
         return {"status": "planned"} | result | _plan(refresh, None)
-    with exclusive(Path(warehouse) / f".train-{name}.lock", wait=False):
+    with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
         registry = open_registry(warehouse, pipeline.name, name)
         before = registry.trained(refresh.refresh_id, refresh.sample_digest)
         if before is not None and not force:
@@ -227,7 +227,7 @@ def checkpoint_of(
         "sample": refresh.sample_digest,
         "configuration": hashlib.sha256(settings.encode()).hexdigest(),
     }
-    return Checkpoint(Path(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
+    return Checkpoint(state_folder(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
 
 
 def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
