@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from schemas import reasons
 from schemas.command import (
+    about,
     add_common_arguments,
     parse_date,
     require_order,
@@ -226,6 +227,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> import."""
     args = parser().parse_args(argv)
     pipeline = load_pipeline(args.pipeline)
+    about(pipeline=pipeline.name)
     _source(pipeline)  # refuse before Spark starts
     start = args.start or args.ds
     require_order(start, args.ds)

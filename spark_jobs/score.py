@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from inference.champion import Champion, find_champion
-from schemas.command import add_common_arguments, parse_date, require_over, run_command
+from schemas.command import about, add_common_arguments, parse_date, require_over, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.point_in_time import with_features
@@ -88,8 +88,12 @@ def score_transaction(ds: date) -> str:
 
 def score_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     """Score a day with the champion, unless that is done; the result of the command."""
+    name = warehouse.pipeline.name
+    about(pipeline=name, ds=ds)
     warehouse.require(*warehouse.tables)
-    return score_days(warehouse, [ds])[0]
+    scored = score_days(warehouse, [ds])[0]
+    about(pipeline=name, ds=ds, table_version=scored["version"])
+    return scored
 
 
 def score_days(warehouse: Warehouse, dates: Sequence[date]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from schemas.bundle import ModelCard, model_inputs, registry_exists, tracking_uri
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import about, add_common_arguments, log, run_command
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import state_folder
 from schemas.training import Training
@@ -67,6 +67,7 @@ def train_refresh(
         fit_along(pipeline, warehouse, ranks)
         return {"status": "done", "rank": ranks.rank}
     refresh = open_refresh(warehouse, pipeline, refresh_id or newest_refresh(warehouse, pipeline))
+    about(pipeline=pipeline.name, ds=refresh.ds, refresh_id=refresh.refresh_id, model=name)
     result = {
         "pipeline": pipeline.name,
         "refresh_id": refresh.refresh_id,
