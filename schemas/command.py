@@ -35,8 +35,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warehouse",
         default=os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse"),
-        metavar="DIR",
-        help="where the tables are (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
+        metavar="PLACE",
+        help="where the tables are, a folder or a URI such as s3://bucket/prefix"
+        " (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
     )
 
 
