@@ -1,6 +1,7 @@
 # "make" lists the commands. Each of them sets the project up first, once, inside .venv.
 # Variables: PYTHON (a Python 3.11), IVY_SETTINGS (a mirror for Delta's jars),
-# UV_ARGS (for lock), PYTEST_ARGS (for test, test-slow), BENCH_ARGS (for bench).
+# UV_ARGS (for lock), PYTEST_ARGS (for test, test-slow), BENCH_ARGS (for bench), WITH (for package:
+# further distributions, such as WITH="torch safetensors" for scoring).
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -85,6 +86,18 @@ sources := $(shell find schemas spark_jobs trainer inference tenforward.py -name
 
 dist/tenforward.zip: $(sources) $(ready) setup/zip.py
 	@$(python) setup/zip.py $@ $(sources)
+
+# Small enough to send along with a job; torch, which the lock file has with CUDA, would make it
+# ten times as large (docs/cluster.md).
+.PHONY: package
+package: zip dist/env.tar.gz ## build the zip, and dist/env.tar.gz for spark-submit --archives
+
+dist/env.tar.gz: $(ready) setup/package.py pyproject.toml
+	@$(python) setup/package.py $@ $(WITH)
+
+.PHONY: s3-jars
+s3-jars: $(ready) ## fetch the 559 MB of jars with which Spark reads and writes s3://
+	@setup/s3_jars.sh
 
 .PHONY: clean
 clean: ## remove what the commands made, .venv too; the warehouse stays

@@ -13,6 +13,7 @@ from inference.batch import faults, usable
 from inference.journal import Segment
 from inference.rows import rows_in
 from schemas.pipeline import Pipeline
+from schemas.places import within
 from schemas.tables import forward_records, forward_rejects
 
 
@@ -38,7 +39,7 @@ def store(
     bad = _rejects(rows.filter(pc.is_valid(fault)), pc.drop_null(fault), batch_id)
     for table, wanted in ((forward_rejects(), bad), (forward_records(), good)):
         if wanted.num_rows:
-            _append_once(f"{warehouse.rstrip('/')}/{table.name}", wanted, segment)
+            _append_once(within(warehouse, table.name), wanted, segment)
     return Stored(good.num_rows, bad.num_rows)
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, Task
+from schemas.places import as_uri, is_remote, within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -180,15 +181,15 @@ def tracking_uri(warehouse: str) -> str:
 def artifact_location(warehouse: str) -> str | None:
     """Where bundles are stored; None leaves it to the tracking server."""
     if tracking_uri(warehouse).startswith("sqlite:"):
-        return (_local_root(warehouse) / "mlartifacts").as_uri()
+        return as_uri(within(warehouse, "mlartifacts"))
     return None
 
 
 def _local_root(warehouse: str) -> Path:
-    if "://" in warehouse:
+    if is_remote(warehouse):
         raise ConfigurationError(
             f"--warehouse {warehouse}: an embedded MLflow database needs a local folder."
-            " Remedy: set MLFLOW_TRACKING_URI to your tracking server."
+            " Remedy: set MLFLOW_TRACKING_URI to your tracking server, or to a database."
         )
     return Path(warehouse).resolve()
 

@@ -7,12 +7,24 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from typing import Any
 
 from schemas.errors import ConfigurationError, TenforwardError
 
 log = logging.getLogger("tenforward")
+
+_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039, never changed
+
+
+def about(**fields: Any) -> None:
+    """What the log lines from here on are about, in place of what was said before.
+
+    Each JSON line carries the fields, such as pipeline, ds, refresh_id and table_version, so that a
+    collector of logs finds the lines of a day or of a refresh. Fields that are None are left out.
+    """
+    _about.set({name: value for name, value in fields.items() if value is not None})
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +35,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warehouse",
         default=os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse"),
-        metavar="DIR",
-        help="where the tables are (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
+        metavar="PLACE",
+        help="where the tables are, a folder or a URI such as s3://bucket/prefix"
+        " (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
     )
 
 
@@ -52,11 +65,13 @@ def run_command(
     A job that ended with some of its work failed says so by `exit_code` in its result.
     """
     configure_logging()
+    about()
     if {"-h", "--help"} & set(sys.argv[1:] if argv is None else argv):
         job(argv)  # argparse prints the help and exits; stdout is still the caller's
     with stdout_kept_for_result() as emit:
         try:
             result = job(argv)
+            log.info("%s", result.get("status", "done"))
             emit(result)
             return int(result.get("exit_code", 0))
         except TenforwardError as error:
@@ -99,17 +114,19 @@ class _JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "message": record.getMessage(),
+            **_about.get(),
         }
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
+        return json.dumps(entry, default=str)
 
 
 def configure_logging() -> None:
     """Plain lines on a terminal, JSON lines elsewhere; safe to call more than once."""
-    if log.handlers:
-        return
+    for old in [one for one in log.handlers if one.name == log.name]:
+        log.removeHandler(old)  # sys.stderr may have been replaced meanwhile
     handler = logging.StreamHandler(sys.stderr)
+    handler.name = log.name
     plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     handler.setFormatter(plain if sys.stderr.isatty() else _JsonLines())
     log.addHandler(handler)

@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from schemas.places import filesystem
 from schemas.tables import refreshes
 
 REPORT_CARDS = "report_cards"  # the folder of the HTML report cards, in the warehouse
@@ -20,8 +21,10 @@ def read_manifests(path: str, **wanted: str) -> list[dict[str, Any]]:
     if not files:
         return []
     table = refreshes()
+    store, _ = filesystem(files[0])
     read = pq.read_table(
-        files,
+        [filesystem(file)[1] for file in files],
+        filesystem=store,
         filters=[(name, "=", value) for name, value in wanted.items()] or None,
         columns=table.column_names,
         partitioning=None,

@@ -15,7 +15,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from schemas.command import add_common_arguments, parse_date, require_order, run_command
+from schemas.command import about, add_common_arguments, parse_date, require_order, run_command
 from schemas.errors import NoDataError
 from schemas.pipeline import load_pipeline
 from spark_jobs.candidates import held_out, in_window, labels_as_of
@@ -118,6 +118,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     args = parser().parse_args(argv)
     require_order(args.start, args.end)
     pipeline = load_pipeline(args.pipeline)
+    about(pipeline=pipeline.name)
     return bootstrap(Warehouse(args.warehouse, pipeline), args.start, args.end)
 
 

@@ -7,7 +7,6 @@ tenforward check --pipeline pipelines/flights.toml --table forward_records --pat
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable
@@ -17,6 +16,7 @@ from schemas.command import add_common_arguments, log, run_command
 from schemas.conformance import Finding, differences
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.places import within
 from schemas.tables import all_tables
 
 
@@ -62,10 +62,9 @@ def places_of(
         raise ConfigurationError(
             f"--table = {table!r}: no such table. Remedy: use one of {', '.join(names)}."
         )
-    root = warehouse if "://" in warehouse else str(Path(warehouse).resolve())
     if table is not None:
-        return {table: path or f"{root.rstrip('/')}/{table}"}
-    return {name: f"{root.rstrip('/')}/{name}" for name in names}
+        return {table: path or within(warehouse, table)}
+    return {name: within(warehouse, name) for name in names}
 
 
 def parser() -> argparse.ArgumentParser:

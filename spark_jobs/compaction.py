@@ -12,6 +12,7 @@ from delta.tables import DeltaTable
 
 from schemas.columns import Table
 from schemas.errors import ConflictError
+from schemas.places import for_spark
 from spark_jobs.warehouse import CONFLICTS, Warehouse
 
 LAID_OUT_FOR_TRAINING = ("sampled", "holdout")
@@ -67,7 +68,7 @@ def compact(warehouse: Warehouse, table: Table, partitions: Sequence[Crowded]) -
     conf.set("spark.databricks.delta.optimize.minFileSize", settings.target_mb << 19)
     conf.set("spark.databricks.delta.optimize.maxFileSize", settings.target_mb << 20)
     for attempt in range(1, ATTEMPTS + 1):
-        work = DeltaTable.forPath(warehouse.spark, warehouse.path(table.name)).optimize()
+        work = DeltaTable.forPath(warehouse.spark, for_spark(warehouse.path(table.name))).optimize()
         if table.partition_by:
             work = work.where(" OR ".join(f"({one.where})" for one in partitions))
         try:

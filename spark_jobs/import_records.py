@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from schemas import reasons
 from schemas.command import (
+    about,
     add_common_arguments,
     parse_date,
     require_order,
@@ -28,6 +29,7 @@ from schemas.command import (
 )
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.places import for_spark
 from schemas.records import CLOSEST, RecordsSource
 from spark_jobs.rejects import contradicting, record_fault, rejects_of, rules_of
 from spark_jobs.warehouse import Warehouse
@@ -101,7 +103,7 @@ def _source(pipeline: Pipeline) -> RecordsSource:
 def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -> DataFrame:
     """The log's rows of the dates, and those without an event time, which belong to none."""
     try:
-        rows = warehouse.spark.read.format(source.format).load(source.path)
+        rows = warehouse.spark.read.format(source.format).load(for_spark(source.path))
     except AnalysisException as error:
         raise ConfigurationError(
             f"records.path = {source.path!r}: not readable as {source.format}"
@@ -226,6 +228,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> import."""
     args = parser().parse_args(argv)
     pipeline = load_pipeline(args.pipeline)
+    about(pipeline=pipeline.name)
     _source(pipeline)  # refuse before Spark starts
     start = args.start or args.ds
     require_order(start, args.ds)

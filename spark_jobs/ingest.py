@@ -16,7 +16,7 @@ import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
-from schemas.command import add_common_arguments, log, parse_date, require_order, run_command
+from schemas.command import about, add_common_arguments, log, parse_date, require_order, run_command
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.section import parse_duration
@@ -198,6 +198,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> rows by table."""
     args = parser().parse_args(argv)
     warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
+    about(pipeline=warehouse.pipeline.name)
     return ingest(warehouse, args.start, args.end, args.dry_run)
 
 

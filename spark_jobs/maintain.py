@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.command import add_common_arguments, run_command
+from schemas.command import about, add_common_arguments, run_command
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.pipeline import load_pipeline
 from spark_jobs.compaction import compact, compactable, to_compact
@@ -140,6 +140,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> maintenance -> report by table."""
     args = parser().parse_args(argv)
     warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
+    about(pipeline=warehouse.pipeline.name)
     return maintain(warehouse, args.tables, dry_run=args.dry_run)
 
 

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 from schemas.bundle import mlflow_client, registry_exists
+from schemas.places import is_remote
 
 log = logging.getLogger("tenforward")
 
 
 def registered_versions(warehouse: str, name: str) -> frozenset[str] | None:
     """Versions of model `name`; None where there is no registry, or it has no such model."""
-    local = "://" not in warehouse and Path(warehouse).exists()
+    local = not is_remote(warehouse) and Path(warehouse).exists()
     if not ("MLFLOW_TRACKING_URI" in os.environ or local) or not registry_exists(warehouse):
         return None
     if importlib.util.find_spec("mlflow") is None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from pyarrow import fs
 
 from schemas.manifests import REPORT_CARDS
+from schemas.places import filesystem
 from spark_jobs import report_plots as plots
 from spark_jobs import report_tables as tables
 from spark_jobs.report_checks import checks
@@ -189,27 +190,20 @@ def _described(entry: dict[str, Any]) -> dict[str, Any]:
     return {**lineage, **json.loads(entry["report"]), "manifest": manifest}
 
 
-def _filesystem(place: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in place:
-        return fs.LocalFileSystem(), place
-    # Spark writes s3a where the rest of the world writes s3.
-    return fs.FileSystem.from_uri(place.replace("s3a://", "s3://", 1))
-
-
 def _read(place: str) -> bytes:
     """The file, or nothing where there is none."""
-    filesystem, path = _filesystem(place)
-    if filesystem.get_file_info(path).type != fs.FileType.File:
+    store, path = filesystem(place)
+    if store.get_file_info(path).type != fs.FileType.File:
         return b""
-    with filesystem.open_input_stream(path) as file:
+    with store.open_input_stream(path) as file:
         return file.read()
 
 
 def _write(place: str, content: bytes) -> None:
     """Write the file whole or not at all: an object store shows an object when it is complete."""
-    filesystem, path = _filesystem(place)
-    if filesystem.type_name != "local":
-        with filesystem.open_output_stream(path) as file:
+    store, path = filesystem(place)
+    if store.type_name != "local":
+        with store.open_output_stream(path) as file:
             file.write(content)
         return
     target = Path(path)

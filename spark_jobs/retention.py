@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from schemas.bundle import champion_version, mlflow_client, registry_exists
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.manifests import read_manifests
+from schemas.places import for_spark
 from schemas.section import parse_duration
 from spark_jobs.warehouse import CONFLICTS, Warehouse
 
@@ -99,7 +100,7 @@ def expire(warehouse: Warehouse, name: str, partitions: Sequence[Any]) -> None:
     gets a conflict, as it would from any change of the table, and repeats.
     """
     table = warehouse.tables[name]
-    path = warehouse.path(name)
+    path = for_spark(warehouse.path(name))
     append_only = table.properties.get("delta.appendOnly") == "true"
     due: Column = F.col(table.partition_by[0]).isin(list(partitions))
     try:

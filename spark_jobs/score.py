@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from inference.champion import Champion, find_alias, find_champion, find_version
 from inference.outputs import prediction_columns
 from schemas.bundle import feature_column
-from schemas.command import add_common_arguments, parse_date, run_command
+from schemas.command import about, add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.answered import NAMED, SERVED, answered_days, mark, states, unanswered
@@ -84,8 +84,12 @@ def forward_records(
 
 def score_day(warehouse: Warehouse, ds: date, model: str | None = None) -> dict[str, Any]:
     """Score a day, unless that is done; the result of the command. See `score_days`."""
+    name = warehouse.pipeline.name
+    about(pipeline=name, ds=ds)
     warehouse.require(*warehouse.tables)
-    return score_days(warehouse, [ds], model)[0]
+    scored = score_days(warehouse, [ds], model)[0]
+    about(pipeline=name, ds=ds, table_version=scored["version"])
+    return scored
 
 
 def score_days(

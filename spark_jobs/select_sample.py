@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 from schemas.budget import parse_budget
 from schemas.command import (
+    about,
     add_common_arguments,
     budget_text,
     parse_date,
@@ -91,6 +92,7 @@ def select_day(
     the versions that its manifest names, and refuses to write a sample of another digest.
     """
     pipeline = warehouse.pipeline
+    about(pipeline=pipeline.name, ds=ds, refresh_id=refresh_id(pipeline, ds))
     configured(pipeline)  # refuse before anything is read
     warehouse.require(*warehouse.tables)
     done = manifest(warehouse, refresh_id(pipeline, ds))
@@ -296,6 +298,8 @@ def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str
     """What the command prints of a refresh, from its manifest; a card that is missing is made."""
     shown = ("refresh_id", "pipeline", "ds", "policy", "seed", "candidates", "drawn", "rejected")
     report = json.loads(entry["report"])
+    lineage = {name: entry[name] for name in ("pipeline", "ds", "refresh_id")}
+    about(**lineage, table_version=entry["sampled_version"])
     return {
         "status": status,
         **{name: entry[name] for name in shown},

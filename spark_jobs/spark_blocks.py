@@ -1,7 +1,7 @@
 """Blocks on a cluster: one narrow shuffle into shards, then each pass runs shard by shard.
 
 A shard is a range of the hash order that holds a few blocks; it is packed once, cached, and read
-in parts. Up to `DRIVER_ROWS` rows are narrow enough for the driver (some 50 MB): the same kernels
+in parts. Up to `driver_rows` rows are narrow enough for the driver (some 50 MB): the same kernels
 run there, on the same blocks, to the same bits, and no pass costs a Spark job.
 """
 
@@ -20,7 +20,7 @@ from spark_jobs.selection.blocks import Add, ArrowBlocks, Held, Kernel, block_bi
 from spark_jobs.selection.engine import Selection
 from spark_jobs.selection.records import Contents, Records, contents, joined
 from spark_jobs.selection.tree import fold
-from spark_jobs.settle import DRIVER_ROWS
+from spark_jobs.settle import driver_rows
 from spark_jobs.shards import PARTS, pack, unpack
 
 S = TypeVar("S")
@@ -52,7 +52,7 @@ def blocks_of(
 
     at_most: a bound on its rows, from the tables' logs. provisional: see `assemble`.
     """
-    if at_most > DRIVER_ROWS:
+    if at_most > driver_rows(narrow.sparkSession):
         blocks = SparkBlocks(narrow, at_most, seed, provisional)
         return blocks, blocks.counts
     records, counts = assemble(narrow.toArrow(), seed, provisional)

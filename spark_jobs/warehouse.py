@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
@@ -24,6 +23,7 @@ from schemas.columns import Table
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
+from schemas.places import for_spark, size_of, within
 from schemas.tables import all_tables
 from spark_jobs.session import spark_session
 
@@ -71,9 +71,8 @@ class Warehouse:
         return all_tables(self.pipeline)
 
     def path(self, name: str) -> str:
-        """Absolute path or URI of a table."""
-        root = self.root if "://" in self.root else str(Path(self.root).resolve())
-        return f"{root.rstrip('/')}/{name}"
+        """Absolute path or URI of a table; Spark's name of it is `for_spark` of that."""
+        return within(self.root, name)
 
     def exists(self, name: str) -> bool:
         """Whether the table has been created."""
@@ -92,7 +91,9 @@ class Warehouse:
     def _create(self, table: Table) -> None:
         """One CREATE TABLE for all of it; as table properties, constraints need no ALTER each."""
         columns = cast(T.StructType, T.StructType.fromDDL(table.spark_ddl))
-        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table.name))
+        builder = DeltaTable.createIfNotExists(self.spark).location(
+            for_spark(self.path(table.name))
+        )
         builder = builder.comment(table.doc).addColumns(columns)
         if table.partition_by:
             builder = builder.partitionedBy(*table.partition_by)
@@ -123,7 +124,7 @@ class Warehouse:
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
-        return reader.load(self.path(name))
+        return reader.load(for_spark(self.path(name)))
 
     def version(self, name: str) -> int:
         """The newest version of the table."""
@@ -135,11 +136,8 @@ class Warehouse:
             snapshot = Snapshot(self.path(name), version=version)
         except DeltaError:
             return False
-        root = self.path(name)
-        if "://" in root:  # its files are looked for when they are read
-            return True
         paths = (file["path"] for file in self.files(name, snapshot.version()))
-        return all((Path(root) / unquote(path)).exists() for path in paths)
+        return all(size_of(f"{self.path(name)}/{unquote(path)}") is not None for path in paths)
 
     def rows_by_date(self, name: str, version: int | None = None) -> dict[date, int]:
         """Rows of each event date, from the log's statistics alone."""
@@ -221,7 +219,7 @@ class Warehouse:
 
     def _writer(self, rows: DataFrame, name: str, stamp: str) -> DataFrameWriter:
         writer = rows.select(*self.tables[name].column_names).write.format("delta")
-        return writer.option("userMetadata", stamp).option("path", self.path(name))
+        return writer.option("userMetadata", stamp).option("path", for_spark(self.path(name)))
 
     def committed(self, name: str, transaction: str) -> int | None:
         """The version that holds what `transaction` appended, or None where it has not yet."""

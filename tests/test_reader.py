@@ -195,14 +195,14 @@ def test_twenty_passes_are_whole_and_equal(written: Path) -> None:
 
 
 def test_a_vacuumed_refresh_is_refused_by_name(warehouse: Path) -> None:
-    open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path.unlink()
+    Path(open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path).unlink()
     with pytest.raises(DataQualityError, match=r"refresh first: refused.*vacuumed.*Remedy"):
         open_refresh(str(warehouse), PIPELINE, "first")
     assert open_refresh(str(warehouse), PIPELINE, "second").drawn == 300
 
 
 def test_an_altered_file_is_refused_by_name(warehouse: Path) -> None:
-    path = open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path
+    path = Path(open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path)
     path.write_bytes(path.read_bytes() + b"!")
     with pytest.raises(DataQualityError, match=r"refresh first: refused.* bytes"):
         open_refresh(str(warehouse), PIPELINE, "first")

@@ -26,6 +26,7 @@ from schemas.bundle import ModelInput, model_inputs, stack_inputs
 from schemas.columns import Table
 from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
+from schemas.places import on_this_machine
 from schemas.tables import holdout, sampled
 from trainer.refresh import DataFile, Refresh, Shard
 
@@ -206,14 +207,15 @@ def read_exactly(
     expected = sum(file.rows for file in files)
     if expected == 0:
         return {name: _joined([], dtype) for name, dtype in fields.items()}
-    paths = sorted(file.path for file in files if file.rows)
+    read = one_pass or petastorm_pass
     counts = []
-    for _ in range(ATTEMPTS):
-        columns = _collect((one_pass or petastorm_pass)(paths, list(fields)), fields)
-        counts.append(len(columns["position"]))
-        if counts[-1] == expected:
-            return _in_order(columns, what, first)
-        log.warning("%s: a pass gave %d rows of %d, reading again", what, counts[-1], expected)
+    with on_this_machine(sorted(file.path for file in files if file.rows)) as paths:
+        for _ in range(ATTEMPTS):
+            columns = _collect(read(paths, list(fields)), fields)
+            counts.append(len(columns["position"]))
+            if counts[-1] == expected:
+                return _in_order(columns, what, first)
+            log.warning("%s: a pass gave %d rows of %d, reading again", what, counts[-1], expected)
     raise DataQualityError(
         f"{what}: passes gave {counts} rows, the manifest says {expected}. Remedy: repeat the"
         " command; if it fails again the files were altered, so select again with --rebuild."

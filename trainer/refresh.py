@@ -1,13 +1,12 @@
 """Opens a refresh: its manifest, and the files it pinned, checked against storage.
 
 Three accounts of the sample must agree before a row is read: the manifest, the Delta snapshot of
-the pinned version, and the disk. A refresh that was vacuumed or altered is refused by name.
+the pinned version, and storage. A refresh that was vacuumed or altered is refused by name.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,6 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
+from schemas.places import size_of, within
 
 NEWEST_SHOWN = 5
 SHARD_ROWS = 1 << 16  # at least, of one reader: opening one costs as much as some 10,000 rows
@@ -27,7 +27,7 @@ SHARD_ROWS = 1 << 16  # at least, of one reader: opening one costs as much as so
 class DataFile:
     """One Parquet file of a pinned version."""
 
-    path: Path
+    path: str  # absolute, or a URI
     rows: int
     bytes: int
     start: int = field(default=0, compare=False)  # its first position
@@ -112,16 +112,16 @@ def newest_refresh(warehouse: str, pipeline: Pipeline) -> str:
 def _manifests(warehouse: str, **wanted: str) -> list[dict[str, Any]]:
     """Rows of table `refreshes` that match, newest day first."""
     _table(warehouse, "refreshes", None)  # refuses a warehouse that has none
-    return read_manifests(str(_folder(warehouse, "refreshes")), **wanted)
+    return read_manifests(within(warehouse, "refreshes"), **wanted)
 
 
 def _sampled_files(warehouse: str, row: dict[str, Any]) -> tuple[DataFile, ...]:
     """The sample's files, the manifest's list against the snapshot's."""
     name = row["refresh_id"]
     pinned = _pinned(warehouse, "sampled", row["sampled_version"], row, row["drawn"])
-    root = _folder(warehouse, "sampled")
+    root = within(warehouse, "sampled")
     recorded = sorted(
-        DataFile(root / unquote(entry["path"]), int(entry["rows"]), int(entry["bytes"]))
+        DataFile(f"{root}/{unquote(entry['path'])}", int(entry["rows"]), int(entry["bytes"]))
         for entry in json.loads(row["files"])
     )
     if recorded != list(pinned):
@@ -159,9 +159,9 @@ def _shards(refresh_id: str, files: Sequence[DataFile]) -> tuple[Shard, ...]:
 def _pinned(
     warehouse: str, table: str, version: int, row: dict[str, Any], expected: int
 ) -> tuple[DataFile, ...]:
-    """Files of one refresh at a version of `table`, sorted by path, each whole on disk."""
+    """Files of one refresh at a version of `table`, sorted by path, each whole on storage."""
     name = row["refresh_id"]
-    root = _folder(warehouse, table)
+    root = within(warehouse, table)
     try:
         snapshot = _table(warehouse, table, version)
     except DeltaError as error:
@@ -170,7 +170,7 @@ def _pinned(
     files = sorted(
         # The log writes paths as URIs do; the manifest copies them.
         DataFile(
-            root / unquote(a["path"]),
+            f"{root}/{unquote(a['path'])}",
             a["num_records"] or 0,
             a["size_bytes"],
             start=a.get("min.position") or 0,
@@ -182,15 +182,14 @@ def _pinned(
     if total != expected:
         raise _refused(name, f"version {version} of {table} has {total} rows, not {expected}")
     for file in files:
-        _check_on_disk(name, table, file)
+        _check_on_storage(name, table, file)
     return tuple(files)
 
 
-def _check_on_disk(name: str, table: str, file: DataFile) -> None:
-    try:
-        size = file.path.stat().st_size
-    except FileNotFoundError as error:
-        raise _refused(name, f"file {file.path} of {table} is gone (vacuumed?)") from error
+def _check_on_storage(name: str, table: str, file: DataFile) -> None:
+    size = size_of(file.path)
+    if size is None:
+        raise _refused(name, f"file {file.path} of {table} is gone (vacuumed?)")
     if size != file.bytes:
         raise _refused(name, f"file {file.path} has {size} bytes, the table says {file.bytes}")
 
@@ -202,18 +201,10 @@ def _refused(refresh_id: str, what: str) -> DataQualityError:
     )
 
 
-def _folder(warehouse: str, table: str) -> Path:
-    if "://" in warehouse:
-        raise ConfigurationError(
-            f"--warehouse {warehouse}: training reads local files. Remedy: mount the store."
-        )
-    return Path(warehouse).resolve() / table
-
-
 def _table(warehouse: str, table: str, version: int | None) -> DeltaTable:
-    folder = _folder(warehouse, table)
+    folder = within(warehouse, table)
     try:
-        return DeltaTable(str(folder), version=version)
+        return DeltaTable(folder, version=version)
     except TableNotFoundError as error:
         raise ConfigurationError(
             f"table {table} = {folder}: not found. Remedy: run `tenforward select` first, or"

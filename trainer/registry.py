@@ -25,6 +25,7 @@ from schemas.bundle import (
     tracking_uri,
 )
 from schemas.errors import TenforwardError
+from schemas.places import state_folder
 from trainer.gate import Decision
 from trainer.lock import exclusive
 
@@ -188,4 +189,4 @@ def _alone(warehouse: str) -> AbstractContextManager[None]:
     """Of two processes that make a new SQLite database at once, one would die."""
     if not tracking_uri(warehouse).startswith("sqlite:"):
         return nullcontext()
-    return exclusive(Path(warehouse) / ".mlflow.lock", wait=True)
+    return exclusive(state_folder(warehouse) / ".mlflow.lock", wait=True)

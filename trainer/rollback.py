@@ -9,13 +9,13 @@ repeating it changes nothing. The next training starts from, and is compared wit
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.bundle import CHAMPION, registry_exists
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import load_pipeline
+from schemas.places import state_folder
 from trainer.lock import exclusive
 from trainer.registry import Registry, open_registry
 
@@ -33,7 +33,7 @@ def rollback(
     """
     if not registry_exists(warehouse):
         raise NoDataError(f"model {name}: nothing was ever registered. Remedy: train first.")
-    with exclusive(Path(warehouse) / f".train-{name}.lock", wait=False):
+    with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
         registry = open_registry(warehouse, pipeline, name)
         serving = registry.champion()
         target = _before_newest(registry, serving) if to is None else _version(registry, to)

@@ -6,7 +6,6 @@ tenforward show 2013-02-01-calibrated-1a2b3c4d --pipeline pipelines/flights.toml
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.bundle import CHAMPION, champion_version, mlflow_client, registry_exists
@@ -14,6 +13,7 @@ from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import NoDataError
 from schemas.manifests import REPORT_CARDS, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.places import size_of
 from trainer.status import refreshes_path
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def show(pipeline: Pipeline, warehouse: str, refresh_id: str) -> dict[str, Any]:
 
 
 def _card(refreshes: str, refresh_id: str) -> str | None:
-    """Where the report card is; None where a folder of this machine has none."""
+    """Where the report card is; None where there is none."""
     place = f"{refreshes.rpartition('/')[0]}/{REPORT_CARDS}/{refresh_id}.html"
-    return place if "://" in place or Path(place).exists() else None
+    return None if size_of(place) is None else place
 
 
 def _models(name: str, warehouse: str, row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ tenforward status --pipeline pipelines/flights.toml
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable
@@ -15,11 +14,12 @@ from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import ConfigurationError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.places import within
 
 
 def refreshes_path(warehouse: str) -> str:
     """Where the table `refreshes` is. ConfigurationError where it is not."""
-    path = f"{warehouse}/refreshes" if "://" in warehouse else str(Path(warehouse) / "refreshes")
+    path = within(warehouse, "refreshes")
     if not DeltaTable.is_deltatable(path):
         raise ConfigurationError(
             f"table refreshes = {path}: not found. Remedy: run `tenforward init`, or correct"

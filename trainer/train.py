@@ -13,15 +13,15 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from schemas.bundle import ModelCard, registry_exists, tracking_uri
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import about, add_common_arguments, log, run_command
 from schemas.manifests import REPORT_CARDS
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.places import filesystem, size_of, state_folder, within
 from trainer.assess import Assessment
 from trainer.checkpoint import Checkpoint
 from trainer.checks import count_outputs, require_comparable
@@ -69,6 +69,7 @@ def train_refresh(
         fit_along(pipeline, warehouse, ranks)
         return {"status": "done", "rank": ranks.rank}
     refresh = open_refresh(warehouse, pipeline, refresh_id or newest_refresh(warehouse, pipeline))
+    about(pipeline=pipeline.name, ds=refresh.ds, refresh_id=refresh.refresh_id, model=name)
     result = {
         "pipeline": pipeline.name,
         "refresh_id": refresh.refresh_id,
@@ -79,7 +80,7 @@ def train_refresh(
     if dry_run and not registry_exists(warehouse):
         ranks.told(None)
         return {"status": "planned"} | result | _plan(refresh, None)
-    with exclusive(Path(warehouse) / f".train-{name}.lock", wait=False):
+    with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
         registry = open_registry(warehouse, pipeline.name, name)
         before = registry.trained(refresh.refresh_id, refresh.sample_digest)
         if before is not None and not force:
@@ -249,7 +250,7 @@ def checkpoint_of(
         "sample": refresh.sample_digest,
         "configuration": hashlib.sha256(settings.encode()).hexdigest(),
     }
-    return Checkpoint(Path(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
+    return Checkpoint(state_folder(warehouse) / "checkpoints" / f"{name}.safetensors", belongs)
 
 
 def _settings(pipeline: Pipeline, refresh: Refresh) -> dict[str, Any]:
@@ -264,9 +265,11 @@ def _reports(warehouse: str, refresh_id: str, sets: dict[str, Assessment]) -> di
     """Files for the run: what the gate saw, and the refresh's report card where it is at hand."""
     found = {name: one.as_dict() for name, one in sets.items()}
     reports = {"evaluation.json": json.dumps(found, indent=1)}
-    card = Path(warehouse) / REPORT_CARDS / f"{refresh_id}.html"
-    if "://" not in warehouse and card.is_file():
-        reports["report_card.html"] = card.read_text(encoding="utf-8")
+    card = within(warehouse, f"{REPORT_CARDS}/{refresh_id}.html")
+    if size_of(card) is not None:
+        store, path = filesystem(card)
+        with store.open_input_stream(path) as file:
+            reports["report_card.html"] = file.read().decode()
     return reports
 
 

@@ -1,0 +1,61 @@
+"""stdout is one JSON result; stderr is a JSON line an event, which says what it is about."""
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+import tenforward
+from schemas.command import about, log, run_command
+from tests.flights_loop import LOOPED, PIPELINE
+
+
+def lines(err: str) -> list[dict[str, Any]]:
+    """The log's lines; Spark's own are no JSON."""
+    return [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+
+
+def test_lines_carry_what_the_job_is_about_from_then_on(capfd):
+    def job(argv: Any) -> dict[str, Any]:
+        log.info("before")
+        about(pipeline="p", ds=date(2013, 2, 1))
+        log.info("a day")
+        about(pipeline="p", ds=date(2013, 2, 2), refresh_id="r", table_version=None)
+        log.warning("the next")
+        return {"status": "done"}
+
+    assert run_command(job, []) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out) == {"status": "done"}
+    kept = ("message", "pipeline", "ds", "refresh_id", "table_version")
+    told = [{name: line[name] for name in kept if name in line} for line in lines(err)]
+    assert told == [
+        {"message": "before"},
+        {"message": "a day", "pipeline": "p", "ds": "2013-02-01"},
+        {"message": "the next", "pipeline": "p", "ds": "2013-02-02", "refresh_id": "r"},
+        {"message": "done", "pipeline": "p", "ds": "2013-02-02", "refresh_id": "r"},
+    ]
+
+
+def test_one_command_does_not_speak_for_the_next(capfd):
+    about(pipeline="somebody else's")
+    run_command(lambda argv: {"status": "done"}, [])
+    [line] = lines(capfd.readouterr().err)
+    assert "pipeline" not in line
+
+
+@pytest.mark.parametrize(
+    ("command", "field"), [("score", "table_version"), ("select", "refresh_id")]
+)
+def test_score_and_select_name_day_refresh_and_table_version(loop, capfd, command, field):
+    warehouse = loop["warehouse"]
+    where = ["--pipeline", PIPELINE, "--warehouse", warehouse.root, "--ds", str(LOOPED[1])]
+    assert tenforward.main([command, *where]) == 0
+    out, err = capfd.readouterr()
+    result, last = json.loads(out), lines(err)[-1]
+    assert (last["pipeline"], last["ds"]) == (warehouse.pipeline.name, str(LOOPED[1]))
+    version = result["version"] if command == "score" else result["sampled"]["version"]
+    assert last["table_version"] == version
+    assert last.get("refresh_id") == result.get("refresh_id")
+    assert field in last
