@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from schemas.manifests import read_manifests
 from spark_jobs.placement import placed
 from spark_jobs.point_in_time import with_features
-from spark_jobs.settle import settle
+from spark_jobs.settle import DRIVER_ROWS, settle
 from spark_jobs.warehouse import Warehouse
 
 
@@ -56,8 +56,10 @@ def write_refresh(
     `selection_probabilities` but the refresh id. held_out: instance_id and label of the held-out
     rows of the window.
     """
+    held_out = held_out.persist()
     at_most = int(report["drawn"]) + held_out.count()
-    rows = settle(training_rows(warehouse, plan, decisions(True), held_out, at_most), at_most)
+    wanted = settle(_wanted(decisions(True), held_out), at_most)
+    rows = settle(training_rows(warehouse, plan, wanted, at_most), at_most)
     with ThreadPoolExecutor(max_workers=3) as pool:
         writes = [
             pool.submit(warehouse.replace_refresh, frame, name, plan.refresh_id)
@@ -74,7 +76,8 @@ def write_refresh(
             }.items()
         ]
         _, sampled_version, holdout_version = (write.result() for write in writes)
-    rows.unpersist()
+    for kept in (rows, wanted, held_out):
+        kept.unpersist()
     files = _files(warehouse, "sampled", sampled_version, plan.refresh_id)
     entry = {
         "refresh_id": plan.refresh_id,
@@ -109,14 +112,8 @@ def write_refresh(
     return entry
 
 
-def training_rows(
-    warehouse: Warehouse,
-    plan: RefreshPlan,
-    drawn: DataFrame,
-    held_out: DataFrame,
-    at_most: int,
-) -> DataFrame:
-    """Drawn and held-out rows with their features: one point-in-time join for both."""
+def _wanted(drawn: DataFrame, held_out: DataFrame) -> DataFrame:
+    """Drawn and held-out rows without their features; `trains` tells them apart."""
     trained = drawn.select(
         "instance_id",
         "label",
@@ -136,17 +133,24 @@ def training_rows(
         order.cast("bigint").alias("position"),
         F.lit(False).alias("trains"),
     )
-    wanted = trained.unionByName(kept)
+    return trained.unionByName(kept)
+
+
+def training_rows(
+    warehouse: Warehouse, plan: RefreshPlan, wanted: DataFrame, at_most: int
+) -> DataFrame:
+    """Drawn and held-out rows with their features: one point-in-time join for both."""
     instances = warehouse.read("instances", plan.versions["instances"]).where(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
     )
-    # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done.
-    ids = wanted.select("instance_id")
-    chosen = settle(instances.join(ids, "instance_id", "left_semi"), at_most)
+    # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done. Where
+    # they are few they go to the wide rows, which then stay where they are.
+    few = F.broadcast(wanted) if at_most <= DRIVER_ROWS else wanted
+    chosen = settle(instances.join(few.select("instance_id"), "instance_id", "left_semi"), at_most)
     features = with_features(warehouse, chosen, plan.versions).drop("event_time")
     label, weight, offset = (F.col(c).cast("float") for c in ("label", "weight", "offset"))
     return (
-        wanted.join(features, "instance_id", "inner")
+        features.join(few, "instance_id", "inner")
         .withColumns({"label": label, "weight": weight, "offset": offset})
         .withColumn("refresh_id", F.lit(plan.refresh_id))
     )
