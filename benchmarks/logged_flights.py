@@ -1,7 +1,7 @@
 """Records to measure with: real flights' logits, losses and sketches, resampled to any number.
 
 A logistic model of the year's flights (carrier, airport, hour, month) leaves a pool of 100,000 real
-(logit, label, origin, carrier, sketch); every generated record is one of them, its logit jittered.
+(logit, label, segment keys, sketch); every generated record is one of them, its logit jittered.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,10 +23,13 @@ from spark_jobs.warehouse import Warehouse
 POOL, SKETCH = 100_000, 16
 FIRST_DAY, DAYS = date(2013, 2, 1), 10
 KEYS = ["origin", "carrier", "hour", "month"]
+SEGMENTS = ("origin", "carrier")  # with the sketch, 38 columns to calibrate on
+WIDE_SEGMENTS = (*SEGMENTS, "dest", "month")  # some 150
+WRITERS = "spark.sql.maxConcurrentOutputFileWriters"
 
 
 def pool() -> dict[str, np.ndarray]:
-    """Real records by column: logit, label, origin, carrier (n,), sketch (n, 16)."""
+    """Real records by column: logit, label, each segment key (n,), sketch (n, 16)."""
     flights = read_files(data_dir()).flights.dropna(subset=["arr_delay"])
     flights = flights.sample(POOL, random_state=1)
     inputs = OneHotEncoder(sparse_output=True).fit_transform(flights[KEYS].astype(str))
@@ -36,22 +39,23 @@ def pool() -> dict[str, np.ndarray]:
     return {
         "logit": model.decision_function(inputs),
         "label": label,
-        "origin": flights["origin"].to_numpy(str),
-        "carrier": flights["carrier"].to_numpy(str),
+        **{key: flights[key].to_numpy(str) for key in WIDE_SEGMENTS},
         "sketch": (inputs @ projection).astype(np.float32),
     }
 
 
 def records(n: int, first: int = 0) -> pa.Table:
     """n records with labels, as `draw` takes them."""
-    return _table(pool(), np.arange(first, first + n))
+    return _table(pool(), np.arange(first, first + n), SEGMENTS)
 
 
-def _table(source: dict[str, np.ndarray], number: np.ndarray) -> pa.Table:
+def _table(
+    source: dict[str, np.ndarray], number: np.ndarray, segments: tuple[str, ...]
+) -> pa.Table:
     random = np.random.default_rng(int(number[0]))
     row = random.integers(0, POOL, number.size)
-    keys = np.stack([source["origin"][row], source["carrier"][row]], axis=1)
-    ends = pa.array(np.arange(0, 2 * number.size + 1, 2, dtype=np.int32))
+    keys = np.stack([source[key][row] for key in segments], axis=1)
+    ends = pa.array(np.arange(0, keys.size + 1, len(segments), dtype=np.int32))
     wide = pa.array(np.arange(0, SKETCH * number.size + 1, SKETCH, dtype=np.int32))
     return pa.table(
         {
@@ -64,42 +68,47 @@ def _table(source: dict[str, np.ndarray], number: np.ndarray) -> pa.Table:
     )
 
 
-PIPELINE = Pipeline.model_validate(
-    {
-        "name": "bench",
-        "task": "binary",
-        "holdout": 0.001,
-        "instances": {
-            "segments": ["origin", "carrier"],
-            "columns": {
-                "origin": {"type": "string"},
-                "carrier": {"type": "string"},
-                "distance": {"type": "float32"},
+def pipeline(segments: tuple[str, ...] = SEGMENTS) -> Pipeline:
+    """The pipeline of these records."""
+    keys = {key: {"type": "string"} for key in segments}
+    return Pipeline.model_validate(
+        {
+            "name": "bench",
+            "task": "binary",
+            "holdout": 0.001,
+            "instances": {
+                "segments": list(segments),
+                "columns": keys | {"distance": {"type": "float32"}},
             },
-        },
-        "labels": {"label": "late", "columns": {"late": {"type": "float64"}}},
-        "features": {
-            "origin": {"kind": "category", "buckets": 64},
-            "carrier": {"kind": "category", "buckets": 256},
-            "distance": {"kind": "number"},
-        },
-        "selection": {"window_days": DAYS, "files": 16},
-    }
-)
+            "labels": {"label": "late", "columns": {"late": {"type": "float64"}}},
+            "features": {
+                "origin": {"kind": "category", "buckets": 64},
+                "carrier": {"kind": "category", "buckets": 256},
+                "distance": {"kind": "number"},
+            },
+            "selection": {"window_days": DAYS, "files": 16},
+        }
+    )
 
 
-def fill(root: Path, rows: int) -> Warehouse:
-    """A warehouse with so many records, labels and instances over ten days."""
-    warehouse = Warehouse(str(root), PIPELINE)
+def fill(root: Path, rows: int, segments: tuple[str, ...] = SEGMENTS) -> Warehouse:
+    """A warehouse with so many records, labels and instances over ten days; as it is if there."""
+    warehouse = Warehouse(str(root), pipeline(segments))
+    base = root / "generated"
+    if (root / "filled").exists():
+        return warehouse
     warehouse.create_missing()
     spark = warehouse.spark
+    # A task writes every day at once: all its files are open at once, and no row is sorted.
+    before = spark.conf.get(WRITERS)
+    spark.conf.set(WRITERS, DAYS)
     numbers = spark.range(0, rows, 1, max(4, rows // 500_000))
     schema = (
         "instance_id string, prediction double, label double, segments array<string>,"
         " sketch array<float>, day int"
     )
-    generated = numbers.mapInArrow(partial(_generated, source=pool()), schema)
-    generated = generated.withColumns(
+    run = partial(_generated, source=pool(), segments=segments)
+    generated = numbers.mapInArrow(run, schema).withColumns(
         {
             "event_date": F.date_add(F.lit(FIRST_DAY), F.col("day")),
             "event_time": F.timestamp_seconds(
@@ -107,9 +116,10 @@ def fill(root: Path, rows: int) -> Warehouse:
             ),
         }
     )
-    base = root / "generated"
     generated.write.parquet(str(base), mode="overwrite")
-    _append(warehouse, spark.read.parquet(str(base)))
+    _append(warehouse, spark.read.parquet(str(base)), segments)
+    spark.conf.set(WRITERS, before)
+    (root / "filled").touch()
     return warehouse
 
 
@@ -123,16 +133,16 @@ def last_day() -> date:
 
 
 def _generated(
-    batches: Iterable[pa.RecordBatch], *, source: dict[str, np.ndarray]
+    batches: Iterable[pa.RecordBatch], *, source: dict[str, np.ndarray], segments: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         number = batch.column(0).to_numpy()
-        table = _table(source, number)
+        table = _table(source, number, segments)
         day = pa.array((number % DAYS).astype(np.int32))
         yield from table.append_column("day", day).to_batches()
 
 
-def _append(warehouse: Warehouse, rows: DataFrame) -> None:
+def _append(warehouse: Warehouse, rows: DataFrame, segments: tuple[str, ...]) -> None:
     """One record, label and instance a row."""
     nothing = F.lit(None)
     frames = {
@@ -157,8 +167,7 @@ def _append(warehouse: Warehouse, rows: DataFrame) -> None:
             "instance_id",
             "event_time",
             "event_date",
-            F.col("segments")[0].alias("origin"),
-            F.col("segments")[1].alias("carrier"),
+            *(F.col("segments")[place].alias(key) for place, key in enumerate(segments)),
             F.lit(1000.0).cast("float").alias("distance"),
         ),
     }

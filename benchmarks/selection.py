@@ -1,10 +1,15 @@
 """What choosing costs: the whole select job against the same job with `rand() < k / N`.
 
 Both read the same tables, find the newest record and label of each instance, and write the same
-tables: every candidate with its probability, the drawn rows with their features, the manifest. The
-baseline is what one would write in Spark SQL, and looks at no prediction and no sketch.
+tables: every candidate with its probability, the drawn rows with their features, the hold-out, the
+manifest. The baseline is what one would write in Spark SQL, and reads no sketch.
 
-    python -m benchmarks.selection --rows 20000000 --repeats 3
+    python -m benchmarks.selection --rows 20000000 --repeats 2 --growth
+    python -m benchmarks.selection --rows 2000000 --wide
+
+`--growth` runs each arm on a tenth of the rows as well; `--wide` compares with and without
+calibration where the segments give it some 150 columns. Each round runs every arm once; before the
+first, every arm has run on few rows. CPU seconds are those of Java and Python together.
 """
 
 import argparse
@@ -18,10 +23,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pyspark.sql import functions as F
 
-from benchmarks.logged_flights import PIPELINE, fill, last_day
+from benchmarks.cpu import cpu_seconds
+from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
 from schemas.pipeline import Pipeline
 from spark_jobs.refresh import write_refresh
 from spark_jobs.select_sample import candidates_of, held_out_rows, plan_refresh, select_day
@@ -29,35 +36,53 @@ from spark_jobs.warehouse import Warehouse
 from tests.slow_candidates import candidates
 
 BUDGET = 0.1
-CONF = "--driver-memory 8g --conf spark.sql.shuffle.partitions=16"
+# Spark keeps 100 pieces of generated code; the arms have more, and would compile each other's anew.
+CONF = (
+    "--driver-memory 8g --conf spark.sql.shuffle.partitions=16"
+    " --conf spark.sql.codegen.cache.maxEntries=2000"
+)
+WARM_ROWS = 400_000  # enough to be selected by Spark, not by the driver
 BASELINE = "rand() < k/N"
+PLAIN = "df.sample(0.1).write"
 # One design each on the same scores, so that designs are compared and not scores.
 ARMS: dict[str, dict[str, object]] = {
     "poisson": {"policy": "grad-norm", "design": "poisson"},
     "systematic": {"policy": "grad-norm"},
-    "systematic, calibrated": {"policy": "grad-norm", "calibrated": True},
     "cube": {"policy": "balanced"},
     "mean-match": {"policy": "obftf"},
     "calibrated (default)": {"policy": "calibrated"},
 }
+WIDE_ARMS: dict[str, dict[str, object]] = {
+    "systematic": {"policy": "grad-norm"},
+    "systematic, calibrated": {"policy": "grad-norm", "calibrated": True},
+}
 
 
-def configured(**selection: object) -> Pipeline:
-    """The bench pipeline with some settings of its selection changed."""
-    changed = PIPELINE.selection.model_copy(update=selection)
-    return PIPELINE.model_copy(update={"selection": changed})
+class Cost(NamedTuple):
+    """Seconds of one run."""
+
+    wall: float
+    cpu: float
 
 
-def ours(warehouse: Warehouse, settings: dict[str, object]) -> None:
+def configured(pipeline: Pipeline, settings: dict[str, object]) -> Pipeline:
+    """The pipeline with some settings of its selection changed."""
+    changed = pipeline.selection.model_copy(update=settings)
+    return pipeline.model_copy(update={"selection": changed})
+
+
+def ours(settings: dict[str, object], warehouse: Warehouse) -> None:
     """The select job."""
-    select_day(replace(warehouse, pipeline=configured(**settings)), last_day(), force=True)
+    changed = replace(warehouse, pipeline=configured(warehouse.pipeline, settings))
+    select_day(changed, last_day(), force=True)
 
 
 def random_filter(warehouse: Warehouse) -> None:
     """The same job whose selection is `rand() < k / N`."""
     plan = replace(plan_refresh(warehouse, last_day()), refresh_id="random")
     records, labels, _ = candidates_of(warehouse, plan)
-    found = candidates(records, labels, "label", plan.cut)
+    read = ("instance_id", "event_time", "model_version", "batch_id", "recorded_at", "prediction")
+    found = candidates(records.select(*read), labels, "label", plan.cut)
     softplus = F.log1p(F.exp(-F.abs("prediction"))) + F.greatest("prediction", F.lit(0.0))
     drawn = F.rand(7) < BUDGET
     rows = (
@@ -100,66 +125,98 @@ def plain_sample(warehouse: Warehouse) -> None:
     records.write.mode("overwrite").parquet(warehouse.path("plain"))
 
 
-def measured(job: Callable[[], None]) -> float:
-    """Seconds of one run."""
-    began = time.perf_counter()
+def measured(job: Callable[[], None]) -> Cost:
+    """What one run costs."""
+    began, used = time.perf_counter(), cpu_seconds()
     job()
-    return time.perf_counter() - began
+    return Cost(time.perf_counter() - began, cpu_seconds() - used)
 
 
-def jobs(warehouse: Warehouse) -> dict[str, Callable[[], None]]:
-    """What is measured, by name."""
-    arms = {name: partial(ours, warehouse, settings) for name, settings in ARMS.items()}
-    return {
-        BASELINE: partial(random_filter, warehouse),
-        **arms,
-        "df.sample(0.1).write": partial(plain_sample, warehouse),
-    }
+def arms(wide: bool, wanted: str | None) -> dict[str, Callable[[Warehouse], None]]:
+    """What is measured, by name; the first is what the others are compared with."""
+    named = WIDE_ARMS if wide else ARMS
+    found = {name: partial(ours, settings) for name, settings in named.items()}
+    if wide:
+        return found
+    every = {BASELINE: random_filter, **found, PLAIN: plain_sample}
+    return every if wanted is None else {name: every[name] for name in wanted.split(";")}
 
 
-def shown(times: dict[str, list[float]], rows: int) -> str:
-    """The table: median, spread and ratio to the baseline's median."""
-    floor = statistics.median(times[BASELINE])
-    repeats = len(times[BASELINE])
+def rounds(
+    jobs: dict[str, Callable[[Warehouse], None]], warehouses: list[Warehouse], repeats: int
+) -> dict[str, list[list[Cost]]]:
+    """The costs of each job: one list a warehouse, in which there is one run a round."""
+    found: dict[str, list[list[Cost]]] = {name: [[] for _ in warehouses] for name in jobs}
+    for _ in range(repeats):
+        for name, job in jobs.items():
+            for runs, warehouse in zip(found[name], warehouses, strict=True):
+                runs.append(measured(partial(job, warehouse)))
+                said = f"{name}: {runs[-1].wall:.1f} s, {runs[-1].cpu:.1f} s of CPU"
+                print(said, file=sys.stderr, flush=True)
+    return found
+
+
+def shown(costs: dict[str, list[Cost]], rows: int) -> str:
+    """The table: medians, spread, and ratios to the first line's."""
+    first = [statistics.median(part) for part in zip(*next(iter(costs.values())), strict=True)]
+    repeats = len(next(iter(costs.values())))
     lines = [
         f"{rows:,} records, budget {BUDGET}, {repeats} runs each in turn, {os.cpu_count()} cores",
-        f"{'':<24}{'median':>9}{'spread':>18}{'ratio':>8}",
+        f"{'':<24}{'median':>9}{'spread':>18}{'ratio':>8}{'CPU':>11}{'ratio':>8}",
     ]
-    for name, runs in times.items():
-        middle = statistics.median(runs)
-        spread = f"[{min(runs):.1f}, {max(runs):.1f}]"
-        lines.append(f"{name:<24}{middle:>7.1f} s{spread:>18}{middle / floor:>7.2f}x")
+    for name, runs in costs.items():
+        wall, cpu = (statistics.median(part) for part in zip(*runs, strict=True))
+        least, most = min(run.wall for run in runs), max(run.wall for run in runs)
+        lines.append(
+            f"{name:<24}{wall:>7.1f} s{f'[{least:.1f}, {most:.1f}]':>18}{wall / first[0]:>7.2f}x"
+            f"{cpu:>9.1f} s{cpu / first[1]:>7.2f}x"
+        )
+    return "\n".join(lines)
+
+
+def growth(large: dict[str, list[Cost]], small: dict[str, list[Cost]]) -> str:
+    """How many times the time and CPU of a tenth of the rows."""
+    lines = ["ten times the rows take so many times the seconds, wall and CPU:"]
+    for name in large:
+        much, little = (
+            [statistics.median(part) for part in zip(*runs[name], strict=True)]
+            for runs in (large, small)
+        )
+        lines.append(f"{name:<24}{much[0] / little[0]:>7.2f}x{much[1] / little[1]:>7.2f}x")
     return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Fill a warehouse, run every job in turn, print the table."""
+    """Fill warehouses, run every job in turn, print the tables."""
     line = argparse.ArgumentParser(description=__doc__)
     line.add_argument("--rows", type=int, default=20_000_000)
     line.add_argument("--repeats", type=int, default=3)
-    line.add_argument("--arms", help="names, separated by ;")
-    line.add_argument("--warehouse", type=Path, help="keep it here, and use it if it is there")
+    line.add_argument("--growth", action="store_true", help="on a tenth of the rows as well")
+    kind = line.add_mutually_exclusive_group()
+    kind.add_argument("--arms", help="names, separated by ;")
+    kind.add_argument("--wide", action="store_true", help="calibration on some 150 columns")
+    line.add_argument("--warehouse", type=Path, help="keep them here, and use what is there")
     args = line.parse_args(argv)
     # The driver is the executor too; it caches the shards, and Spark reads this when it starts.
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"{CONF} pyspark-shell")
     folder = args.warehouse or Path(tempfile.mkdtemp(prefix="tenforward-bench-"))
+    segments = WIDE_SEGMENTS if args.wide else SEGMENTS
+    sizes = [args.rows, args.rows // 10] if args.growth else [args.rows]
     try:
         began = time.perf_counter()
-        warehouse = Warehouse(str(folder), PIPELINE)
-        if not (folder / "generated" / "_SUCCESS").exists():
-            warehouse = fill(folder, args.rows)
+        kept = {
+            rows: fill(folder / f"{rows}-{len(segments)}", rows, segments)
+            for rows in {WARM_ROWS, *sizes}
+        }
         print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        wanted = jobs(warehouse)
-        if args.arms:
-            wanted = {name: wanted[name] for name in [BASELINE, *args.arms.split(";")]}
-        for job in list(wanted.values())[:2]:  # Java compiles for minutes: not at the first's cost
-            job()
-        times: dict[str, list[float]] = {name: [] for name in wanted}
-        for _ in range(args.repeats):
-            for name, job in wanted.items():
-                times[name].append(measured(job))
-                print(f"{name}: {times[name][-1]:.1f} s", file=sys.stderr, flush=True)
-        print(shown(times, args.rows))
+        jobs = arms(args.wide, args.arms)
+        rounds(jobs, [kept[WARM_ROWS]], 1)  # Java compiles for minutes: not at the first's cost
+        costs = rounds(jobs, [kept[rows] for rows in sizes], args.repeats)
+        tables = [{name: runs[size] for name, runs in costs.items()} for size in range(len(sizes))]
+        for rows, table in zip(sizes, tables, strict=True):
+            print(shown(table, rows))
+        if args.growth:
+            print(growth(*tables))
     finally:
         if args.warehouse is None:
             shutil.rmtree(folder)

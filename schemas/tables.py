@@ -145,7 +145,8 @@ def selection_probabilities() -> Table:
             Column("position", "int64", "Place in the sample, from 0; -1 where not drawn."),
         ),
         partition_by=("refresh_id",),
-        properties=COMMON_PROPERTIES,
+        # Candidates stand in the order of a hash: no file can be skipped for its least and largest.
+        properties=COMMON_PROPERTIES | {"delta.dataSkippingNumIndexedCols": "0"},
     )
 
 

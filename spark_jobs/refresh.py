@@ -19,8 +19,10 @@ from schemas.manifests import read_manifests
 from spark_jobs.candidates import segment_keys
 from spark_jobs.placement import placed
 from spark_jobs.point_in_time import with_features
-from spark_jobs.settle import settle
+from spark_jobs.settle import driver_rows, settle
 from spark_jobs.warehouse import Warehouse
+
+_DECIDED = "tenforward_decided"  # beside the user's own columns, so not a name of theirs
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,10 @@ def write_refresh(
     `selection_probabilities` but the refresh id. held_out: instance_id and label of the held-out
     rows of the window.
     """
+    held_out = held_out.persist()
     at_most = int(report["drawn"]) + held_out.count()
-    rows = settle(training_rows(warehouse, plan, decisions(True), held_out, at_most), at_most)
+    wanted = settle(_wanted(decisions(True), held_out), at_most)
+    rows = settle(training_rows(warehouse, plan, wanted, at_most), at_most)
     with ThreadPoolExecutor(max_workers=3) as pool:
         writes = [
             pool.submit(warehouse.replace_refresh, frame, name, plan.refresh_id)
@@ -76,7 +80,8 @@ def write_refresh(
             }.items()
         ]
         _, sampled_version, holdout_version = (write.result() for write in writes)
-    rows.unpersist()
+    for kept in (rows, wanted, held_out):
+        kept.unpersist()
     files = _files(warehouse, "sampled", sampled_version, plan.refresh_id)
     entry = {
         "refresh_id": plan.refresh_id,
@@ -111,14 +116,8 @@ def write_refresh(
     return entry
 
 
-def training_rows(
-    warehouse: Warehouse,
-    plan: RefreshPlan,
-    drawn: DataFrame,
-    held_out: DataFrame,
-    at_most: int,
-) -> DataFrame:
-    """Drawn and held-out rows with their features: one point-in-time join for both."""
+def _wanted(drawn: DataFrame, held_out: DataFrame) -> DataFrame:
+    """Drawn and held-out rows without their features; `trains` tells them apart."""
     trained = drawn.select(
         "instance_id",
         "label",
@@ -138,23 +137,33 @@ def training_rows(
         order.cast("bigint").alias("position"),
         F.lit(False).alias("trains"),
     )
-    wanted = trained.unionByName(kept)
+    return trained.unionByName(kept)
+
+
+def training_rows(
+    warehouse: Warehouse, plan: RefreshPlan, wanted: DataFrame, at_most: int
+) -> DataFrame:
+    """Drawn and held-out rows with their features: one point-in-time join for both."""
     instances = warehouse.read("instances", plan.versions["instances"]).where(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
     )
-    # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done.
-    ids = wanted.select("instance_id")
-    chosen = settle(instances.join(ids, "instance_id", "left_semi"), at_most)
+    # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done. Where
+    # they are few they go to the wide rows, which then stay where they are.
+    few = at_most <= driver_rows(warehouse.spark)
+    decided = F.struct(*(name for name in wanted.columns if name != "instance_id"))
+    decisions = wanted.select("instance_id", decided.alias(_DECIDED))
+    chosen = instances.join(F.broadcast(decisions) if few else decisions, "instance_id", "inner")
+    chosen = settle(chosen, at_most)
     features = with_features(warehouse, chosen, plan.versions).drop("event_time")
-    named = chosen.select(
+    narrow = chosen.select(
         "instance_id",
+        f"{_DECIDED}.*",
         segment_keys(warehouse.pipeline.instances.segments).alias("segments"),
         (F.col("event_date") > F.lit(plan.last_drawn)).alias("forward"),
     )
     label, weight, offset = (F.col(c).cast("float") for c in ("label", "weight", "offset"))
     return (
-        wanted.join(features, "instance_id", "inner")
-        .join(named, "instance_id", "inner")
+        features.join(F.broadcast(narrow) if few else narrow, "instance_id", "inner")
         .withColumns({"label": label, "weight": weight, "offset": offset})
         .withColumn("refresh_id", F.lit(plan.refresh_id))
     )

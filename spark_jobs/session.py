@@ -15,6 +15,9 @@ REQUIRED = {
     # Python, which for list columns takes time in the square of the batch: 190 s for 2 million
     # rows instead of 62, on a cold JVM. The number of rows bounds a batch all the same.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+    # Without it Spark sorts all rows by the partition's name before it writes them, even where
+    # there is one: a refresh, a day. Beyond so many open files in a task it sorts what is left.
+    "spark.sql.maxConcurrentOutputFileWriters": "2",
 }
 
 

@@ -10,9 +10,9 @@ DRAWS, N, K = 2000, 100, 20
 TABLE = binary_records(N)
 
 
-@pytest.mark.parametrize("policy", ["grad-norm", "balanced"])
+@pytest.mark.parametrize("policy", ["grad-norm", "balanced", "infobatch"])
 def test_law_3_the_mean_estimate_of_the_total_loss_is_the_total_loss(policy):
-    """Over 2000 draws, within 4 standard errors; weights are k / (N pi)."""
+    """Of each design; over 2000 draws, within 4 standard errors; weights are k / (N pi)."""
     estimates = []
     for seed in range(1, DRAWS + 1):
         rows = selection_of(TABLE, policy=policy, budget=K / N, seed=seed, task="binary").rows(True)

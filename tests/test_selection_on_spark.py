@@ -97,7 +97,10 @@ def test_law_1_spark_draws_what_draw_draws(spark, records, logged, name):
 
 
 @pytest.mark.usefixtures("many_blocks")
-@pytest.mark.parametrize(("partitions", "shards", "batch"), [(1, 0, 100_000), (64, 3, 100)])
+@pytest.mark.parametrize(
+    ("partitions", "shards", "batch"),
+    [(1, 0, 100_000), (2, 1, 1_000), (7, 2, 100_000), (64, 3, 100)],
+)
 def test_law_1_partitions_shards_and_batches_do_not_change_the_sample(
     spark, records, logged, monkeypatch, partitions, shards, batch
 ):
