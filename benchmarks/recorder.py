@@ -40,13 +40,15 @@ def request(size: int) -> tuple[dict[str, object], pa.Table]:
     return given, rows_in([frame])
 
 
-def seconds(job: Callable[[], object], repeats: int = 5) -> list[float]:
-    """Wall time of each repeat, after one that is not counted."""
+def seconds(
+    job: Callable[[], object], clock: Callable[[], float] = time.perf_counter, repeats: int = 5
+) -> list[float]:
+    """Time of each repeat by the clock, after one that is not counted."""
     times = []
     for _ in range(repeats + 1):
-        began = time.perf_counter()
+        began = clock()
         job()
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return times[1:]
 
 
@@ -57,8 +59,11 @@ def shown(times: list[float], rows: int) -> str:
 
 
 def by_request_size(folder: Path) -> None:
-    """Microseconds that `record` adds to a request, a record, beside one append a request."""
-    print("rows a request    record, us a row             one Delta append a request, us a row")
+    """Microseconds that `record` adds to a request, a record, beside one append a request.
+
+    The processor's time of the thread that answers, then wall time, which other work lengthens.
+    """
+    print("rows a request, us a row: record, processor; record, wall; one Delta append a request")
     for size in (1, 8, 64, 512, 4096):
         given, batch = request(size)
         requests = max(1, min(2_000, 200_000 // size))
@@ -75,21 +80,22 @@ def by_request_size(folder: Path) -> None:
             for _ in range(requests):
                 recorder.record(**given)
 
-        ours = seconds(recorded)
+        cpu, ours = seconds(recorded, time.thread_time), seconds(recorded)
         recorder.close()
         rows = usable(batch, "plain")
         path = str(root / "forward_records")
         plain = seconds(lambda path=path, rows=rows: write_deltalake(path, rows, mode="append"))
-        print(f"{size:>14}{shown(ours, requests * size):>28}{shown(plain, size):>32}")
+        told = (shown(cpu, requests * size), shown(ours, requests * size), shown(plain, size))
+        print(f"{size:>6}{told[0]:>28}{told[1]:>28}{told[2]:>32}")
 
 
 def to_the_table(folder: Path, rows: int, size: int = 512) -> None:
     """Records a second from `record` to a committed table, one process."""
     given, batch = request(size)
-    rates, plain = [], []
+    rates, processor, plain = [], [], []
     for turn in range(3):
         root = record_tables(folder / f"table{turn}")
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         recorder = ForwardRecorder(
             PIPELINE, warehouse=str(root), model_version="1", journal=root / "journal"
         )
@@ -97,6 +103,7 @@ def to_the_table(folder: Path, rows: int, size: int = 512) -> None:
             recorder.record(**given)
         told = recorder.close(timeout_s=600)
         rates.append(told.written / (time.perf_counter() - began))
+        processor.append(1e6 * (time.process_time() - busy) / told.written)
         whole = usable(pa.concat_tables([batch] * (rows // size)), "plain")
         began = time.perf_counter()
         write_deltalake(str(root / "forward_records"), whole, mode="append")
@@ -104,7 +111,8 @@ def to_the_table(folder: Path, rows: int, size: int = 512) -> None:
     ours, other = statistics.median(rates), statistics.median(plain)
     print(
         f"{rows:,} records in requests of {size}: {ours:,.0f} records/s"
-        f" [{min(rates):,.0f}, {max(rates):,.0f}] from request to table;"
+        f" [{min(rates):,.0f}, {max(rates):,.0f}] from request to table,"
+        f" {statistics.median(processor):.2f} us a record of all threads' processor time;"
         f" one append of rows already made {other:,.0f} ({ours / other:.2f}x)"
     )
 

@@ -62,7 +62,7 @@ class _Frame:
                 " it with the release of tenforward that wrote it."
             )
         at = HEAD.size + length
-        self.header = header = json.loads(payload[HEAD.size : at])
+        self.header = header = json.loads(payload[HEAD.size : at].decode())
         self.n = n = len(header["ids"])
         many = header["kind"] == "logits"
         sizes = {

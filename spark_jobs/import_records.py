@@ -31,7 +31,7 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import for_spark
 from schemas.records import CLOSEST, RecordsSource
-from spark_jobs.rejects import contradicting, record_fault, rejects_of, rules_of
+from spark_jobs.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
@@ -175,7 +175,7 @@ def judged(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
     fault = F.when(F.col("unreadable"), F.lit(reasons.NOT_FINITE))
     if source.prediction.kind == "probability":
         p = F.col("prediction")
-        outside = ~p.between(0.0, 1.0) & ~F.isnan(p)
+        outside = p.between(-LARGEST, LARGEST) & ~p.between(0.0, 1.0)  # infinite has its own name
         fault = F.coalesce(fault, F.when(outside, F.lit(reasons.NOT_A_PROBABILITY)))
         inside = F.least(F.greatest(p, F.lit(CLOSEST)), F.lit(1 - CLOSEST))
         logit = F.when(p.between(0.0, 1.0), F.log(inside / (1 - inside))).otherwise(p)

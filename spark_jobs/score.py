@@ -102,13 +102,12 @@ def score_days(
     Of a day that is not over only what has been asked by now is answered. Raises NoDataError for
     a day without instances, ConflictError where another run scores one of the days meanwhile.
     """
-    version = warehouse.version("instances")
+    now, version = datetime.now(UTC), warehouse.version("instances")
     state = states(warehouse, version)
     done = answered_days(warehouse, dates, state, model)
     todo = [ds for ds in dates if ds not in done]
-    fresh = _score(warehouse, todo, version, model) if todo else {}
-    now = datetime.now(UTC).date()
-    mark(warehouse, [ds for ds in todo if ds < now], state, model)
+    fresh = _score(warehouse, todo, version, now, model) if todo else {}
+    mark(warehouse, [ds for ds in todo if ds < now.date()], state, model)
     return [fresh.get(ds) or _already_done(warehouse, ds) for ds in dates]
 
 
@@ -122,7 +121,7 @@ def _already_done(warehouse: Warehouse, ds: date) -> dict[str, Any]:
 
 
 def _score(
-    warehouse: Warehouse, dates: Sequence[date], version: int, model: str | None
+    warehouse: Warehouse, dates: Sequence[date], version: int, now: datetime, model: str | None
 ) -> dict[date, dict[str, Any]]:
     """The results of the days on which an instance of that table version lacked an answer."""
     counts = warehouse.rows_by_date("instances", version)
@@ -136,7 +135,7 @@ def _score(
     numbers = {ds: _Numbers.next(warehouse, ds) for ds in dates}
     champion = _champion(warehouse, model)
     day = warehouse.read("instances", version).where(F.col("event_date").isin(*dates))
-    day = day.where(F.col("event_time") <= F.lit(datetime.now(UTC)))
+    day = day.where(F.col("event_time") <= F.lit(now))
     asked = sum(counts[ds] for ds in dates)
     lacking = unanswered(warehouse, day, dates, champion.version, serves=model is None)
     instances = settle(lacking, asked)

@@ -1,8 +1,11 @@
 """Tables of a pipeline made by delta-rs, where a test needs no Spark."""
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from deltalake import DeltaTable
+from pyarrow.dataset import HivePartitioning, dataset
 
 from schemas.columns import Table
 from schemas.tables import forward_records, forward_rejects
@@ -22,3 +25,14 @@ def record_tables(root: Path) -> Path:
     for table in (forward_records(), forward_rejects()):
         create(root, table)
     return root
+
+
+_HIVE = HivePartitioning(pa.schema([("event_date", pa.date32())]))
+_SCHEMAS = {table.name: table.arrow_schema for table in (forward_records(), forward_rejects())}
+
+
+def stored(root: Path, name: str = "forward_records") -> list[dict[str, Any]]:
+    """The rows of one of the two tables, by instance."""
+    files = DeltaTable(str(root / name)).file_uris()
+    table = dataset(files, format="parquet", partitioning=_HIVE, schema=_SCHEMAS[name]).to_table()
+    return sorted(table.to_pylist(), key=lambda row: row["instance_id"])

@@ -34,6 +34,8 @@ LOG = pa.schema(
         ("airline", pa.string()),
         ("day", pa.date32()),
         ("colour", pa.string()),
+        ("logged_at", pa.timestamp("us", tz="UTC")),
+        ("vector", pa.list_(pa.float64())),
     ]
 )
 SECTION = """
@@ -42,9 +44,11 @@ path = "{path}"
 format = "{format}"
 instance_id = "Request ID"
 event_time = "asked.at"
+recorded_at = "logged_at"
 model_version = {{ column = "model" }}
 prediction = {{ column = "P(late)", kind = "probability" }}
 segments = ["airport", "airline"]
+sketch = "vector"
 date = "day"
 """
 
@@ -65,6 +69,11 @@ BAD = [
     (row(14, model=None), "missing"),
     (row(15, 0.1), "duplicate-differs"),
     (row(15, 0.2), "duplicate-differs"),
+    (row(16, float("inf")), "not-finite"),
+    (row(17, -0.1), "not-a-probability"),
+    (row(18, vector=[0.0] * 17), "wrong-arity"),
+    (row(19, vector=[0.0, NAN]), "not-finite"),
+    (row(20, logged_at=MORNING), "future-event"),
 ]
 
 

@@ -1,6 +1,9 @@
 """Maintenance changes files and never a row that anybody may still read."""
 
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,6 +27,7 @@ from tests.flights_loop import LOOPED, PIPELINE, copied, versions
 from trainer.refresh import open_refresh
 
 DAY = date(2013, 1, 9)
+NOON = datetime(2013, 1, 9, 12, tzinfo=UTC)
 MB = 1 << 20
 
 
@@ -88,6 +92,9 @@ def test_small_files_are_compacted_once_and_every_row_stays(crowd):
     assert report["files"][1] == report["files"][0] - 5
     assert ids(crowd, "forward_records") == before[0]
     assert done["tables"]["sampled"]["version"] == before[1]["sampled"]
+    actions = pa.table(DeltaTable(crowd.path("forward_records")).get_add_actions(flatten=True))
+    for bound in ("num_records", "min.event_time", "max.event_time", "min.model_version"):
+        assert actions[bound].null_count == 0, bound  # what a window is pruned by
     assert maintain(crowd, ["forward_records"])["status"] == "already done"
 
 
@@ -104,6 +111,8 @@ def test_unused_files_go_and_pinned_versions_stay_readable(crowd):
     assert ids(crowd, "forward_records", pinned) == then
     with pytest.raises(Exception, match="does not exist"):
         ids(crowd, "forward_records", loose)
+    again = select_day(without_delay, LOOPED[1], rebuild=True)
+    assert (again["status"], again["sample_digest"]) == ("done", newest["sample_digest"])
 
 
 def test_what_a_running_job_may_read_is_not_deleted(crowd):
@@ -167,37 +176,66 @@ def test_maintenance_settings_do_not_change_a_sample():
     assert other.selection_digest() == pipeline.selection_digest()
 
 
-WRITERS, COMMITS, ROWS = 4, 5, 3
+WRITERS, COMMITS, ROWS = 8, 5, 3
+
+SPARK_WRITERS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from schemas.pipeline import load_pipeline
+from spark_jobs.warehouse import Warehouse
+from tests.test_maintenance import COMMITS, PIPELINE, ROWS, records
+warehouse = Warehouse(sys.argv[1], load_pipeline(PIPELINE))
+def write(writer):
+    for commit in range(COMMITS):
+        name = f"spark-{writer}-{commit}"
+        rows = warehouse.spark.createDataFrame(records(name, ROWS))
+        for _ in range(2):  # a retry of a commit that went through
+            warehouse.append_once(rows, "forward_records", name)
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(write, sys.argv[2:]))
+"""
+RECORDER = """
+import sys
+from inference.recorder import ForwardRecorder
+from tests.test_maintenance import COMMITS, NOON, PIPELINE, ROWS
+root, writer = sys.argv[1:]
+with ForwardRecorder(PIPELINE, warehouse=root, model_version="1", segment_bytes=100,
+                     journal=f"{root}/journal-{writer}") as recorder:
+    for commit in range(COMMITS):
+        ids = [f"server-{writer}-{commit}/{number}" for number in range(ROWS)]
+        keys = {"origin": ["JFK"] * ROWS, "carrier": ["AA"] * ROWS}
+        recorder.record(ids, [NOON] * ROWS, [0.5] * ROWS, segments=keys)
+"""
+
+
+def started(log: Path, code: str, *arguments: str) -> subprocess.Popen[bytes]:
+    root = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    line = [sys.executable, "-c", code, *arguments]
+    with log.open("ab") as file:
+        return subprocess.Popen(line, cwd=root, env=environment, stdout=file, stderr=file)
 
 
 @pytest.mark.slow
 def test_law_2_eight_writers_a_compaction_and_a_selection_at_once(loop, tmp_path):
-    """Four Spark and four delta-rs writers; nothing lost, nothing double, the same sample."""
+    """Four Spark writers in two processes, four recorders in four: nothing lost, nothing double."""
     warehouse = copied(loop["warehouse"], tmp_path)
-    path, there = warehouse.path("forward_records"), len(ids(warehouse, "forward_records"))
+    there = len(ids(warehouse, "forward_records"))
     digest = loop["days"][1]["select"]["sample_digest"]
-
-    def by_spark(writer: int) -> None:
-        for commit in range(COMMITS):
-            name = f"spark-{writer}-{commit}"
-            rows = warehouse.spark.createDataFrame(records(name, ROWS))
-            for _ in range(2):  # a retry of a commit that went through
-                warehouse.append_once(rows, "forward_records", name)
-
-    def by_delta_rs(writer: int) -> None:
-        for commit in range(COMMITS):
-            write_deltalake(path, records(f"server-{writer}-{commit}", ROWS), mode="append")
-
-    with ThreadPoolExecutor(max_workers=2 * WRITERS + 2) as pool:
-        jobs = [pool.submit(by_spark, writer) for writer in range(WRITERS)]
-        jobs += [pool.submit(by_delta_rs, writer) for writer in range(WRITERS)]
+    root, log = warehouse.root, tmp_path / "writers.log"
+    writers = [started(log, SPARK_WRITERS, root, *pair) for pair in ("01", "23")]
+    writers += [started(log, RECORDER, root, writer) for writer in "4567"]
+    compactions = 0
+    with ThreadPoolExecutor(max_workers=1) as pool:
         selection = pool.submit(select_day, warehouse, LOOPED[1], force=True)
-        while not all(job.done() for job in jobs):
-            maintain(with_settings(warehouse, unused_files="7d", min_files=2), ["forward_records"])
-        for job in jobs:
-            job.result()
+        while any(writer.poll() is None for writer in writers):
+            crowded_soon = with_settings(warehouse, unused_files="7d", min_files=2)
+            done = maintain(crowded_soon, ["forward_records"])["tables"]["forward_records"]
+            compactions += done["compacted_files"] > 0
         assert selection.result()["sample_digest"] == digest
+    assert [writer.returncode for writer in writers] == [0] * 6, log.read_text()[-5000:]
+    assert compactions > 0
     found = warehouse.read("forward_records").where(F.col("event_date") == F.lit(DAY))
     assert found.count() == found.select("instance_id").distinct().count()
-    assert found.count() == 2 * WRITERS * COMMITS * ROWS
+    assert found.count() == WRITERS * COMMITS * ROWS
     assert len(ids(warehouse, "forward_records")) == there + found.count()

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.store import FeatureView
 from spark_jobs.ingest import to_arrow, trim
-from spark_jobs.point_in_time import as_of_join, columns_used, with_features
+from spark_jobs.point_in_time import as_of_join, as_of_joins, columns_used, with_features
 from spark_jobs.sources import flights
 from spark_jobs.warehouse import Warehouse
 
@@ -170,6 +171,48 @@ def test_agrees_with_a_row_by_row_reference(
     assert table.column_names == ["instance_id", "event_time", "case", "key", "a", "b"]
     found = sorted(tuple(row.values()) for row in table.to_pylist())
     assert found == reference(asked, known, None if ttl is None else timedelta(minutes=6))
+
+
+def test_several_views_at_once_agree_with_the_reference_each(spark: SparkSession) -> None:
+    """Views of other entities and another ttl: no instance multiplied, none lost."""
+    asked, known = random_rows(seed=11)
+    narrow = view("6m").model_copy(update={"name": "narrow"})
+    broad = view(None, ("key",)).model_copy(update={"name": "broad"})
+    rows = frame(spark, known, KNOWN)
+    by_key = rows.drop("case").where("case < '2'")
+    joined = as_of_joins(frame(spark, asked, ASKED), [(narrow, rows), (broad, by_key)])
+    found = joined.toArrow().to_pylist()
+    assert len(found) == len(asked)
+    whole = [("", *row[1:]) for row in known if row[0] < "2"]
+    expected = {
+        "narrow": reference(asked, known, timedelta(minutes=6)),
+        "broad": reference([(i, moment, "", key) for i, moment, _, key in asked], whole, None),
+    }
+    for name, answers in expected.items():
+        by_id = {row["instances"]["instance_id"]: row[name] or {} for row in found}
+        told = [(one, by_id[one].get("a"), by_id[one].get("b")) for one in sorted(by_id)]
+        assert told == [(row[0], *row[-2:]) for row in answers]
+
+
+def test_a_session_of_another_time_zone_changes_no_answer(spark: SparkSession) -> None:
+    """Across the hour that New York's clocks left out, 7:00 UTC on 10 March 2013."""
+    shift = datetime(2013, 3, 10, 6, 55, tzinfo=UTC) - NOON
+    asked, known = random_rows(seed=13, cases=60)
+    asked = [(one, moment + shift, *rest) for one, moment, *rest in asked]
+    known = [(*keys, held + shift, came + shift, a, b) for *keys, held, came, a, b in known]
+    expected = reference(asked, known, timedelta(minutes=6))
+    before = spark.conf.get("spark.sql.session.timeZone")
+    try:
+        for zone in ("UTC", "America/New_York", "Asia/Kolkata"):
+            spark.conf.set("spark.sql.session.timeZone", zone)
+            joined = as_of_join(
+                frame(spark, asked, ASKED), frame(spark, known, KNOWN), view("6m")
+            ).withColumn("event_time", F.unix_micros("event_time"))
+            rows = joined.toArrow().to_pylist()
+            answers = sorted(((row["instance_id"], row["a"], row["b"]) for row in rows), key=str)
+            assert answers == sorted(((row[0], *row[-2:]) for row in expected), key=str), zone
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", before)
 
 
 def test_law_5_nothing_from_the_future_changes_an_answer(spark: SparkSession) -> None:

@@ -17,8 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from deltalake import DeltaTable
-from pyarrow.dataset import HivePartitioning, dataset
 
 from inference import storing
 from inference.batch import ROW, faults
@@ -28,29 +26,18 @@ from inference.rows import rows_in
 from schemas import reasons
 from schemas.errors import ConfigurationError
 from schemas.pipeline import load_pipeline
-from schemas.tables import forward_records, forward_rejects
 from spark_jobs.rejects import record_fault, rules_of
 from tests.flights_loop import PIPELINE
-from tests.plain_tables import record_tables
+from tests.plain_tables import record_tables, stored
 
 FLIGHTS = load_pipeline(PIPELINE)
 ASKED = datetime(2013, 1, 7, 12, tzinfo=UTC)
 KEYS = {"origin": ["JFK", None], "carrier": ["UA", "AA"]}
 
 
-HIVE = HivePartitioning(pa.schema([("event_date", pa.date32())]))
-SCHEMAS = {table.name: table.arrow_schema for table in (forward_records(), forward_rejects())}
-
-
 def opened(root: Path, **settings) -> ForwardRecorder:
     settings = {"segment_age_s": 0.2, "journal": root / "journal", "model_version": "3"} | settings
     return ForwardRecorder(FLIGHTS, warehouse=str(root), **settings)
-
-
-def stored(root: Path, name: str = "forward_records") -> list[dict]:
-    files = DeltaTable(str(root / name)).file_uris()
-    rows = dataset(files, format="parquet", partitioning=HIVE, schema=SCHEMAS[name]).to_table()
-    return sorted(rows.to_pylist(), key=lambda row: row["instance_id"])
 
 
 def test_a_request_becomes_records(tmp_path):

@@ -109,6 +109,7 @@ def test_several_versions_answer_one_day_and_selection_takes_the_newest_record(w
     assert {row["model_version"] for row in rows.collect()} == {other}
 
 
+@pytest.mark.slow
 def test_a_version_that_is_scored_first_does_not_keep_the_champion_from_serving(warehouse):
     champion = score.find_champion(warehouse.pipeline.name, warehouse.root).version
     shadow = score_day(warehouse, NEWEST, other_than(champion))
@@ -117,6 +118,7 @@ def test_a_version_that_is_scored_first_does_not_keep_the_champion_from_serving(
     assert len({row[:2] for row in answers(warehouse)}) == 2 * served["records"]
 
 
+@pytest.mark.slow
 def test_law_2_a_run_that_dies_between_rejects_and_records_is_finished_by_the_next(
     warehouse, monkeypatch
 ):
@@ -179,6 +181,7 @@ def test_of_two_runs_of_a_day_at_once_one_is_refused_and_its_repeat_adds_nothing
     assert score_day(warehouse, NEWEST)["status"] == "already done"
 
 
+@pytest.mark.slow
 def test_of_a_day_that_is_not_over_only_what_was_asked_is_answered(warehouse):
     now = datetime.now(UTC)
     today, day = now.date(), warehouse.read("instances").limit(2)
