@@ -13,8 +13,10 @@ import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
@@ -59,6 +61,12 @@ def newest_day(warehouse: str) -> date | None:
     return max((entry["ds"] for entry in made), default=None)
 
 
+def answers(port: int) -> bool:
+    """Whether a page is there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
+        return bool(answer.status == 200)
+
+
 class Machine:
     """What `make up` runs, and how it stops."""
 
@@ -90,6 +98,8 @@ class Machine:
         line = ["-m", "http.server", str(self.ports[2]), "--bind", "127.0.0.1"]
         self._page("cards", [str(PYTHON), *line, "--directory", str(cards)])
         self.server.start()
+        for name, port in zip(("MLflow", "the report cards"), self.ports[1:], strict=True):
+            self.server.wait(name, partial(answers, port))
 
     def _page(self, name: str, line: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as output:
