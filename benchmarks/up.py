@@ -13,8 +13,11 @@ import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
 
@@ -22,11 +25,11 @@ import psutil
 
 from benchmarks.airflow_home import ROOT, airflow_home
 from benchmarks.airflow_server import AirflowServer, free_port
-from benchmarks.demo import PIPELINE, START
 from schemas.bundle import tracking_uri
 from schemas.command import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
 
+PIPELINE, START = "pipelines/flights.toml", date(2013, 2, 1)  # as make demo has them
 PYTHON = Path(sys.executable)
 AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT = 8080, 5000, 8000
 ACTIVE = ("queued", "running")
@@ -34,14 +37,20 @@ ACTIVE = ("queued", "running")
 
 def prepare(warehouse: str, last: date) -> None:
     """Flights up to `last` and a first model, in a process of its own: Spark ends with it."""
-    code = (
-        "import sys; from datetime import date; from benchmarks import demo;"
-        "from schemas.pipeline import load_pipeline; from spark_jobs.warehouse import Warehouse;"
-        "demo.configure_logging();"
-        "demo.prepare(Warehouse(sys.argv[1], load_pipeline(demo.PIPELINE)),"
-        " date.fromisoformat(sys.argv[2]))"
-    )
-    subprocess.run([PYTHON, "-c", code, warehouse, str(last)], cwd=ROOT, check=True)
+    process = get_context("spawn").Process(target=_prepare, args=(warehouse, last))
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit(f"the first model: exit code {process.exitcode}; its log is above")
+
+
+def _prepare(warehouse: str, last: date) -> None:
+    from benchmarks.demo import prepare  # with Spark and torch, which the supervisor does not need
+    from schemas.pipeline import load_pipeline
+    from spark_jobs.warehouse import Warehouse
+
+    configure_logging()
+    prepare(Warehouse(warehouse, load_pipeline(ROOT / PIPELINE)), last)
 
 
 def newest_day(warehouse: str) -> date | None:
@@ -50,6 +59,12 @@ def newest_day(warehouse: str) -> date | None:
         return None
     made = read_manifests(f"{warehouse}/refreshes", policy="calibrated")
     return max((entry["ds"] for entry in made), default=None)
+
+
+def answers(port: int) -> bool:
+    """Whether a page is there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
+        return bool(answer.status == 200)
 
 
 class Machine:
@@ -83,6 +98,8 @@ class Machine:
         line = ["-m", "http.server", str(self.ports[2]), "--bind", "127.0.0.1"]
         self._page("cards", [str(PYTHON), *line, "--directory", str(cards)])
         self.server.start()
+        for name, port in zip(("MLflow", "the report cards"), self.ports[1:], strict=True):
+            self.server.wait(name, partial(answers, port))
 
     def _page(self, name: str, line: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as output:
@@ -101,14 +118,16 @@ class Machine:
 
     def live(self, every: float, last: date) -> None:
         """Run day after day until it is stopped or a part has died."""
+        going = True
         while not self.stopping.is_set():
             for process in [*self.server.processes.values(), *self.pages]:
                 if process.poll() is not None:
                     log.error("%s ended with %s", process.args, process.returncode)
                     return
             try:
-                if not self.next_day(last):
-                    self.stopping.wait()
+                if going and not self.next_day(last):
+                    going = False  # the pages stay
+                    log.info("the last day, or one that failed: see Airflow's pages")
             except (urllib.error.URLError, TimeoutError) as error:
                 log.warning("Airflow does not answer, asking again: %s", error)
             self.stopping.wait(every)
@@ -121,7 +140,6 @@ class Machine:
         if any(run["state"] in ACTIVE for run in runs):
             return True
         if day > last or any(str(run["logical_date"]).startswith(str(day)) for run in runs):
-            log.info("%s: the last day, or one that failed; see Airflow's pages", day)
             return False
         log.info("%s begins", day)
         self.server.trigger("select_flights", str(day))
@@ -146,9 +164,16 @@ def up(warehouse: str, folder: Path, every: float, last: date) -> int:
         log.error("it runs already, as process %s. Remedy: make down", pid.read_text())
         return 2
     pid.write_text(str(os.getpid()))
-    if newest_day(warehouse) is None:
-        prepare(warehouse, last)
-    machine = Machine(warehouse, folder)
+    try:
+        if newest_day(warehouse) is None:
+            prepare(warehouse, last)
+        return _run(Machine(warehouse, folder), every, last)
+    finally:
+        pid.unlink()
+
+
+def _run(machine: Machine, every: float, last: date) -> int:
+    """Until a signal comes, or a part dies: exit code 1."""
 
     def asked_to_stop(signum: int, frame: FrameType | None) -> None:
         machine.stopping.set()
@@ -162,7 +187,6 @@ def up(warehouse: str, folder: Path, every: float, last: date) -> int:
         return 0 if machine.stopping.is_set() else 1
     finally:
         machine.stop()
-        pid.unlink()
 
 
 def running(pid: Path) -> psutil.Process | None:
