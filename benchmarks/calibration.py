@@ -44,16 +44,15 @@ class Outcome:
     week: float  # log loss of the week after
 
 
-def outcomes(
+def samples(
     pipeline: Pipeline, window: Window, policy: Policy | None, seeds: int
-) -> Iterator[Outcome]:
-    """A fit a seed, which is that of the draw as well; of all candidates, one fit."""
-    everything = rows_of(pipeline, window.flights)
-    for seed in range(1, 1 + (seeds if policy else 1)):
-        rows = everything
-        if policy is not None:
-            rows = drawn(pipeline, window.logged, window.flights, policy, seed)
-        yield outcome(pipeline, window, rows, everything, seed)
+) -> Iterator[tuple[int, Rows]]:
+    """A draw a seed, which is that of the fit as well; all candidates once, without a policy."""
+    if policy is None:
+        yield 1, rows_of(pipeline, window.flights)
+        return
+    for seed in range(1, 1 + seeds):
+        yield seed, drawn(pipeline, window.logged, window.flights, policy, seed)
 
 
 def outcome(pipeline: Pipeline, window: Window, rows: Rows, everything: Rows, seed: int) -> Outcome:
@@ -71,7 +70,11 @@ def calibration(pipeline: Pipeline, windows: list[Window], seeds: int) -> None:
     """The ratio of each arm: its mean, its spread, how far it gets, how often it is near 1."""
     print(f"{'predicted to observed':<34}  mean  spread  farthest  within 2 %")
     for name, policy in ARMS.items():
-        fits = [f.ratio for w in windows for f in outcomes(pipeline, w, policy, seeds)]
+        fits = [
+            outcome(pipeline, window, rows, rows_of(pipeline, window.flights), seed).ratio
+            for window in windows
+            for seed, rows in samples(pipeline, window, policy, seeds)
+        ]
         off = np.abs(np.array(fits) - 1)
         print(
             f"{name:<34}{np.mean(fits):>6.3f}{np.std(fits):>8.4f}{off.max():>10.3f}"
@@ -80,29 +83,31 @@ def calibration(pipeline: Pipeline, windows: list[Window], seeds: int) -> None:
         )
 
 
+def week_losses(pipeline: Pipeline, window: Window, seeds: int) -> list[float]:
+    """The log loss of the week after a window by pull, mean over the seeds."""
+    everything = rows_of(pipeline, window.flights)
+    losses = [
+        [outcome(with_pull(pipeline, pull), window, rows, everything, seed).week for pull in PULLS]
+        for seed, rows in samples(pipeline, window, ARMS["calibrated"], seeds)
+    ]
+    return [float(loss) for loss in np.mean(losses, axis=0)]
+
+
 def pulls(pipeline: Pipeline, windows: list[Window], seeds: int) -> None:
-    """The log loss of the week after each window by pull, and which pull its eve would choose."""
-    policy = ARMS["calibrated"]
-    weeks = np.array(
-        [
-            [
-                np.mean([f.week for f in outcomes(with_pull(pipeline, pull), w, policy, seeds)])
-                for pull in PULLS
-            ]
-            for w in windows
-        ]
-    )
+    """The log loss of the week after each window by pull, and what earlier weeks would choose."""
     print("\nlog loss of the week after, by pull")
     print("window     " + "".join(f"{pull:>9g}" for pull in PULLS))
-    for window, losses in zip(windows, weeks, strict=True):
-        print(f"{window.first} " + "".join(f"{loss:>9.4f}" for loss in losses))
+    rows = []
+    for window in windows:
+        rows.append(week_losses(pipeline, window, seeds))
+        print(f"{window.first} " + "".join(f"{loss:>9.4f}" for loss in rows[-1]), flush=True)
+    weeks = np.array(rows)
     print(f"{'mean':<11}" + "".join(f"{loss:>9.4f}" for loss in weeks.mean(axis=0)))
-    later = weeks[1:]
-    before = weeks.cumsum(axis=0)[:-1]
-    for name, known in {"the week before chose": weeks[:-1], "all before chose": before}.items():
+    later, before = weeks[1:], weeks.cumsum(axis=0)[:-1]
+    print(f"{'from the 2nd':<11}" + "".join(f"{loss:>9.4f}" for loss in later.mean(axis=0)))
+    for name, known in {"the week before": weeks[:-1], "all weeks before": before}.items():
         chosen = later[np.arange(len(later)), known.argmin(axis=1)].mean()
-        print(f"{name:<24}{chosen:.4f}; without the first window the columns have ", end="")
-        print(" ".join(f"{loss:.4f}" for loss in later.mean(axis=0)))
+        print(f"from the 2nd, the pull that was best in {name}: {chosen:.4f}")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -44,9 +44,10 @@ def refresh_id() -> str:
 
 def rows(warehouse: Warehouse, name: str, refresh_id: str) -> DataFrame:
     """`ROWS` rows of a refresh."""
-    text = {"string": refresh_id, "date": "2013-02-14", "timestamp": "2013-02-14"}
+    day = F.lit("2013-02-14")
+    kinds = {"string": F.lit(refresh_id), "date": day, "timestamp": day, "array": F.array(day)}
     values = [
-        F.lit(text.get(field.dataType.typeName(), 1)).cast(field.dataType).alias(field.name)
+        kinds.get(field.dataType.typeName(), F.lit(1)).cast(field.dataType).alias(field.name)
         for field in T.StructType.fromDDL(warehouse.tables[name].spark_ddl)
     ]
     return warehouse.spark.range(ROWS).select(*values)

@@ -30,6 +30,7 @@ class Resident:
 
     rows: Packed
     words: Tensor  # those of `rows`
+    weight: NDArray[np.float32]  # (n,), close together: those of a batch lie all over the rows
 
     @staticmethod
     def of(rows: Packed, device: torch.device) -> "Resident":
@@ -37,14 +38,14 @@ class Resident:
         words = torch.from_numpy(rows.words)
         if device.type != "cpu":
             words = words.pin_memory().to(device, non_blocking=True)
-        return Resident(rows, words)
+        return Resident(rows, words, np.ascontiguousarray(rows.weight))
 
     def batches(self, order: NDArray[np.int64], batch_size: int, ranks: Ranks) -> Iterator[Batch]:
         """This rank's shares of the batches of rows in this order (places in `rows`)."""
         if len(order) == 0:
             return
         plan = list(shares(order, batch_size, ranks.rank, ranks.world))
-        totals = self._totals(self.rows.weight[order], batch_size)
+        totals = self._totals(self.weight[order], batch_size)
         if self.words.device.type == "cpu":
             # NumPy's `take` copies rows faster than `index_select`.
             taken = (torch.from_numpy(np.take(self.rows.words, s.rows, axis=0)) for s in plan)
@@ -61,7 +62,7 @@ class Resident:
         if ranks.world > 1:
             yield from self.batches(np.arange(len(self.rows)), batch_size, ranks)
             return
-        totals = self._totals(self.rows.weight, batch_size)
+        totals = self._totals(self.weight, batch_size)
         for words, total in zip(self.words.split(batch_size), totals, strict=True):
             yield self._batch(words, total, len(words))
 

@@ -9,6 +9,7 @@ candidates (`docs/training.md` has the figures).
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +58,10 @@ def _answers(model: nn.Module, sample: Sample, device: torch.device) -> Iterator
     """Outputs (m, outputs) of the model as it serves, labels, weights and offsets (m,)."""
     with torch.inference_mode():
         for rows in sample.parts():
-            columns = (*rows.inputs, rows.label, rows.weight, rows.offset)
-            for parts in zip(*(torch.from_numpy(c).split(AT_ONCE) for c in columns), strict=True):
-                output, _ = model(*(part.to(device) for part in parts[:-3]))
-                yield [output.double().cpu(), *(part.double() for part in parts[-3:])]
+            targets = np.stack([rows.label, rows.weight, rows.offset], axis=1).astype(np.float64)
+            columns = (*rows.inputs, targets)
+            for *inputs, known in zip(
+                *(torch.from_numpy(column).split(AT_ONCE) for column in columns), strict=True
+            ):
+                output, _ = model(*(part.to(device) for part in inputs))
+                yield [output.double().cpu(), *known.unbind(1)]

@@ -27,10 +27,10 @@ class Tried(NamedTuple):
     history: History
     losses: dict[float, float]  # empty where there was nothing to choose
 
-    def metrics(self) -> dict[str, float]:
-        """For the run's record."""
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """For the run's record, where there was something to choose."""
         losses = {f"loss_of_{pull}": loss for pull, loss in self.losses.items()}
-        return {"taken": self.pull} | losses
+        return {"pull": {"taken": self.pull} | losses} if losses else {}
 
 
 def to_choose_by(

@@ -199,7 +199,7 @@ def _train(
     tried = fit_best(pipeline, pulls, fitted, forward_loss)
     model, history = tried.model, tried.history
     sets = judge(pipeline, model, None if folder is None else serving_model(folder), to_judge)
-    metrics = {"train": history.metrics(), "pull": tried.metrics()} | told(sets)
+    metrics = {"train": history.metrics()} | tried.metrics() | told(sets)
     record = Record(
         refresh_id=refresh.refresh_id,
         sample_digest=refresh.sample_digest,
