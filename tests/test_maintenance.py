@@ -185,10 +185,11 @@ from schemas.pipeline import load_pipeline
 from spark_jobs.warehouse import Warehouse
 from tests.test_maintenance import COMMITS, PIPELINE, ROWS, records
 warehouse = Warehouse(sys.argv[1], load_pipeline(PIPELINE))
+spark = warehouse.spark
 def write(writer):
     for commit in range(COMMITS):
         name = f"spark-{writer}-{commit}"
-        rows = warehouse.spark.createDataFrame(records(name, ROWS))
+        rows = spark.createDataFrame(records(name, ROWS))
         for _ in range(2):  # a retry of a commit that went through
             warehouse.append_once(rows, "forward_records", name)
 with ThreadPoolExecutor(2) as pool:
