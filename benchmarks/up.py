@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -205,7 +206,8 @@ def down(folder: Path) -> int:
         log.info("nothing runs")
         return 0
     process.terminate()
-    process.wait()
+    while running(folder / "up.pid"):
+        time.sleep(0.5)
     return 0
 
 
