@@ -49,6 +49,16 @@ def airflow_home(folder: Path, **extra: str) -> dict[str, str]:
     return _environment(folder) | extra
 
 
+def flights_alone(folder: Path) -> str:
+    """A folder of pipelines with flights.toml only: a warehouse holds one pipeline."""
+    pipelines = folder / "pipelines"
+    pipelines.mkdir(parents=True, exist_ok=True)
+    link = pipelines / "flights.toml"
+    if not link.exists():
+        link.symlink_to(ROOT / "pipelines" / "flights.toml")
+    return str(pipelines)
+
+
 def _environment(folder: Path) -> dict[str, str]:
     """This process's environment, less what belongs to another Airflow or Spark."""
     foreign = ("AIRFLOW", "_AIRFLOW", "SPARK_HOME", "SPARK_CONF_DIR", "PYTHONPATH", "PYTHONHOME")

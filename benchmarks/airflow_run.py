@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.airflow_home import airflow_home
+from benchmarks.airflow_home import airflow_home, flights_alone
 from benchmarks.airflow_server import AirflowServer
 from schemas.bundle import champion_version, mlflow_client
 
@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        home = airflow_home(Path(folder), TENFORWARD_WAREHOUSE=warehouse)
+        alone = flights_alone(Path(folder))
+        where = {"TENFORWARD_WAREHOUSE": warehouse, "TENFORWARD_PIPELINES": alone}
+        home = airflow_home(Path(folder), **where)
         with AirflowServer(home, Path(folder)) as server:
             print(f"Airflow was up after {time.monotonic() - began:.0f} s.\n")
             print("| second | what happened |\n|---:|---|")

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from types import FrameType
 
 import psutil
 
-from benchmarks.airflow_home import ROOT, airflow_home
+from benchmarks.airflow_home import ROOT, airflow_home, flights_alone
 from benchmarks.airflow_server import AirflowServer, free_port
 from schemas.bundle import tracking_uri
 from schemas.command import configure_logging, log
@@ -74,13 +75,9 @@ class Machine:
         self.warehouse, self.folder = warehouse, folder
         self.stopping = threading.Event()
         self.ports = [free_port(one) for one in (AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT)]
-        pipelines = folder / "pipelines"
-        pipelines.mkdir(parents=True, exist_ok=True)
-        if not (pipelines / "flights.toml").exists():  # alone: a warehouse holds one pipeline
-            (pipelines / "flights.toml").symlink_to(ROOT / PIPELINE)
         home = airflow_home(
             folder,
-            TENFORWARD_PIPELINES=str(pipelines),
+            TENFORWARD_PIPELINES=flights_alone(folder),
             TENFORWARD_WAREHOUSE=warehouse,
             TENFORWARD_MLFLOW_URL=f"http://127.0.0.1:{self.ports[1]}",
             TENFORWARD_CARDS_URL=f"http://127.0.0.1:{self.ports[2]}",
@@ -205,7 +202,8 @@ def down(folder: Path) -> int:
         log.info("nothing runs")
         return 0
     process.terminate()
-    process.wait()
+    while running(folder / "up.pid"):
+        time.sleep(0.5)
     return 0
 
 
