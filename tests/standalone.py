@@ -15,7 +15,7 @@ from typing import Any
 
 BIN = Path(sys.executable).parent
 WORKERS = 2
-PATIENCE = 90.0  # seconds
+PATIENCE = 300.0  # seconds; a machine with other work needs most of it
 
 # What a deployment's own properties file says; nothing of it stands in code.
 PROPERTIES = """

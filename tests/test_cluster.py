@@ -76,7 +76,10 @@ def where(warehouse: Warehouse, ds: date) -> list[str]:
 
 def answer(job: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
     """The result of a job that must succeed, and its log."""
-    out, err = job.communicate(timeout=400)
+    try:
+        out, err = job.communicate(timeout=400)
+    finally:
+        job.kill()  # spark-submit has become the driver: nothing is left behind
     assert job.returncode == 0, err[-6000:]
     return json.loads(out.splitlines()[-1]), err
 
@@ -123,18 +126,27 @@ def test_law_1_an_executor_killed_in_mid_job_changes_nothing(cluster, loop, twin
     driver = ("--conf", f"spark.pyspark.driver.python={sys.executable}")
     options = (*NOTHING_ON_THE_DRIVER, "--archives", f"{archive}#env", *python, *driver)
     job = cluster.submit(options, "select_sample", *where(twin, LOOPED[1]), "--force")
-    wait_until(lambda: bool(at_work(cluster)), "an executor runs Python")
-    victim = at_work(cluster)[0]
-    os.kill(victim, signal.SIGKILL)
-    told, log = answer(job)
+    try:
+        wait_until(lambda: bool(at_work(cluster)), "an executor runs Python")
+        os.kill(at_work(cluster)[0], signal.SIGKILL)
+        told, log = answer(job)
+    finally:
+        job.kill()
     assert "Lost executor" in log
     assert told["status"] == "done"
     assert told["sample_digest"] == loop["days"][1]["select"]["sample_digest"]
 
 
 def at_work(cluster: Cluster) -> list[int]:
-    """Executors that have started Python: they have a child."""
-    return [pid for pid in cluster.executors() if children(pid)]
+    """Executors that have started Python; before that, their child is tar with the archive."""
+    return [pid for pid in cluster.executors() if any(map(is_python, children(pid)))]
+
+
+def is_python(pid: int) -> bool:
+    try:
+        return b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.slow
