@@ -196,7 +196,7 @@ def test_law_1_spark_scores_selects_and_maintains_on_the_store_as_in_a_folder(
             env=os.environ | registry,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr[-6000:]
         assert SECRET not in done.stdout + done.stderr
