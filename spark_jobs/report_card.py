@@ -61,6 +61,13 @@ PANELS = (
         tables.quantiles,
     ),
     Panel(
+        "loss_distribution",
+        "Losses",
+        "The losses of all candidates; the next refresh's drift is measured against these shares.",
+        plots.loss_distribution,
+        tables.loss_distribution,
+    ),
+    Panel(
         "calibration",
         "Calibration",
         "How far the weighted rows are from totals known of all candidates; the largest gaps.",

@@ -143,6 +143,22 @@ def top_losses(report: Report) -> Figure:
     return figure
 
 
+def loss_distribution(report: Report) -> Figure:
+    """Share of the candidates in each bin of the loss."""
+    found = report["loss_distribution"]
+    figure, axes = _axes(0.9 + ROW * len(found["shares"]))
+    for y, size in enumerate(found["shares"]):
+        axes.barh(y, size, 0.62, color=ALL)
+        _value(axes, size, y, _percent(size))
+    names = [f"below {edge:.3g}" for edge in found["edges"]]
+    _lines(axes, [*names, "above"], list(range(len(found["shares"]))))
+    axes.set_xlim(0, 1.2 * max(found["shares"]))
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(_percent)
+    axes.set_xlabel("share of the candidates")
+    return figure
+
+
 def score_quantiles(report: Report) -> Figure:
     """Quantiles of the score: where the drawn rows moved."""
     every, drawn = report["score_quantiles"]["all"], report["score_quantiles"]["drawn"]

@@ -174,6 +174,14 @@ def quantiles(report: Report) -> Table:
     return Table(("quantile", "all", "drawn"), lines)
 
 
+def loss_distribution(report: Report) -> Table:
+    """Share of the candidates in each bin of the loss, and where the bin ends."""
+    found = report["loss_distribution"]
+    ends = [*map(number, found["edges"]), words("no end")]
+    lines = [[end, share(part)] for end, part in zip(ends, found["shares"], strict=True)]
+    return Table(("loss below", "share"), lines)
+
+
 def segments(report: Report) -> Table:
     """Of each segment level: rows, shares, smallest probability, loss gap."""
     head = ("segment", "level", "all", "drawn", "share, all", "share, drawn", "min π", "loss gap")

@@ -8,7 +8,10 @@ import pytest
 from pydantic import ValidationError
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
-from inference.batch import faults, prediction_columns, rows_of, usable
+from inference.batch import faults, usable
+from inference.frame import frame_of
+from inference.outputs import prediction_columns
+from inference.rows import rows_in
 from schemas import reasons
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline
@@ -60,13 +63,14 @@ def test_classes_of_another_task_are_refused():
 def recorded(pipeline: Pipeline, logits: np.ndarray) -> pa.Table:
     n = len(logits)
     ids = [f"i{i}" for i in range(n)]
-    rows = rows_of(pipeline, ids, [NOON] * n, logits, model_version="1", now=NOON)
-    return pa.Table.from_batches([rows])
+    moment = int(NOON.timestamp() * 1e6)
+    frame = frame_of(pipeline, ids, [NOON] * n, logits, model_version="1", recorded_at=moment)
+    return rows_in([frame])
 
 
 @pytest.mark.parametrize(("classes", "column"), [(16, "logits"), (17, "statistics")])
 def test_the_recorder_keeps_logits_of_16_classes_and_statistics_of_more(classes, column):
-    logits = np.random.default_rng(1).normal(size=(5, classes))
+    logits = np.random.default_rng(1).normal(size=(5, classes)).astype(np.float32)
     rows = recorded(multiclass(classes), logits)
     assert faults(rows, multiclass(classes)).null_count == 5
     table = usable(rows, "batch")
@@ -78,7 +82,7 @@ def test_the_recorder_keeps_logits_of_16_classes_and_statistics_of_more(classes,
 
 
 def test_both_writers_make_the_columns_by_one_function():
-    logits = np.random.default_rng(2).normal(size=(3, 40))
+    logits = np.random.default_rng(2).normal(size=(3, 40)).astype(np.float32)
     rows = recorded(multiclass(40), logits)
     for name, made in prediction_columns(logits).items():
         assert rows[name].to_pylist() == made.to_pylist(), name

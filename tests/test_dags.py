@@ -311,6 +311,19 @@ def test_a_warehouse_is_absolute_or_a_uri(
     assert [found.warehouse for found in settings.deployments()] == [place]
 
 
+def test_spark_is_sent_the_package_the_environment_and_the_properties(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.toml").write_text("name = 'a'")
+    monkeypatch.setenv("TENFORWARD_ROOT", "/p")
+    monkeypatch.setenv("TENFORWARD_PY_FILES", "dist/tenforward.zip")
+    monkeypatch.setenv("TENFORWARD_ARCHIVES", "s3://jars/env.tar.gz#env")
+    (found,) = settings.deployments()
+    assert found.py_files == "/p/dist/tenforward.zip"
+    assert found.archives == "s3://jars/env.tar.gz#env"
+    assert found.spark_properties is None
+
+
 # --- (c) failures, days and bells ---
 
 

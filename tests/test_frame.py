@@ -44,6 +44,7 @@ def test_a_request_comes_back_as_it_was():
         "recorded_at": [ASKED, ASKED],
         "prediction": [0.5, -1.0],
         "logits": [None, None],
+        "statistics": [None, None],
         "label": [1.0, None],
         "loss": [None, None],
         "segments": [["JFK", "UA"], ["LGA", "AA"]],

@@ -69,7 +69,7 @@ def test_tensors_reach_the_trainer_in_their_shape(tmp_path: Path) -> None:
     _, _, read = read_sampled(pipeline, refresh).inputs
     np.testing.assert_array_equal(read, images.reshape(803, 1, 3, 4))
     assert read.dtype == np.float32
-    np.testing.assert_array_equal(read_holdout(pipeline, refresh).inputs[2], read[:100])
+    np.testing.assert_array_equal(read_holdout(pipeline, refresh).rows.inputs[2], read[:100])
 
 
 def test_law_4_a_later_refresh_does_not_change_an_earlier_one(warehouse: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from spark_jobs.score import score_transaction
+from spark_jobs.answered import answered_days
 from spark_jobs.warehouse import Warehouse
 
 NEXT = date(2013, 1, 9)
@@ -67,4 +67,4 @@ def test_the_next_day_begins_and_its_running_task_ends_before_all_is_down(twin, 
     with closing(sqlite3.connect(folder / "airflow.db")) as database:
         states = dict(database.execute("SELECT task_id, state FROM task_instance"))
     assert states["score"] == "success"
-    assert twin.committed("forward_records", score_transaction(NEXT)) is not None
+    assert answered_days(twin, [NEXT], states(twin)) == {NEXT}

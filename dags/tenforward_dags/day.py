@@ -1,8 +1,8 @@
 """Which day a run is for: its logical date, and only once that day is over.
 
 A scheduled run has a data interval, so the run of logical date D starts when D has ended. A run
-started by hand may name any date, today included; half a day must not be scored, because the job
-would take it for the whole day ever after.
+started by hand may name any date, today included; half a day must not be selected from, because its
+refresh would stand for the whole day ever after.
 """
 
 from datetime import UTC, datetime

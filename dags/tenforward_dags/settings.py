@@ -5,6 +5,8 @@ TENFORWARD_PIPELINES   folder of pipeline files (default: ROOT/pipelines)
 TENFORWARD_WAREHOUSE   the tables, folder or URI (default: ROOT/warehouse); `{pipeline}` in it
                        becomes the pipeline's name, because a warehouse holds one pipeline
 TENFORWARD_PY_FILES    zip for `spark-submit --py-files`, where Spark's Python lacks the package
+TENFORWARD_ARCHIVES    environment for `spark-submit --archives`, such as dist/env.tar.gz#env
+TENFORWARD_SPARK_PROPERTIES  file for `spark-submit --properties-file`
 TENFORWARD_RUN_ON      where `tenforward train` and `due` run: bash (the worker), kubernetes or ssh
 TENFORWARD_COMMAND     their program there (default: tenforward)
 TENFORWARD_POD_TEMPLATE  the pod's file, for kubernetes: image, volumes, secrets, GPUs
@@ -35,6 +37,8 @@ class Deployment:
     warehouse: str
     jobs: Path
     py_files: str | None
+    archives: str | None
+    spark_properties: str | None
     run_on: str
     command: str
     pod_template: str | None
@@ -56,8 +60,7 @@ def deployments() -> list[Deployment]:
     root = Path(os.environ.get("TENFORWARD_ROOT") or here).absolute()
     folder = root / (os.environ.get("TENFORWARD_PIPELINES") or "pipelines")
     warehouse = _located(root, os.environ.get("TENFORWARD_WAREHOUSE") or "warehouse")
-    py_files = os.environ.get("TENFORWARD_PY_FILES")
-    template = os.environ.get("TENFORWARD_POD_TEMPLATE")
+    template = _file(root, "TENFORWARD_POD_TEMPLATE")
     run_on = _run_on(template)
     cards = os.environ.get("TENFORWARD_CARDS_URL", "")
     found: dict[str, Deployment] = {}
@@ -74,10 +77,12 @@ def deployments() -> list[Deployment]:
             pipeline_file=file,
             warehouse=warehouse.replace("{pipeline}", name),
             jobs=root / "spark_jobs",
-            py_files=_located(root, py_files) if py_files else None,
+            py_files=_file(root, "TENFORWARD_PY_FILES"),
+            archives=_file(root, "TENFORWARD_ARCHIVES"),
+            spark_properties=_file(root, "TENFORWARD_SPARK_PROPERTIES"),
             run_on=run_on,
             command=os.environ.get("TENFORWARD_COMMAND") or "tenforward",
-            pod_template=_located(root, template) if template else None,
+            pod_template=template,
             mlflow_url=os.environ.get("TENFORWARD_MLFLOW_URL", ""),
             cards_url=cards.replace("{pipeline}", name),
             **_schedule(file, content.get("schedule", {})),
@@ -106,6 +111,12 @@ def _run_on(template: str | None) -> str:
 def _located(root: Path, place: str) -> str:
     """An absolute path; a URI stays as it is."""
     return place if "://" in place else str(root / place)
+
+
+def _file(root: Path, variable: str) -> str | None:
+    """The place that a variable names, None where it is not set."""
+    given = os.environ.get(variable)
+    return _located(root, given) if given else None
 
 
 def _content(file: Path) -> dict[str, Any]:

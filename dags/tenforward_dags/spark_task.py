@@ -14,4 +14,6 @@ def spark_task(task_id: str, deployment: Deployment, job: str, *more: str) -> Sp
         application=str(deployment.jobs / job),
         application_args=[*deployment.arguments, *more],
         py_files=deployment.py_files,
+        archives=deployment.archives,
+        properties_file=deployment.spark_properties,
     )
