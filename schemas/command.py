@@ -79,14 +79,22 @@ def run_command(
             told = {"exit_code": error.exit_code, "error": str(error), **error.details}
             emit({"status": "failed", **told})
             return error.exit_code
-        except KeyboardInterrupt:
-            log.error("interrupted; what was finished stays, repeat the command to go on")
-            emit({"status": "interrupted", "exit_code": 130})
-            return 130
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
+            if was_interrupted(error):
+                log.error("interrupted; what was finished stays, repeat the command to go on")
+                emit({"status": "interrupted", "exit_code": 130})
+                return 130
             log.exception("unexpected failure")
             emit({"status": "failed", "exit_code": 1, "error": f"{type(error).__name__}: {error}"})
             return 1
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error is a Ctrl-C, or was raised while one was dealt with: PySpark, on its way out
+    of an interrupted wait, asks for the result, and raises that the job was cancelled instead."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @contextmanager

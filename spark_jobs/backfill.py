@@ -24,6 +24,7 @@ from schemas.command import (
     parse_date,
     require_order,
     run_command,
+    was_interrupted,
 )
 from schemas.errors import ConfigurationError, NoDataError, TenforwardError
 from schemas.pipeline import load_pipeline
@@ -125,6 +126,8 @@ def _run(name: str, step: Step, warehouse: Warehouse, ds: date) -> dict[str, Any
     except TenforwardError as error:
         raise type(error)(f"{ds}, {name}: {error}") from error
     except Exception as error:
+        if was_interrupted(error):
+            raise KeyboardInterrupt from error
         raise TenforwardError(f"{ds}, {name}: {type(error).__name__}: {error}.") from error
 
 

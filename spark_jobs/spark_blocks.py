@@ -16,12 +16,13 @@ from pyspark.sql import functions as F
 
 from spark_jobs.assemble import Counts, assemble
 from spark_jobs.placement import placed
-from spark_jobs.selection.blocks import Add, ArrowBlocks, Held, Kernel, block_bits, split
+from spark_jobs.selection.blocks import Add, ArrowBlocks, Kernel, block_bits, split
 from spark_jobs.selection.engine import Selection
 from spark_jobs.selection.records import Contents, Records, contents, joined
 from spark_jobs.selection.tree import fold
 from spark_jobs.settle import driver_rows
 from spark_jobs.shards import PARTS, pack, unpack
+from spark_jobs.spark_held import HeldInSpark
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -121,7 +122,7 @@ class SparkBlocks:
         shards = {index: total for _, sums in found for index, total in sums.items()}
         return small, fold(shards, self._shard_bits, add)[0]
 
-    def hold(self, kernel: Kernel[S], parts: tuple[str, ...] = ()) -> "HeldInSpark[S]":
+    def hold(self, kernel: Kernel[S], parts: tuple[str, ...] = ()) -> HeldInSpark[S]:
         """One result a block, cached by the executors."""
         run = partial(_each, kernel=kernel, bits=self._bits)
         return HeldInSpark(self._mapped(run, parts).persist(), self._bits, self._shard_bits)
@@ -145,24 +146,6 @@ class SparkBlocks:
     def close(self) -> None:
         """Free the cached shards."""
         self._shards.unpersist()
-
-
-class HeldInSpark(Held[S]):
-    """Results of each block, cached by the executors."""
-
-    def __init__(self, payloads: DataFrame, bits: int, shard_bits: int) -> None:
-        self._payloads, self._bits, self._shard_bits = payloads, bits, shard_bits
-
-    def total(self, kernel: Callable[[S], T], add: Add[T]) -> T:
-        """The results of a function of each, added up."""
-        run = partial(_held, kernel=kernel, add=add, levels=self._bits - self._shard_bits)
-        rows = self._payloads.mapInArrow(run, "payload BINARY").collect()
-        shards = [pickle.loads(row["payload"]) for row in rows]
-        return fold({i: one for s in shards for i, one in s.items()}, self._shard_bits, add)[0]
-
-    def close(self) -> None:
-        """Let go of them."""
-        self._payloads.unpersist()
 
 
 def _packed(
@@ -240,15 +223,6 @@ def _both(
 
 def _only_total(index: int, records: Records, *, kernel: Kernel[T]) -> tuple[None, T]:
     return None, kernel(index, records)
-
-
-def _held(
-    batches: Batches, *, kernel: Callable[[S], T], add: Add[T], levels: int
-) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for payload in batch.column(0):
-            values = {index: kernel(one) for index, one in pickle.loads(payload.as_py()).items()}
-            yield _row(payload=[pickle.dumps(fold(values, levels, add))])
 
 
 def _tables(batches: Batches, *, kernel: Kernel[pa.Table], bits: int) -> Iterator[pa.RecordBatch]:

@@ -45,6 +45,17 @@ def test_one_command_does_not_speak_for_the_next(capfd):
     assert "pipeline" not in line
 
 
+def test_what_is_raised_on_the_way_out_of_a_ctrl_c_is_a_ctrl_c(capfd):
+    def job(argv: Any) -> dict[str, Any]:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("the job was cancelled")  # as PySpark does
+
+    assert run_command(job, []) == 130
+    assert json.loads(capfd.readouterr().out)["status"] == "interrupted"
+
+
 @pytest.mark.parametrize(
     ("command", "field"), [("score", "table_version"), ("select", "refresh_id")]
 )

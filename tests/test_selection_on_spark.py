@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas.budget import parse_budget
-from spark_jobs import spark_blocks
+from spark_jobs import spark_blocks, spark_held
 from spark_jobs.candidates import narrow
 from spark_jobs.selection import blocks
 from spark_jobs.selection.draw import selection_of
@@ -114,6 +114,19 @@ def test_law_1_partitions_shards_and_batches_do_not_change_the_sample(
         found.close()
     finally:
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
+
+
+@pytest.mark.usefixtures("many_blocks")
+def test_answers_of_many_shards_meet_before_the_driver_to_the_same_bits(
+    records, logged, monkeypatch
+):
+    monkeypatch.setattr(spark_held, "TOGETHER_BITS", 1)
+    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 3)
+    expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
+    there, found = on_spark(logged, POLICIES["calibrated"])
+    assert there.digest == expected.digest
+    assert there.report == expected.report
+    found.close()
 
 
 def test_law_1_blocks_larger_than_shards_are_put_together(records, logged, monkeypatch):

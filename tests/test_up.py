@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from spark_jobs.answered import answered_days
+from spark_jobs.answered import answered_days, states
 from spark_jobs.warehouse import Warehouse
 
 NEXT = date(2013, 1, 9)
@@ -65,6 +65,6 @@ def test_the_next_day_begins_and_its_running_task_ends_before_all_is_down(twin, 
     assert (down.returncode, up.wait(60)) == (0, 0)
     assert command_lines(folder) == []
     with closing(sqlite3.connect(folder / "airflow.db")) as database:
-        states = dict(database.execute("SELECT task_id, state FROM task_instance"))
-    assert states["score"] == "success"
+        tasks = dict(database.execute("SELECT task_id, state FROM task_instance"))
+    assert tasks["score"] == "success"
     assert answered_days(twin, [NEXT], states(twin)) == {NEXT}
