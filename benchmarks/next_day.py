@@ -62,7 +62,7 @@ class UniformTwin:
         pipeline, card = self.warehouse.pipeline, self.serving.card
         refresh = open_refresh(self.warehouse.root, pipeline, refresh_id(pipeline, ds))
         model, _ = fitted(pipeline, card, self._rows(self._sample(ds, rows)), self.serving)
-        sets = judge(pipeline, model, self.serving, read_holdout(pipeline, refresh))
+        sets = judge(pipeline, model, self.serving.model(), read_holdout(pipeline, refresh))
         if decide(sets, pipeline.gate).passed:
             self.serving = Loaded(card, model.state_dict())
         serving = self.serving.model()
