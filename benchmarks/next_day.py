@@ -35,6 +35,7 @@ Answer = Callable[[pa.Table], np.ndarray]
 
 def labelled_features(warehouse: Warehouse, first: date, last: date) -> pa.Table:
     """instance_id, event_date, label and encoded features of every labelled instance."""
+    warehouse.spark.sparkContext.setLogLevel("ERROR")  # also starts the session, for `F`
     between = F.col("event_date").between(F.lit(first), F.lit(last))
     label = F.col(warehouse.pipeline.labels.label).cast("float").alias("label")
     labels = warehouse.read("labels").where(between).select("instance_id", "event_date", label)
