@@ -31,7 +31,8 @@ from benchmarks.cpu import cpu_seconds
 from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
 from schemas.pipeline import Pipeline
 from spark_jobs.refresh import write_refresh
-from spark_jobs.select_sample import candidates_of, held_out_rows, plan_refresh, select_day
+from spark_jobs.refresh_plan import plan_refresh
+from spark_jobs.select_sample import candidates_of, held_out_rows, select_day
 from spark_jobs.warehouse import Warehouse
 from tests.slow_candidates import candidates
 

@@ -10,7 +10,7 @@ from deltalake.exceptions import DeltaError
 from schemas.budget import parse_budget
 from schemas.manifests import read_manifests
 from spark_jobs.answered import answered_days, states
-from spark_jobs.select_sample import refresh_id
+from spark_jobs.refresh_plan import refresh_id
 from spark_jobs.warehouse import Warehouse
 
 # Tables whose rows of the window decide the candidates. Labels are left out: those that came

@@ -30,8 +30,8 @@ from spark_jobs.assemble import assemble
 from spark_jobs.budget import affordable
 from spark_jobs.candidates import narrow
 from spark_jobs.comparison_plot import draw_plot
-from spark_jobs.refresh import RefreshPlan
-from spark_jobs.select_sample import candidates_of, plan_refresh, record_rules
+from spark_jobs.refresh_plan import RefreshPlan, plan_refresh
+from spark_jobs.select_sample import candidates_of, record_rules
 from spark_jobs.selection.comparison import Line, compare
 from spark_jobs.selection.policies import configured
 from spark_jobs.selection.policy import Policy

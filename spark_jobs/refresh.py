@@ -7,8 +7,7 @@ next run of the same refresh replaces them.
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -19,24 +18,11 @@ from schemas.manifests import read_manifests
 from spark_jobs.candidates import segment_keys
 from spark_jobs.placement import placed
 from spark_jobs.point_in_time import with_features
+from spark_jobs.refresh_plan import RefreshPlan
 from spark_jobs.settle import driver_rows, settle
 from spark_jobs.warehouse import Warehouse
 
 _DECIDED = "tenforward_decided"  # beside the user's own columns, so not a name of theirs
-
-
-@dataclass(frozen=True)
-class RefreshPlan:
-    """What is known of a refresh before it is drawn."""
-
-    refresh_id: str
-    ds: date
-    window_start: date
-    last_drawn: date  # later days of the window are there to judge by
-    cut: datetime
-    policy: str
-    seed: int
-    versions: dict[str, int]  # of every table that is read
 
 
 def manifest(warehouse: Warehouse, refresh_id: str) -> dict[str, Any] | None:

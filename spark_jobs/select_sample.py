@@ -5,14 +5,12 @@
 """
 
 import argparse
-import hashlib
 import json
 import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -28,7 +26,7 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import ConfigurationError, DataQualityError, NoDataError
+from schemas.errors import DataQualityError, NoDataError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.reasons import DUPLICATE_DIFFERS
@@ -36,7 +34,8 @@ from spark_jobs.assemble import Counts
 from spark_jobs.budget import affordable
 from spark_jobs.candidates import forward_share, held_out, in_window, labels_as_of, narrow
 from spark_jobs.maturity import with_labels
-from spark_jobs.refresh import RefreshPlan, manifest, write_refresh
+from spark_jobs.refresh import manifest, write_refresh
+from spark_jobs.refresh_plan import RefreshPlan, as_it_was, plan_refresh, refresh_id
 from spark_jobs.registered import registered_versions
 from spark_jobs.rejects import (
     Rules,
@@ -53,34 +52,6 @@ from spark_jobs.spark_blocks import as_frame, blocks_of
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
-
-
-def refresh_id(pipeline: Pipeline, ds: date) -> str:
-    """The name of a refresh: its day, its policy and the configuration that decides the sample."""
-    return f"{ds}-{pipeline.selection.policy}-{pipeline.selection_digest()[:8]}"
-
-
-def refresh_seed(pipeline: Pipeline, ds: date) -> int:
-    """The seed of one refresh, 1 to 2^53: another day draws anew."""
-    text = f"{pipeline.name}/{pipeline.selection.seed}/{ds}"
-    return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % ((1 << 53) - 1)
-
-
-def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
-    """Everything that decides the refresh of a day, table versions included."""
-    pipeline = warehouse.pipeline
-    views = [f"features/{view.name}" for view in pipeline.feature_views]
-    read = ["forward_records", "labels", "instances", *views]
-    return RefreshPlan(
-        refresh_id=refresh_id(pipeline, ds),
-        ds=ds,
-        window_start=ds - timedelta(days=pipeline.selection.window_days - 1),
-        last_drawn=ds - timedelta(days=pipeline.selection.forward_days),
-        cut=datetime.combine(ds + timedelta(days=1), time(), UTC),
-        policy=pipeline.selection.policy,
-        seed=refresh_seed(pipeline, ds),
-        versions={name: warehouse.version(name) for name in read},
-    )
 
 
 def select_day(
@@ -131,24 +102,6 @@ def select_day(
         )
     write_card(warehouse, entry)
     return result(warehouse, "done", entry)
-
-
-def as_it_was(warehouse: Warehouse, plan: RefreshPlan, done: dict[str, Any] | None) -> RefreshPlan:
-    """The plan with the table versions of the manifest. ConfigurationError where one is gone."""
-    if done is None:
-        raise ConfigurationError(
-            f"--ds = {plan.ds}: there is no refresh {plan.refresh_id} to rebuild. Remedy: give the"
-            " pipeline file, policy, budget and seed that it was made with, or leave --rebuild out."
-        )
-    versions = json.loads(done["input_versions"])
-    gone = [name for name, version in versions.items() if not warehouse.has(name, version)]
-    if gone:
-        raise ConfigurationError(
-            f"--ds = {plan.ds}: version {versions[gone[0]]} of {gone[0]} is not whole any more."
-            " Remedy: with --force it is made from the tables as they are; maintenance.reproduce"
-            " and maintenance.pinned decide how long versions are kept."
-        )
-    return replace(plan, versions=versions)
 
 
 def _require_same(done: dict[str, Any] | None, digest: str) -> None:

@@ -14,7 +14,8 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import load_pipeline
 from schemas.store import Labels
 from spark_jobs.maturity import counting, where_counted, with_labels
-from spark_jobs.select_sample import refresh_id, select_day
+from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied
 

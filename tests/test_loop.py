@@ -15,7 +15,8 @@ from spark_jobs import backfill, compare, refresh, select_sample
 from spark_jobs.budget import affordable
 from spark_jobs.candidates import held_out, in_window
 from spark_jobs.refresh import manifest
-from spark_jobs.select_sample import plan_refresh, refresh_id, select_day
+from spark_jobs.refresh_plan import plan_refresh, refresh_id
+from spark_jobs.select_sample import select_day
 from spark_jobs.selection import draw
 from spark_jobs.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied, versions

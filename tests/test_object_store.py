@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from test_gate import pipeline_file
+from test_promotion import pipeline_file
 from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 import tenforward

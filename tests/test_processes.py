@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_gate import pipeline_file
+from test_promotion import pipeline_file
 from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 PIPELINE = small_pipeline()

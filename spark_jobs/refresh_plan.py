@@ -1,0 +1,71 @@
+"""What is known of a refresh before it is drawn: its name, its seed, what it reads."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from schemas.errors import ConfigurationError
+from schemas.pipeline import Pipeline
+from spark_jobs.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class RefreshPlan:
+    """What is known of a refresh before it is drawn."""
+
+    refresh_id: str
+    ds: date
+    window_start: date
+    last_drawn: date  # later days of the window are there to judge by
+    cut: datetime
+    policy: str
+    seed: int
+    versions: dict[str, int]  # of every table that is read
+
+
+def refresh_id(pipeline: Pipeline, ds: date) -> str:
+    """The name of a refresh: its day, its policy and the configuration that decides the sample."""
+    return f"{ds}-{pipeline.selection.policy}-{pipeline.selection_digest()[:8]}"
+
+
+def refresh_seed(pipeline: Pipeline, ds: date) -> int:
+    """The seed of one refresh, 1 to 2^53: another day draws anew."""
+    text = f"{pipeline.name}/{pipeline.selection.seed}/{ds}"
+    return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % ((1 << 53) - 1)
+
+
+def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
+    """Everything that decides the refresh of a day, table versions included."""
+    pipeline = warehouse.pipeline
+    views = [f"features/{view.name}" for view in pipeline.feature_views]
+    read = ["forward_records", "labels", "instances", *views]
+    return RefreshPlan(
+        refresh_id=refresh_id(pipeline, ds),
+        ds=ds,
+        window_start=ds - timedelta(days=pipeline.selection.window_days - 1),
+        last_drawn=ds - timedelta(days=pipeline.selection.forward_days),
+        cut=datetime.combine(ds + timedelta(days=1), time(), UTC),
+        policy=pipeline.selection.policy,
+        seed=refresh_seed(pipeline, ds),
+        versions={name: warehouse.version(name) for name in read},
+    )
+
+
+def as_it_was(warehouse: Warehouse, plan: RefreshPlan, done: dict[str, Any] | None) -> RefreshPlan:
+    """The plan with the table versions of the manifest. ConfigurationError where one is gone."""
+    if done is None:
+        raise ConfigurationError(
+            f"--ds = {plan.ds}: there is no refresh {plan.refresh_id} to rebuild. Remedy: give the"
+            " pipeline file, policy, budget and seed that it was made with, or leave --rebuild out."
+        )
+    versions = json.loads(done["input_versions"])
+    gone = [name for name, version in versions.items() if not warehouse.has(name, version)]
+    if gone:
+        raise ConfigurationError(
+            f"--ds = {plan.ds}: version {versions[gone[0]]} of {gone[0]} is not whole any more."
+            " Remedy: with --force it is made from the tables as they are; maintenance.reproduce"
+            " and maintenance.pinned decide how long versions are kept."
+        )
+    return replace(plan, versions=versions)
