@@ -134,7 +134,7 @@ def test_law_5_a_correction_counts_for_refreshes_whose_cut_comes_after_it(wareho
 
 def test_a_rebuild_that_differs_is_refused_and_writes_nothing(warehouse, monkeypatch):
     version = warehouse.version("sampled")
-    monkeypatch.setattr("spark_jobs.select_sample.refresh_seed", lambda *_: 5)
+    monkeypatch.setattr("spark_jobs.refresh_plan.refresh_seed", lambda *_: 5)
     with pytest.raises(DataQualityError, match="rebuilt with digest"):
         select_day(warehouse, LOOPED[1], rebuild=True)
     assert warehouse.version("sampled") == version

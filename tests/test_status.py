@@ -5,7 +5,11 @@ import json
 import pytest
 
 import tenforward
+from schemas.manifests import read_manifests
 from tests.flights_loop import LOOPED, PIPELINE
+from tests.trainer_tables import random_rows, small_pipeline, write_refresh
+from trainer.reader import read_sampled
+from trainer.refresh import open_refresh
 
 
 def test_status_names_refreshes_their_models_and_the_champion(loop, capfd):
@@ -57,3 +61,11 @@ def test_every_command_explains_itself(name, capsys):
 def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
     assert tenforward.main(["sekect"]) == 2
     assert "select" in capsys.readouterr().err
+
+
+def test_a_warehouse_may_have_a_space_in_its_path(tmp_path):
+    root, pipeline = tmp_path / "our tables", small_pipeline()
+    root.mkdir()
+    write_refresh(root, pipeline, "r", random_rows(100, seed=1))
+    assert [row["refresh_id"] for row in read_manifests(str(root / "refreshes"))] == ["r"]
+    assert len(read_sampled(pipeline, open_refresh(str(root), pipeline, "r"))) == 100
