@@ -34,6 +34,7 @@ PIPELINE, START = "pipelines/flights.toml", date(2013, 2, 1)  # as make demo has
 PYTHON = Path(sys.executable)
 AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT = 8080, 5000, 8000
 ACTIVE = ("queued", "running")
+AGAIN = 5.0  # seconds until Airflow is asked again that did not answer
 
 
 def prepare(warehouse: str, last: date) -> None:
@@ -121,13 +122,15 @@ class Machine:
                 if process.poll() is not None:
                     log.error("%s ended with %s", process.args, process.returncode)
                     return
+            pause = every
             try:
                 if going and not self.next_day(last):
                     going = False  # the pages stay
                     log.info("the last day, or one that failed: see Airflow's pages")
             except (urllib.error.URLError, TimeoutError) as error:
                 log.warning("Airflow does not answer, asking again: %s", error)
-            self.stopping.wait(every)
+                pause = min(every, AGAIN)  # its SQLite was locked by a task, for a moment
+            self.stopping.wait(pause)
 
     def next_day(self, last: date) -> bool:
         """Start the day after the newest refresh where nothing runs; False at the end."""
