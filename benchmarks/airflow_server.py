@@ -196,7 +196,7 @@ class AirflowServer:
     def __enter__(self) -> "AirflowServer":
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: no part of it may outlive a start that failed
             self.stop()
             raise
         return self
