@@ -53,7 +53,7 @@ def written(folder: Path, pipeline: Pipeline, rows: int) -> Refresh:
         }
         path = folder / f"part-{number:05d}.parquet"
         pq.write_table(pa.table(columns), path, row_group_size=len(part))
-        file = DataFile(path, len(part), path.stat().st_size, int(part[0]))
+        file = DataFile(str(path), len(part), path.stat().st_size, int(part[0]))
         shards.append(Shard(file.start, file.rows, (file,)))
     files = tuple(shard.files[0] for shard in shards)
     return Refresh("bench", "uniform", "2013-01-01", "none", rows, 0, files, tuple(shards), ())
