@@ -41,6 +41,12 @@ def copied(warehouse: Warehouse, folder: Path) -> Warehouse:
     return Warehouse(str(folder), warehouse.pipeline)
 
 
+def twin_of(warehouse: Warehouse, folder: Path) -> Warehouse:
+    """The whole warehouse again, registry included."""
+    shutil.copytree(warehouse.root, folder / "warehouse")
+    return Warehouse(str(folder / "warehouse"), warehouse.pipeline)
+
+
 def versions(warehouse: Warehouse) -> dict[str, int]:
     """The version of every table."""
     return {name: DeltaTable(warehouse.path(name)).version() for name in warehouse.tables}

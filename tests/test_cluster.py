@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.settle import DRIVER_ROWS_SETTING
 from spark_jobs.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE
+from tests.flights_loop import LOOPED, PIPELINE, twin_of
 from tests.standalone import Cluster, children, standalone, wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -52,19 +51,10 @@ def sources() -> list[str]:
     return [*map(str, found), "tenforward.py"]
 
 
-@pytest.fixture
-def twin(loop: dict[str, Any], tmp_path: Path) -> Warehouse:
-    """The whole warehouse again, registry included."""
-    shutil.copytree(loop["warehouse"].root, tmp_path / "warehouse")
-    return Warehouse(str(tmp_path / "warehouse"), loop["warehouse"].pipeline)
-
-
 @pytest.fixture(scope="module")
 def local(loop: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """The newest day, scored and selected on this machine alone."""
-    root = tmp_path_factory.mktemp("local") / "warehouse"
-    shutil.copytree(loop["warehouse"].root, root)
-    warehouse = Warehouse(str(root), loop["warehouse"].pipeline)
+    warehouse = twin_of(loop["warehouse"], tmp_path_factory.mktemp("local"))
     score_day(warehouse, NEWEST)
     select_day(warehouse, NEWEST)
     return warehouse

@@ -50,9 +50,8 @@ def test_a_section_of_the_page_is_a_section_of_a_pipeline_file(block):
 
 
 @pytest.fixture
-def here(loop, tmp_path, monkeypatch) -> Path:
+def here(twin, tmp_path, monkeypatch) -> Path:
     """A folder as the pages suppose: `pipelines`, and the `warehouse` of the loop."""
-    shutil.copytree(loop["warehouse"].root, tmp_path / "warehouse")
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
     monkeypatch.chdir(tmp_path)
     return tmp_path

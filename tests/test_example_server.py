@@ -1,6 +1,5 @@
 """The example server: what it answers and records is what the scoring job answers and records."""
 
-import shutil
 from datetime import date
 from operator import itemgetter
 
@@ -13,6 +12,7 @@ from inference.example_server import create_app
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse
+from tests.flights_loop import twin_of
 
 NEWEST = date(2013, 1, 9)
 SAME = ["instance_id", "event_time", "model_version", "prediction", "segments", "sketch"]
@@ -21,12 +21,11 @@ SAME = ["instance_id", "event_time", "model_version", "prediction", "segments", 
 @pytest.fixture(scope="module")
 def served(loop, tmp_path_factory) -> Warehouse:
     """A warehouse whose champion scored a day, selected, then answered 300 of its flights."""
-    root = tmp_path_factory.mktemp("online") / "warehouse"
-    shutil.copytree(loop["warehouse"].root, root)
-    warehouse = Warehouse(str(root), loop["warehouse"].pipeline)
+    folder = tmp_path_factory.mktemp("online")
+    warehouse = twin_of(loop["warehouse"], folder)
     score_day(warehouse, NEWEST)
     select_day(warehouse, NEWEST)
-    app = create_app(warehouse.pipeline, warehouse.root, root.parent / "journal")
+    app = create_app(warehouse.pipeline, warehouse.root, folder / "journal")
     with TestClient(app) as client:
         for request in list(requests(warehouse, NEWEST, 100))[:3]:
             answer = client.post("/score", json=request)

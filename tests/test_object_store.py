@@ -178,13 +178,10 @@ def test_law_2_four_recorders_at_once_lose_no_record(store: dict[str, str], tmp_
 @pytest.mark.slow
 @pytest.mark.skipif(not JARS, reason="Spark needs 559 MB of jars for s3a: make s3-jars")
 def test_law_1_spark_scores_selects_and_maintains_on_the_store_as_in_a_folder(
-    store: dict[str, str], loop: dict[str, Any], tmp_path: Path
+    store: dict[str, str], twin: Warehouse
 ) -> None:
-    root = tmp_path / "warehouse"
-    shutil.copytree(loop["warehouse"].root, root)
-    there = uploaded(root, "flights", without=("mlartifacts", "report_cards"))
-    local = Warehouse(str(root), loop["warehouse"].pipeline)
-    registry = {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db"}
+    there = uploaded(Path(twin.root), "flights", without=("mlartifacts", "report_cards"))
+    registry = {"MLFLOW_TRACKING_URI": f"sqlite:///{twin.root}/mlflow.db"}
 
     def submit(job: str, *arguments: str) -> dict[str, Any]:
         options = ["--jars", ",".join(map(str, JARS))]
@@ -207,8 +204,8 @@ def test_law_1_spark_scores_selects_and_maintains_on_the_store_as_in_a_folder(
     [day] = told["days"]
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI")
-        score_day(local, NEWEST)
-        expected = select_day(local, NEWEST)
+        score_day(twin, NEWEST)
+        expected = select_day(twin, NEWEST)
     assert day["select"]["sample_digest"] == expected["sample_digest"]
     files, path = filesystem(day["select"]["report_card"])
     assert files.get_file_info(path).size > 10_000

@@ -1,7 +1,6 @@
 """The scoring job: every instance gets one answer of each model, whenever it arrives."""
 
 import json
-import shutil
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -25,10 +24,9 @@ VERSIONS = ("1", "2")  # in the registry; one of them, or a third, serves
 
 
 @pytest.fixture
-def warehouse(loop, tmp_path) -> Warehouse:
+def warehouse(twin) -> Warehouse:
     """The whole loop again, registry included; the newest day is not scored."""
-    shutil.copytree(loop["warehouse"].root, tmp_path / "warehouse")
-    return Warehouse(str(tmp_path / "warehouse"), loop["warehouse"].pipeline)
+    return twin
 
 
 def early() -> Column:

@@ -1,7 +1,6 @@
 """`make up` and `make down`: one machine's Airflow, its pages, and a clean end."""
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,22 +9,13 @@ import urllib.request
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from spark_jobs.answered import answered_days, states
-from spark_jobs.warehouse import Warehouse
 
 NEXT = date(2013, 1, 9)
-
-
-@pytest.fixture
-def twin(loop: dict[str, Any], tmp_path: Path) -> Warehouse:
-    """The whole warehouse again, registry included."""
-    shutil.copytree(loop["warehouse"].root, tmp_path / "warehouse")
-    return Warehouse(str(tmp_path / "warehouse"), loop["warehouse"].pipeline)
 
 
 def command_lines(place: Path) -> list[str]:
