@@ -108,10 +108,15 @@ def random_filter(warehouse: Warehouse) -> None:
     place = F.when(F.col("drawn"), F.floor(F.rand(8) * chosen)).otherwise(-1).cast("bigint")
     placed = rows.withColumn("position", place)
     report = {"candidates": total, "drawn": chosen}
+    everything = placed.withColumn("refresh_id", F.lit(plan.refresh_id))
+    write = partial(
+        warehouse.replace_refresh, everything, "selection_probabilities", plan.refresh_id
+    )
     write_refresh(
         warehouse,
         plan,
-        lambda drawn_only: placed.where("drawn") if drawn_only else placed,
+        placed.where("drawn"),
+        write,
         held_out_rows(warehouse, plan, labels),
         report,
         digest="",

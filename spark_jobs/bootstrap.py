@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, Window
@@ -55,7 +56,9 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
     report = {"candidates": count, "budget": count, "drawn": count, "sum_probability": float(count)}
     digest = _digest(decisions)
-    entry = write_refresh(warehouse, plan, lambda _: decisions, kept, report, digest, rejected=0)
+    everything = decisions.withColumn("refresh_id", F.lit(refresh_id))
+    write = partial(warehouse.replace_refresh, everything, "selection_probabilities", refresh_id)
+    entry = write_refresh(warehouse, plan, decisions, write, kept, report, digest, rejected=0)
     decisions.unpersist()
     labels.unpersist()
     return result(warehouse, "done", entry)

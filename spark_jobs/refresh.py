@@ -34,7 +34,8 @@ def manifest(warehouse: Warehouse, refresh_id: str) -> dict[str, Any] | None:
 def write_refresh(
     warehouse: Warehouse,
     plan: RefreshPlan,
-    decisions: Callable[[bool], DataFrame],
+    drawn: DataFrame,
+    write_candidates: Callable[[], int],
     held_out: DataFrame,
     report: dict[str, Any],
     digest: str,
@@ -42,29 +43,26 @@ def write_refresh(
 ) -> dict[str, Any]:
     """Write a refresh whole and return its manifest.
 
-    decisions(drawn_only): every candidate, or the drawn ones, with the columns of
-    `selection_probabilities` but the refresh id. held_out: instance_id and label of the held-out
-    rows of the window.
+    drawn: the drawn candidates with the columns of `selection_probabilities` but the refresh id;
+    write_candidates puts all of them there. held_out: instance_id and label of the held-out rows
+    of the window.
     """
     held_out = held_out.persist()
     at_most = int(report["drawn"]) + held_out.count()
-    wanted = settle(_wanted(decisions(True), held_out), at_most)
+    wanted = settle(_wanted(drawn, held_out), at_most)
     rows = settle(training_rows(warehouse, plan, wanted, at_most), at_most)
     with ThreadPoolExecutor(max_workers=3) as pool:
-        writes = [
-            pool.submit(warehouse.replace_refresh, frame, name, plan.refresh_id)
-            for name, frame in {
-                "selection_probabilities": decisions(False).withColumn(
-                    "refresh_id", F.lit(plan.refresh_id)
-                ),
-                "sampled": _in_files(
-                    rows.where("position >= 0 and trains"),
-                    warehouse.pipeline.selection.files,
-                    int(report["drawn"]),
-                ),
-                "holdout": rows.where("not trains").coalesce(1),
-            }.items()
-        ]
+        trained = _in_files(
+            rows.where("position >= 0 and trains"),
+            warehouse.pipeline.selection.files,
+            int(report["drawn"]),
+        )
+        judged = rows.where("not trains").coalesce(1)
+        writes = (
+            pool.submit(write_candidates),
+            pool.submit(warehouse.replace_refresh, trained, "sampled", plan.refresh_id),
+            pool.submit(warehouse.replace_refresh, judged, "holdout", plan.refresh_id),
+        )
         _, sampled_version, holdout_version = (write.result() for write in writes)
     for kept in (rows, wanted, held_out):
         kept.unpersist()

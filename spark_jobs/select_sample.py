@@ -32,6 +32,7 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.reasons import DUPLICATE_DIFFERS
 from spark_jobs.assemble import Counts
 from spark_jobs.budget import affordable
+from spark_jobs.candidate_files import store_candidates
 from spark_jobs.candidates import forward_share, held_out, in_window, labels_as_of, narrow
 from spark_jobs.maturity import with_labels
 from spark_jobs.refresh import manifest, write_refresh
@@ -48,7 +49,7 @@ from spark_jobs.rejects import (
 from spark_jobs.report_card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
-from spark_jobs.spark_blocks import as_frame, blocks_of
+from spark_jobs.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
@@ -94,7 +95,8 @@ def select_day(
         entry = write_refresh(
             warehouse,
             plan,
-            partial(as_frame, warehouse.spark, selection),
+            drawn_frame(warehouse.spark, selection),
+            partial(store_candidates, warehouse, selection, plan.refresh_id),
             held_out_rows(warehouse, plan, labels),
             _named(selection.report, pipeline, counts) | _lineage(plan, before, selection),
             selection.digest,

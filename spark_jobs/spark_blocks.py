@@ -60,9 +60,9 @@ def blocks_of(
     return ArrowBlocks(records), counts
 
 
-def as_frame(spark: SparkSession, selection: Selection, drawn_only: bool) -> DataFrame:
-    """Rows of a selection as a DataFrame, whichever blocks they come from."""
-    rows = selection.rows(drawn_only)
+def drawn_frame(spark: SparkSession, selection: Selection) -> DataFrame:
+    """The drawn rows of a selection as a DataFrame, whichever blocks they come from."""
+    rows = selection.rows(True)
     return rows if isinstance(rows, DataFrame) else spark.createDataFrame(rows, _RESULT)
 
 
@@ -131,6 +131,13 @@ class SparkBlocks:
         """One table a block, as a DataFrame; it can be computed until `close`."""
         run = partial(_tables, kernel=kernel, bits=self._bits)
         return self._parts(parts).mapInArrow(run, _RESULT)
+
+    def stored(
+        self, kernel: Kernel[pa.Table], store: Callable[[pa.Table], T], parts: tuple[str, ...] = ()
+    ) -> list[T]:
+        """What `store` says of the tables of each shard, asked where the shard is."""
+        run = partial(_stored, kernel=kernel, store=store, bits=self._bits)
+        return self._collected(run, parts)
 
     def _parts(self, parts: tuple[str, ...]) -> DataFrame:
         """Parts of the shards that hold a candidate."""
@@ -223,6 +230,12 @@ def _both(
 
 def _only_total(index: int, records: Records, *, kernel: Kernel[T]) -> tuple[None, T]:
     return None, kernel(index, records)
+
+
+def _stored(
+    records: Records, *, kernel: Kernel[pa.Table], store: Callable[[pa.Table], T], bits: int
+) -> T:
+    return store(pa.concat_tables(_each(records, kernel=kernel, bits=bits).values()))
 
 
 def _tables(batches: Batches, *, kernel: Kernel[pa.Table], bits: int) -> Iterator[pa.RecordBatch]:

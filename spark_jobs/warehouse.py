@@ -185,7 +185,7 @@ class Warehouse:
         _save(self._writer(rows, name, stamp).mode("append"), application, number, what)
         commit = self._commit(name, stamp)
         if commit is None:  # Spark skipped a number that was taken, without a word
-            raise _overtaken(what)
+            raise overtaken(what)
         return Appended(int(commit["operationMetrics"]["numOutputRows"]), int(commit["version"]))
 
     def replace_refresh(self, rows: DataFrame, name: str, refresh_id: str) -> int:
@@ -197,24 +197,26 @@ class Warehouse:
         number = self.next_number(name, f"refresh/{refresh_id}")
         stamp = f"replace/{uuid.uuid4()}"
         writer = self._writer(rows, name, stamp)
-        if self._has_refresh(name, refresh_id):
+        if self.has_refresh(name, refresh_id):
             writer = writer.mode("overwrite").option("replaceWhere", f"refresh_id = '{refresh_id}'")
         else:  # nothing to replace: an append is cheaper, and conflicts with no other refresh
             writer = writer.mode("append")
         what = f"table {name}, refresh {refresh_id}"
         _save(writer, f"refresh/{refresh_id}", number, what)
-        version = self._stamped(name, stamp)
+        version = self.stamped(name, stamp)
         if version is None:  # the number was taken, and Spark skipped the write without a word
-            raise _overtaken(what)
+            raise overtaken(what)
         return version
 
     def next_number(self, name: str, application: str) -> int:
         """The number that the application's next transaction on the table must bear."""
         return (Snapshot(self.path(name)).transaction_version(application) or 0) + 1
 
-    def _has_refresh(self, name: str, refresh_id: str) -> bool:
+    def has_refresh(self, name: str, refresh_id: str, version: int | None = None) -> bool:
+        """Whether the table holds rows of a refresh; a version of one that such rows partition."""
         if self.tables[name].partition_by == ("refresh_id",):
-            return any(f["partition"]["refresh_id"] == refresh_id for f in self.files(name))
+            files = self.files(name, version)
+            return any(file["partition"]["refresh_id"] == refresh_id for file in files)
         return bool(read_manifests(self.path(name), refresh_id=refresh_id))
 
     def _writer(self, rows: DataFrame, name: str, stamp: str) -> DataFrameWriter:
@@ -234,10 +236,10 @@ class Warehouse:
         else's: the stamp in the commit says which one is ours. The table knows its transactions
         for longer than its commits; the newest version then stands for one that it has forgotten.
         """
-        version = self._stamped(name, transaction)
+        version = self.stamped(name, transaction)
         return self.version(name) if version is None else version
 
-    def _stamped(self, name: str, stamp: str) -> int | None:
+    def stamped(self, name: str, stamp: str) -> int | None:
         """The version whose commit carries `stamp`."""
         commit = self._commit(name, stamp)
         return None if commit is None else int(commit["version"])
@@ -260,10 +262,11 @@ def _save(writer: DataFrameWriter, application: str, number: int, what: str) -> 
     try:
         writer.option("txnAppId", application).option("txnVersion", number).save()
     except CONFLICTS as error:
-        raise _overtaken(what) from error
+        raise overtaken(what) from error
 
 
-def _overtaken(what: str) -> ConflictError:
+def overtaken(what: str) -> ConflictError:
+    """What a run is told whose write another one made impossible."""
     return ConflictError(
         f"{what}: another run changed the table meanwhile. Remedy: repeat the command when the"
         " other run has ended."

@@ -84,8 +84,8 @@ def overtaken(
 class Overtaken(Warehouse):
     """Another run writes the same refresh after this one has looked for it and found nothing."""
 
-    def _has_refresh(self, name: str, refresh_id: str) -> bool:
-        found = super()._has_refresh(name, refresh_id)
+    def has_refresh(self, name: str, refresh_id: str, version: int | None = None) -> bool:
+        found = super().has_refresh(name, refresh_id, version)
         other = Warehouse(self.root, self.pipeline)
         other.replace_refresh(rows(other, name, refresh_id), name, refresh_id)
         return found

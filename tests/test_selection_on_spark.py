@@ -15,7 +15,7 @@ from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy, Strata
-from spark_jobs.spark_blocks import SparkBlocks, as_frame, blocks_of
+from spark_jobs.spark_blocks import SparkBlocks, blocks_of, drawn_frame
 from tests.logged_records import binary_records
 from tests.slow_candidates import candidates
 
@@ -66,6 +66,11 @@ def by_id(rows: pa.Table) -> list[dict]:
     return rows.select(columns).sort_by("instance_id").to_pylist()
 
 
+def everything(found: Selection) -> pa.Table:
+    """Every candidate, as it would be stored."""
+    return pa.concat_tables(found.stored(lambda rows: rows))
+
+
 @pytest.fixture
 def many_blocks(monkeypatch) -> None:
     """Eight blocks of some 375 rows in four shards."""
@@ -89,9 +94,8 @@ def test_law_1_spark_draws_what_draw_draws(spark, records, logged, name):
     there, found = on_spark(logged, POLICIES[name])
     assert there.digest == here.digest
     assert there.report == here.report
-    rows = as_frame(spark, there, False).toArrow()
-    assert by_id(rows) == by_id(here.rows(False))
-    drawn = as_frame(spark, there, True).toArrow()
+    assert by_id(everything(there)) == by_id(here.rows(False))
+    drawn = drawn_frame(spark, there).toArrow()
     assert by_id(drawn) == by_id(here.rows(True))
     found.close()
 
@@ -147,7 +151,7 @@ def test_shards_without_a_candidate_are_passed_over(spark, logged):
     two = record.where("instance_id IN ('flight-1', 'flight-2')")
     found = SparkBlocks(narrow(two, label, CUT, sketch=False), 2 * N, SEED, None)
     chosen = select(found, policy_for("uniform", "binary"), parse_budget(1.0), SEED, "binary")
-    ids = as_frame(spark, chosen, True).toArrow()["instance_id"].to_pylist()
+    ids = drawn_frame(spark, chosen).toArrow()["instance_id"].to_pylist()
     assert sorted(ids) == ["flight-1", "flight-2"]
     found.close()
 
@@ -159,7 +163,7 @@ def test_law_1_few_rows_on_the_driver_draw_the_same(spark, records, logged):
     assert not isinstance(found, SparkBlocks)
     assert counts == (N, 0, {})
     assert few.digest == expected.digest
-    assert by_id(as_frame(spark, few, False).toArrow()) == by_id(expected.rows(False))
+    assert by_id(everything(few)) == by_id(expected.rows(False))
 
 
 def test_the_newest_record_meets_the_newest_label_known_by_the_cut(spark):

@@ -62,6 +62,11 @@ class Blocks(Protocol):
     def rows(self, kernel: Kernel[pa.Table], parts: Parts = ()) -> Any:
         """One table a block, put together (Arrow table or Spark DataFrame)."""
 
+    def stored(
+        self, kernel: Kernel[pa.Table], store: Callable[[pa.Table], T], parts: Parts = ()
+    ) -> list[T]:
+        """What `store` says of the tables of blocks that lie together, put together."""
+
     def close(self) -> None:
         """Free what is held; nothing can be computed afterwards."""
 
@@ -118,6 +123,12 @@ class ArrowBlocks:
     def rows(self, kernel: Kernel[pa.Table], parts: Parts = ()) -> pa.Table:
         """The tables of all blocks, in block order."""
         return pa.concat_tables(self.each(kernel).values())
+
+    def stored(
+        self, kernel: Kernel[pa.Table], store: Callable[[pa.Table], T], parts: Parts = ()
+    ) -> list[T]:
+        """What `store` says of the tables of all blocks."""
+        return [store(self.rows(kernel))]
 
     def close(self) -> None:
         """Nothing to free."""

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from schemas.budget import Budget
 from schemas.errors import NoDataError
@@ -42,10 +43,12 @@ class Selection:
     """A finished selection: its rows, the report card and the digest of the sample.
 
     rows(drawn_only): every candidate, or the drawn ones, with what was decided; a pyarrow.Table or
-    a DataFrame, as the blocks give.
+    a DataFrame, as the blocks give. stored(store): what `store` says of every candidate, in tables
+    where they lie.
     """
 
     rows: Callable[[bool], Any]
+    stored: Callable[[Callable[[pa.Table], Any]], list[Any]]
     report: dict[str, Any]
     digest: str
 
@@ -241,11 +244,11 @@ def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any
     if plan.policy.score == "mixture":
         used = dict(plan.policy.mixture)
         told["mixture"] = {"used": used, "next": mixture.updated(used, sums["mixture"])}
-    write = partial(kernels.result_rows, plan=plan, positions=positions)
+    decided = partial(kernels.result_rows, plan=plan, positions=positions)
+    parts = ("kept", *sketch)
     return Selection(
-        rows=lambda drawn_only: blocks.rows(
-            partial(write, drawn_only=drawn_only), ("kept", *sketch)
-        ),
+        rows=lambda drawn_only: blocks.rows(partial(decided, drawn_only=drawn_only), parts),
+        stored=lambda store: blocks.stored(partial(decided, drawn_only=False), store, parts),
         report=told,
         digest=hashlib.sha256(b"".join(line.digest for line in lines.values())).hexdigest(),
     )
