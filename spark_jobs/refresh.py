@@ -132,10 +132,11 @@ def training_rows(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
     )
     # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done. Where
-    # they are few they go to the wide rows, which then stay where they are.
+    # they are few they go to the wide rows, which then stay where they are; where they are many, a
+    # Bloom filter of them does (see `session`): Spark makes one of rows that passed a filter.
     few = at_most <= driver_rows(warehouse.spark)
     decided = F.struct(*(name for name in wanted.columns if name != "instance_id"))
-    decisions = wanted.select("instance_id", decided.alias(_DECIDED))
+    decisions = wanted.where("position >= 0").select("instance_id", decided.alias(_DECIDED))
     chosen = instances.join(F.broadcast(decisions) if few else decisions, "instance_id", "inner")
     chosen = settle(chosen, at_most)
     features = with_features(warehouse, chosen, plan.versions).drop("event_time")

@@ -18,6 +18,13 @@ REQUIRED = {
     # Without it Spark sorts all rows by the partition's name before it writes them, even where
     # there is one: a refresh, a day. Beyond so many open files in a task it sorts what is left.
     "spark.sql.maxConcurrentOutputFileWriters": "2",
+    # Of a wide table that is joined with a few chosen ids, only these rows are shuffled: Spark lets
+    # the ids make a Bloom filter, 4 MB for 4 million of them. It is for tables of more than this.
+    "spark.sql.optimizer.runtime.bloomFilter.enabled": "true",
+    "spark.sql.optimizer.runtime.bloomFilter.applicationSideScanSizeThreshold": "64MB",
+    "spark.sql.optimizer.runtime.bloomFilter.creationSideThreshold": "1TB",
+    "spark.sql.optimizer.runtime.bloomFilter.expectedNumItems": "4000000",
+    "spark.sql.optimizer.runtime.bloomFilter.numBits": str(2**25),
 }
 
 
