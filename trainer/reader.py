@@ -36,7 +36,8 @@ ATTEMPTS = 4  # one pass, and at most three more
 
 log = logging.getLogger("tenforward")
 
-Batches = Iterable[Mapping[str, NDArray[Any]]]
+Columns = Mapping[str, NDArray[Any]]
+Batches = Iterable[Columns]
 Pass = Callable[[Sequence[Path], Sequence[str]], Batches]
 
 
@@ -105,25 +106,28 @@ class HeldOut:
 def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The training rows of a refresh."""
     if not refresh.shards:
-        return _rows(pipeline, sampled(pipeline), refresh.refresh_id, ())
-    return Rows.joined(list(read_shards(pipeline, refresh, refresh.shards)))
+        return rows_from(
+            model_inputs(pipeline), _columns(sampled(pipeline), refresh.refresh_id, ())
+        )
+    return Rows.joined(list(read_shards(pipeline, refresh, refresh.shards, rows_from)))
 
 
 def read_shards(
     pipeline: Pipeline,
     refresh: Refresh,
     shards: Sequence[Shard],
-    made: Callable[[Rows], T] = lambda rows: rows,  # type: ignore[assignment, return-value]
+    made: Callable[[Sequence[ModelInput], Columns], T],
 ) -> Iterator[T]:
-    """What is `made` of the rows of each shard in turn, in `position` order; the next ones are
-    decoded, and made, meanwhile.
+    """What is `made` of each shard's columns in turn, in `position` order: `rows_from`, for
+    instance. The next ones are decoded, and made, meanwhile.
 
     At most `training.readers` shards are decoded ahead, and as many at a time.
     """
     table, ahead = sampled(pipeline), pipeline.training.readers
+    features = model_inputs(pipeline)
 
     def read(shard: Shard) -> T:
-        return made(_rows(pipeline, table, refresh.refresh_id, shard.files, shard.start))
+        return made(features, _columns(table, refresh.refresh_id, shard.files, shard.start))
 
     pending: deque[Future[T]] = deque()
     with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:
@@ -162,12 +166,6 @@ def _segments(pipeline: Pipeline, refresh: Refresh) -> dict[str, NDArray[Any]]:
     }
 
 
-def _rows(
-    pipeline: Pipeline, table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
-) -> Rows:
-    return rows_from(model_inputs(pipeline), _columns(table, refresh_id, files, first))
-
-
 def _columns(
     table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
 ) -> dict[str, NDArray[Any]]:
@@ -175,7 +173,7 @@ def _columns(
     return read_exactly(files, table.reader_fields, what, first=first)
 
 
-def rows_from(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]) -> Rows:
+def rows_from(features: Sequence[ModelInput], columns: Columns) -> Rows:
     """Encoded features and `label`, with `weight` and `offset` where there are any.
 
     Raises what `stack_inputs` raises: ConfigurationError for a feature that is not there,
