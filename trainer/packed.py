@@ -20,7 +20,7 @@ from trainer.reader import Columns, Rows
 
 WORD = np.dtype(np.int64)
 Words = NDArray[np.int64]
-AT_ONCE = 1 << 13  # rows written column by column while they are near: some hundred bytes each
+AT_ONCE = 1 << 14  # rows written column by column while they are near: some hundred bytes each
 
 
 @dataclass(frozen=True)

@@ -267,15 +267,17 @@ def petastorm_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
     """
     from petastorm import make_batch_reader
 
-    from trainer.petastorm_pool import end_only_when_done
+    from trainer.petastorm_pool import end_only_when_done, give_arrays
 
     with make_batch_reader(
         [f"file://{path}" for path in paths],
-        schema_fields=[f"^{re.escape(name)}$" for name in names],
+        # One pattern, which Petastorm tries on every column; of many it tries each on each.
+        schema_fields=[f"^({'|'.join(map(re.escape, names))})$"],
         reader_pool_type="thread",
         workers_count=1,
         shuffle_row_groups=False,
         num_epochs=1,
     ) as reader:
         end_only_when_done(reader)
-        return [batch._asdict() for batch in reader]
+        give_arrays(reader)
+        return list(reader)
