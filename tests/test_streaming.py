@@ -88,6 +88,19 @@ def test_every_rank_gets_the_same_shares_from_the_stream(refresh: Refresh) -> No
         assert same(alike, list(streamed.epoch(0, settings.training, ranks)))
 
 
+def test_rows_held_back_weigh_nothing_in_the_stream_as_in_memory(refresh: Refresh) -> None:
+    settings = pipeline()
+    held_back = np.arange(COUNT) % 7 == 3
+    (kept, validated), (streamed, alike) = (
+        sample.without(held_back) for sample in both(settings, refresh)
+    )
+    batches = list(kept.epoch(1, settings.training, Ranks()))
+    assert sum(int((batch.weight == 0).sum()) for batch in batches) == held_back.sum()
+    assert same(batches, list(streamed.epoch(1, settings.training, Ranks())))
+    np.testing.assert_array_equal(validated.weight, alike.weight)
+    assert validated.weight.all()
+
+
 def test_the_survey_of_a_stream_is_that_of_the_rows_kept_bit_by_bit(refresh: Refresh) -> None:
     kept, streamed = (survey_of(sample.parts(), "binary") for sample in both(pipeline(), refresh))
     np.testing.assert_array_equal(kept.numbers.mean, streamed.numbers.mean)
