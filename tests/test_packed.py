@@ -64,7 +64,9 @@ def test_columns_are_packed_as_the_rows_made_of_them(
     monkeypatch.setattr("trainer.packed.AT_ONCE", at_once)
     columns = COLUMNS | targets
     whole = rows_from(features, columns)
-    packed = Packed.from_columns(features, columns).rows()
+    room = Packed.room(50, features)
+    room.fill(features, columns)
+    packed = room.rows()
     for one, other in zip(
         (*whole.inputs, whole.label, whole.weight, whole.offset),
         (*packed.inputs, packed.label, packed.weight, packed.offset),

@@ -70,19 +70,6 @@ class Packed:
         return packed
 
     @staticmethod
-    def from_columns(features: Sequence[ModelInput], columns: Columns) -> "Packed":
-        """`Packed.of(rows_from(features, columns))` without the copies between."""
-        check_inputs(features, columns)
-        packed = Packed.room(len(columns["label"]), features)
-        for start in range(0, len(packed), AT_ONCE):
-            here = slice(start, start + AT_ONCE)
-            part = packed.part(start, start + AT_ONCE)
-            some = {name: column[here] for name, column in columns.items()}
-            fill_inputs([field.of(part.words) for field in part.inputs], features, some)
-            part._aim(some["label"], some.get("weight", 1), some.get("offset", 0))
-        return packed
-
-    @staticmethod
     def room(count: int, features: Sequence[ModelInput]) -> "Packed":
         """Room for `count` rows, with whatever is there."""
         return _room(count, [(np.dtype(dtype), shape) for dtype, shape in input_types(features)])
@@ -94,11 +81,15 @@ class Packed:
             return parts[0]
         return parts[0].with_words(np.concatenate([part.words for part in parts]))
 
-    def overwritten(self, parts: Sequence["Packed"]) -> "Packed":
-        """The same written over the first of these rows, which need no new memory: to have it
-        cleared by the system costs more than to write it."""
-        words = self.words[: sum(map(len, parts))]
-        return self.with_words(np.concatenate([part.words for part in parts], out=words))
+    def fill(self, features: Sequence[ModelInput], columns: Columns) -> None:
+        """Write as many encoded rows over these. Raises what `check_inputs` raises."""
+        check_inputs(features, columns)
+        for start in range(0, len(self), AT_ONCE):
+            here = slice(start, start + AT_ONCE)
+            part = self.part(start, start + AT_ONCE)
+            some = {name: column[here] for name, column in columns.items()}
+            fill_inputs([field.of(part.words) for field in part.inputs], features, some)
+            part._aim(some["label"], some.get("weight", 1), some.get("offset", 0))
 
     def __len__(self) -> int:
         """Number of rows."""

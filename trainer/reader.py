@@ -106,28 +106,34 @@ class HeldOut:
 def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The training rows of a refresh."""
     if not refresh.shards:
-        return rows_from(
-            model_inputs(pipeline), _columns(sampled(pipeline), refresh.refresh_id, ())
-        )
-    return Rows.joined(list(read_shards(pipeline, refresh, refresh.shards, rows_from)))
+        columns = _columns(sampled(pipeline), refresh.refresh_id, ())
+        return rows_from(model_inputs(pipeline), columns)
+    return Rows.joined(list(read_parts(pipeline, refresh)))
+
+
+def read_parts(pipeline: Pipeline, refresh: Refresh) -> Iterator[Rows]:
+    """The same a shard at a time, in `position` order."""
+    features = model_inputs(pipeline)
+    return read_shards(
+        pipeline, refresh, refresh.shards, lambda shard, columns: rows_from(features, columns)
+    )
 
 
 def read_shards(
     pipeline: Pipeline,
     refresh: Refresh,
     shards: Sequence[Shard],
-    made: Callable[[Sequence[ModelInput], Columns], T],
+    made: Callable[[Shard, Columns], T],
 ) -> Iterator[T]:
-    """What is `made` of each shard's columns in turn, in `position` order: `rows_from`, for
-    instance. The next ones are decoded, and made, meanwhile.
+    """What is `made` of each shard and its columns in turn, in `position` order; the next ones are
+    decoded, and made, meanwhile.
 
     At most `training.readers` shards are decoded ahead, and as many at a time.
     """
     table, ahead = sampled(pipeline), pipeline.training.readers
-    features = model_inputs(pipeline)
 
     def read(shard: Shard) -> T:
-        return made(features, _columns(table, refresh.refresh_id, shard.files, shard.start))
+        return made(shard, _columns(table, refresh.refresh_id, shard.files, shard.start))
 
     pending: deque[Future[T]] = deque()
     with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:

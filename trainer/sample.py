@@ -4,9 +4,8 @@ Both give the same batches in the same order (`trainer/epoch.py`), so which of t
 matter of memory alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
@@ -20,11 +19,12 @@ from schemas.pipeline import Pipeline
 from schemas.tables import sampled
 from schemas.training import Training
 from trainer.batches import Batch, Resident
-from trainer.epoch import Piece, by_position, sample_order, window_places, windows
+from trainer.epoch import sample_order
 from trainer.packed import Packed
 from trainer.ranks import Ranks
-from trainer.reader import Rows, read_sampled, read_shards, rows_from
-from trainer.refresh import Refresh
+from trainer.reader import Columns, Rows, read_parts, read_sampled, read_shards
+from trainer.refresh import Refresh, Shard
+from trainer.stream import streamed_windows
 from trainer.threads import ahead
 
 MEMORY_SHARE = 0.25  # of what is free: a GPU's memory also holds the model, a host's the page cache
@@ -99,57 +99,18 @@ class Streamed:
 
     def parts(self) -> Iterator[Rows]:
         """All rows in `position` order, a shard at a time."""
-        return read_shards(self.pipeline, self.refresh, self.refresh.shards, rows_from)
+        return read_parts(self.pipeline, self.refresh)
 
     def epoch(
         self, number: int, settings: Training, ranks: Ranks, first_step: int = 0
     ) -> Iterator[Batch]:
         """This rank's batches of an epoch, from a step on; what came before is not read."""
         size = settings.batch_size
-        for rows, order in ahead(self._windows(number, settings, first_step * size), "window"):
+        made = streamed_windows(
+            self.pipeline, self.refresh, settings, number, first_step * size, self.held_back
+        )
+        for rows, order in ahead(made, "window"):
             yield from Resident.of(rows, ranks.device).batches(order, size, ranks)
-
-    def _windows(
-        self, number: int, settings: Training, first_row: int
-    ) -> Iterator[tuple[Packed, NDArray[np.int64]]]:
-        """Rows of the epoch from a place of it on, and their order: whole batches, a window at a
-        time. What a window's end leaves over comes first in the next one."""
-        counts = [shard.rows for shard in self.refresh.shards]
-        size, batch = settings.shuffle_rows, settings.batch_size
-        plan = list(windows(counts, size, settings.seed, number))[first_row // size :]
-        most, features = min(size, len(self)) + batch, model_inputs(self.pipeline)
-        room = cycle([Packed.room(most, features) for _ in range(2)])  # one is in use meanwhile
-        read, held = self._read(plan), dict[int, Packed]()
-        left, skipped = list[Packed](), first_row % size
-        for window in plan:
-            # Sorted first: the readers are at work meanwhile.
-            order = window_places(window, settings.seed, number)[skipped:]
-            while not {piece.shard for piece in window} <= set(held):
-                place, shard = next(read)
-                held[place] = shard
-            begun = sum(map(len, left))
-            parts = [*left, *(self._part(held, piece) for piece in by_position(window))]
-            rows = next(room).overwritten(parts)
-            order = np.concatenate([np.arange(begun), order + begun])
-            whole = len(order) if window is plan[-1] else len(order) // batch * batch
-            yield rows, order[:whole]
-            left, skipped = [rows.take(order[whole:])], 0
-            last = window[-1].shard  # the only one that may go on in the next window
-            held = {place: shard for place, shard in held.items() if place == last}
-
-    def _read(self, plan: Sequence[Sequence[Piece]]) -> Iterator[tuple[int, Packed]]:
-        """The shards of these windows with their numbers, as they are needed."""
-        wanted = list(dict.fromkeys(piece.shard for window in plan for piece in window))
-        shards = [self.refresh.shards[place] for place in wanted]
-        read = read_shards(self.pipeline, self.refresh, shards, Packed.from_columns)
-        for place, shard, rows in zip(wanted, shards, read, strict=True):
-            if self.held_back is not None:
-                rows.weight[self.held_back[shard.start : shard.start + shard.rows]] = 0
-            yield place, rows
-
-    def _part(self, held: Mapping[int, Packed], piece: Piece) -> Packed:
-        start = piece.start - self.refresh.shards[piece.shard].start
-        return held[piece.shard].part(start, start + piece.rows)
 
     def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
         """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
@@ -182,7 +143,15 @@ def read_packed(pipeline: Pipeline, refresh: Refresh) -> Packed:
     """All rows of a refresh."""
     if not refresh.shards:
         return Packed.of(read_sampled(pipeline, refresh))
-    return Packed.joined(list(read_shards(pipeline, refresh, refresh.shards, Packed.from_columns)))
+    features = model_inputs(pipeline)
+    whole = Packed.room(refresh.drawn, features)
+
+    def fill(shard: Shard, columns: Columns) -> None:
+        whole.part(shard.start, shard.start + shard.rows).fill(features, columns)
+
+    for _ in read_shards(pipeline, refresh, refresh.shards, fill):
+        pass
+    return whole
 
 
 def memory_needed(pipeline: Pipeline, rows: int) -> int:
