@@ -1,5 +1,6 @@
 """A sample read as a stream gives the batches of the same sample kept in memory."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,20 @@ def test_law_4_the_stream_has_the_order_of_the_rows_kept(
     batches = list(kept.epoch(epoch, settings.training, Ranks()))
     assert sum(len(batch.label) for batch in batches) == COUNT
     assert same(batches, list(streamed.epoch(epoch, settings.training, Ranks())))
+
+
+@pytest.mark.parametrize(("window", "readers"), [(37, 1), (100, 2), (450, 1), (100, 7)])
+def test_law_4_what_is_read_ahead_of_a_slow_step_leaves_its_window_alone(
+    refresh: Refresh, window: int, readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.batches.COPIED_BYTES", 1)  # a batch at a time, when it is its turn
+    settings = pipeline(shuffle_rows=window, readers=readers)
+    kept, streamed = both(settings, refresh)
+    slowly = []
+    for batch in streamed.epoch(1, settings.training, Ranks()):
+        slowly.append(batch)
+        time.sleep(0.005)
+    assert same(list(kept.epoch(1, settings.training, Ranks())), slowly)
 
 
 @pytest.mark.parametrize("step", [1, 3, 17, 31])
