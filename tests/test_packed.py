@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from schemas.bundle import ModelInput
 from trainer.batches import Resident
 from trainer.packed import Packed
 from trainer.ranks import Ranks
-from trainer.reader import Rows
+from trainer.reader import Rows, rows_from
 
 random = np.random.default_rng(1)
 TABLE = (random.integers(0, 9, (50, 3)), random.normal(size=(50, 5)).astype(np.float32))
@@ -35,6 +36,46 @@ def test_rows_packed_and_unpacked_are_the_same(inputs: tuple[np.ndarray, ...]) -
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
 
 
+FEATURES = [
+    ModelInput(name="price", kind="number"),
+    ModelInput(name="shop", kind="category", buckets=9),
+    ModelInput(name="image", kind="tensor", shape=(1, 2, 3)),
+    ModelInput(name="slot", kind="category", buckets=4),
+]
+COLUMNS = {
+    "label": random.normal(size=50).astype(np.float32),
+    "price": random.normal(size=50).astype(np.float32),
+    "shop": random.integers(0, 9, 50).astype(np.int32),
+    "image": random.normal(size=(50, 6)).astype(np.float32),
+    "slot": random.integers(0, 4, 50).astype(np.int32),
+}
+WEIGHTED = {"weight": random.random(50, np.float32), "offset": random.random(50, np.float32)}
+
+
+@pytest.mark.parametrize("features", [FEATURES, FEATURES[:1], FEATURES[2:]])
+@pytest.mark.parametrize("targets", [{}, WEIGHTED])
+@pytest.mark.parametrize("at_once", [1, 16, 50, 64])
+def test_columns_are_packed_as_the_rows_made_of_them(
+    features: list[ModelInput],
+    targets: dict[str, np.ndarray],
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trainer.packed.AT_ONCE", at_once)
+    columns = COLUMNS | targets
+    whole = rows_from(features, columns)
+    room = Packed.room(50, features)
+    room.fill(features, columns)
+    packed = room.rows()
+    for one, other in zip(
+        (*whole.inputs, whole.label, whole.weight, whole.offset),
+        (*packed.inputs, packed.label, packed.weight, packed.offset),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+
+
 @pytest.mark.parametrize("inputs", [TABLE, IMAGES, NONE])
 def test_a_batch_has_the_rows_at_its_places(inputs: tuple[np.ndarray, ...]) -> None:
     whole = rows(inputs)
@@ -48,3 +89,15 @@ def test_a_batch_has_the_rows_at_its_places(inputs: tuple[np.ndarray, ...]) -> N
     np.testing.assert_array_equal(first.offset.numpy(), whole.offset[here])
     np.testing.assert_array_equal(first.weight.numpy(), whole.weight[here])
     assert float(first.total) == pytest.approx(float(whole.weight[here].sum()))
+
+
+@pytest.mark.parametrize("copied", [1, 1000, 1 << 22])
+def test_batches_are_the_same_however_many_are_copied_together(
+    copied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, order = rows(TABLE), random.permutation(50)
+    resident = Resident.of(Packed.of(whole), torch.device("cpu"))
+    monkeypatch.setattr("trainer.batches.COPIED_BYTES", copied)
+    labels = [batch.label.numpy() for batch in resident.batches(order, 7, Ranks())]
+    assert [len(label) for label in labels] == [7] * 7 + [1]
+    np.testing.assert_array_equal(np.concatenate(labels), whole.label[order])

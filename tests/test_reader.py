@@ -6,6 +6,8 @@ from pathlib import Path
 from threading import Event, current_thread, main_thread
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from hypothesis import given, settings
@@ -16,13 +18,14 @@ from trainer_tables import random_rows, small_pipeline, write_refresh
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.tables import sampled
-from trainer.epoch import epoch_order, shares, steps
+from trainer.epoch import epoch_order, shares, sorted_places, steps
 from trainer.petastorm_pool import end_only_when_done
 from trainer.reader import Batches, Pass, petastorm_pass, read_exactly, read_holdout, read_sampled
 from trainer.refresh import newest_refresh, open_refresh
 
 PIPELINE = small_pipeline()
 FIELDS = sampled(PIPELINE).reader_fields
+FLOATS = pa.list_(pa.float32())
 GOLDEN_ORDER = [4, 1, 6, 3, 2, 7, 5, 0]
 
 
@@ -70,6 +73,18 @@ def test_tensors_reach_the_trainer_in_their_shape(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read, images.reshape(803, 1, 3, 4))
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read_holdout(pipeline, refresh).rows.inputs[2], read[:100])
+
+
+@pytest.mark.parametrize(("row", "found"), [(np.zeros(5), "4 to 5"), (None, "1 rows without")])
+def test_tensors_of_unequal_sizes_name_the_column(
+    tmp_path: Path, row: np.ndarray | None, found: str
+) -> None:
+    table = pa.table(
+        {"position": [0, 1, 2], "image": pa.array([[1.0] * 4, row, [2.0] * 4], FLOATS)}
+    )
+    pq.write_table(table, tmp_path / "part.parquet")
+    with pytest.raises(DataQualityError, match=f"column image: .*{found}"):
+        petastorm_pass([tmp_path / "part.parquet"], ["position", "image"])
 
 
 def test_law_4_a_later_refresh_does_not_change_an_earlier_one(warehouse: Path) -> None:
@@ -298,6 +313,19 @@ def test_law_4_the_order_is_a_function_of_seed_and_epoch() -> None:
     np.testing.assert_array_equal(order, epoch_order(1000, seed=7, epoch=2))
     assert not np.array_equal(order, epoch_order(1000, seed=8, epoch=2))
     assert list(epoch_order(8, seed=7, epoch=0)) == GOLDEN_ORDER
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    upper=st.lists(st.sampled_from([0, 1, 1 << 31, (1 << 32) - 1]), max_size=40),
+    seed=st.integers(0, 99),
+)
+def test_places_are_sorted_by_the_whole_key_and_equal_keys_stay_as_they_lie(
+    upper: list[int], seed: int
+) -> None:
+    lower = np.random.default_rng(seed).integers(0, 3, len(upper)).astype(np.uint64)
+    keys = np.array(upper, np.uint64) << np.uint64(32) | lower
+    np.testing.assert_array_equal(sorted_places(keys), np.argsort(keys, kind="stable"))
 
 
 def test_positions_of_two_epochs_are_unrelated() -> None:

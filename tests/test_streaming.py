@@ -1,5 +1,6 @@
 """A sample read as a stream gives the batches of the same sample kept in memory."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,20 @@ def test_law_4_the_stream_has_the_order_of_the_rows_kept(
     assert same(batches, list(streamed.epoch(epoch, settings.training, Ranks())))
 
 
+@pytest.mark.parametrize(("window", "readers"), [(37, 1), (100, 2), (450, 1), (100, 7)])
+def test_law_4_what_is_read_ahead_of_a_slow_step_leaves_its_window_alone(
+    refresh: Refresh, window: int, readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.batches.COPIED_BYTES", 1)  # a batch at a time, when it is its turn
+    settings = pipeline(shuffle_rows=window, readers=readers)
+    kept, streamed = both(settings, refresh)
+    slowly = []
+    for batch in streamed.epoch(1, settings.training, Ranks()):
+        slowly.append(batch)
+        time.sleep(0.005)
+    assert same(list(kept.epoch(1, settings.training, Ranks())), slowly)
+
+
 @pytest.mark.parametrize("step", [1, 3, 17, 31])
 def test_law_4_a_stream_taken_up_in_mid_epoch_goes_on_with_the_same_batches(
     refresh: Refresh, step: int
@@ -86,6 +101,19 @@ def test_every_rank_gets_the_same_shares_from_the_stream(refresh: Refresh) -> No
         ranks = Ranks(rank, 3)
         alike = list(kept.epoch(0, settings.training, ranks))
         assert same(alike, list(streamed.epoch(0, settings.training, ranks)))
+
+
+def test_rows_held_back_weigh_nothing_in_the_stream_as_in_memory(refresh: Refresh) -> None:
+    settings = pipeline()
+    held_back = np.arange(COUNT) % 7 == 3
+    (kept, validated), (streamed, alike) = (
+        sample.without(held_back) for sample in both(settings, refresh)
+    )
+    batches = list(kept.epoch(1, settings.training, Ranks()))
+    assert sum(int((batch.weight == 0).sum()) for batch in batches) == held_back.sum()
+    assert same(batches, list(streamed.epoch(1, settings.training, Ranks())))
+    np.testing.assert_array_equal(validated.weight, alike.weight)
+    assert validated.weight.all()
 
 
 def test_the_survey_of_a_stream_is_that_of_the_rows_kept_bit_by_bit(refresh: Refresh) -> None:

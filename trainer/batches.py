@@ -1,6 +1,6 @@
 """Rows as batches of tensors on the device: one rank's share of each, in the epoch's order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,9 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.epoch import shares
+from trainer.epoch import Share, shares
 from trainer.packed import Packed
 from trainer.ranks import Ranks
+from trainer.threads import ahead
+
+COPIED_BYTES = 1 << 22  # at a time: still in the cache when they are used
 
 
 class Batch(NamedTuple):
@@ -45,37 +48,44 @@ class Resident:
         if len(order) == 0:
             return
         plan = list(shares(order, batch_size, ranks.rank, ranks.world))
-        totals = self._totals(self.weight[order], batch_size)
+        totals = iter(self._totals(self.weight[order], batch_size))
+        for words, some in self._taken(plan):
+            yield from self._cut(words, some, totals)
+
+    def _taken(self, plan: Sequence[Share]) -> Iterator[tuple[Tensor, Sequence[Share]]]:
+        """The words of the rows of several shares together: one by one, what is done around each
+        copy would cost as much as the copy."""
+        together = max(1, COPIED_BYTES // max(1, len(plan[0].rows) * self.rows.words.strides[0]))
+        parts = [plan[start : start + together] for start in range(0, len(plan), together)]
         if self.words.device.type == "cpu":
             # NumPy's `take` copies rows faster than `index_select`.
-            taken = (torch.from_numpy(np.take(self.rows.words, s.rows, axis=0)) for s in plan)
+            copies = (np.take(self.rows.words, _places(some), axis=0) for some in parts)
+            yield from zip(map(torch.from_numpy, ahead(copies, "rows")), parts, strict=True)
         else:
             # One copy an epoch to the device; a copy a step would hold a GPU up.
-            places = torch.from_numpy(np.concatenate([share.rows for share in plan]))
-            here = places.to(self.words.device).split([len(share.rows) for share in plan])
-            taken = (self.words.index_select(0, rows) for rows in here)
-        for words, share, total in zip(taken, plan, totals, strict=True):
-            yield self._batch(words, total, int(share.real.sum()))
+            places = torch.from_numpy(_places(plan)).to(self.words.device)
+            for some in parts:
+                here, places = places.tensor_split([sum(len(share.rows) for share in some)])
+                yield self.words.index_select(0, here), some
 
-    def in_order(self, batch_size: int, ranks: Ranks) -> Iterator[Batch]:
-        """This rank's shares of the batches of all rows as they lie; alone, without copying."""
-        if ranks.world > 1:
-            yield from self.batches(np.arange(len(self.rows)), batch_size, ranks)
-            return
-        totals = self._totals(self.weight, batch_size)
-        for words, total in zip(self.words.split(batch_size), totals, strict=True):
-            yield self._batch(words, total, len(words))
-
-    def _batch(self, words: Tensor, total: Tensor, real: int) -> Batch:
-        """Words (m, w), of which all but the first `real` rows are padding, as a batch."""
-        label, weight, offset = self.rows.targets.tensor(words).unbind(1)
-        if real < len(words):
-            weight = weight * (torch.arange(len(words), device=words.device) < real)
-        inputs = tuple(field.tensor(words) for field in self.rows.inputs)
-        return Batch(inputs, label, offset, weight, total)
+    def _cut(
+        self, words: Tensor, some: Sequence[Share], totals: Iterator[Tensor]
+    ) -> Iterator[Batch]:
+        """Words (m, w) of the rows of several shares as a batch each."""
+        sizes = [len(share.rows) for share in some]
+        targets = [column.split(sizes) for column in self.rows.targets.tensor(words).unbind(1)]
+        inputs = zip(*(field.tensor(words).split(sizes) for field in self.rows.inputs), strict=True)
+        for share, own, label, weight, offset in zip(some, inputs, *targets, strict=True):
+            if not share.real.all():
+                weight = weight * torch.from_numpy(share.real).to(words.device)
+            yield Batch(own, label, offset, weight, next(totals))
 
     def _totals(self, weight: NDArray[np.float32], batch_size: int) -> Tensor:
         """Sum of the weights of each batch, of weights in order."""
         starts = np.arange(0, len(weight), batch_size)
         sums = np.add.reduceat(weight.astype(np.float64), starts)
         return torch.from_numpy(sums.astype(np.float32)).to(self.words.device)
+
+
+def _places(some: Sequence[Share]) -> NDArray[np.int64]:
+    return np.concatenate([share.rows for share in some])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 # Philox counts draws in its first word; the fourth tells the uses of one (seed, epoch) apart.
 _ROWS, _SHARDS, _HELD_BACK = 0, 1, 2
 _WORDS = 4  # of 64 bits, that one count gives
-_SIGN = np.uint64(1 << 63)
+_SIGN = np.uint32(1 << 31)
 
 
 class Share(NamedTuple):
@@ -41,16 +41,25 @@ class Piece(NamedTuple):
 
 def epoch_order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of 0 ... rows - 1, int64, a function of (seed, epoch) alone."""
-    return by_key(np.arange(rows), seed, epoch)
+    return sorted_places(_keys(0, rows, seed, epoch))
 
 
-def by_key(positions: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-    """The positions (m,), in runs of consecutive ones, in the order of their random keys."""
-    runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
-    keys = np.concatenate([_keys(int(run[0]), len(run), seed, epoch) for run in runs if len(run)])
-    # Four times faster than NumPy's; signed numbers in the order of the unsigned keys.
-    signed = torch.from_numpy((keys ^ _SIGN).view(np.int64))
-    return positions[torch.argsort(signed, stable=True).numpy()]
+def sorted_places(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The places of the keys (n,) from the least key to the greatest; equal ones as they lie.
+
+    Sorted are the upper halves, in half the time: among 262,144 random keys some eight pairs have
+    the same, and those few are sorted again.
+    """
+    # Torch sorts four times faster than NumPy; signed numbers in the order of the unsigned keys.
+    upper = (keys >> np.uint64(32)).astype(np.uint32) ^ _SIGN
+    ordered, found = torch.sort(torch.from_numpy(upper.view(np.int32)), stable=True)
+    places = found.numpy()
+    equal = np.diff(ordered.numpy()) == 0
+    if equal.any():
+        tied = np.append(equal, False) | np.append(False, equal)
+        among = places[tied]
+        places[tied] = among[np.argsort(keys[among], kind="stable")]
+    return places
 
 
 def _keys(start: int, count: int, seed: int, epoch: int) -> NDArray[np.uint64]:
@@ -91,12 +100,22 @@ def windows(
         yield window
 
 
-def window_order(window: Sequence[Piece], seed: int, epoch: int) -> NDArray[np.int64]:
-    """The positions of a window (m,) in the order of the epoch, however its pieces lie."""
-    ordered = sorted(window, key=lambda piece: piece.start)
-    return by_key(
-        np.concatenate([np.arange(p.start, p.start + p.rows) for p in ordered]), seed, epoch
+def by_position(window: Sequence[Piece]) -> list[Piece]:
+    """The pieces of a window as they follow one another in the sample."""
+    return sorted(window, key=lambda piece: piece.start)
+
+
+def window_places(window: Sequence[Piece], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of a window (m,): places among its rows by position, however its pieces lie."""
+    return sorted_places(
+        np.concatenate([_keys(p.start, p.rows, seed, epoch) for p in by_position(window)])
     )
+
+
+def window_order(window: Sequence[Piece], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The same as positions in the sample."""
+    rows = [np.arange(p.start, p.start + p.rows) for p in by_position(window)]
+    return np.concatenate(rows)[window_places(window, seed, epoch)]
 
 
 def sample_order(

@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.reader import Rows
+from schemas.bundle import ModelInput, check_inputs, fill_inputs, input_types
+from trainer.reader import Columns, Rows
 
 WORD = np.dtype(np.int64)
 Words = NDArray[np.int64]
+AT_ONCE = 1 << 14  # rows written column by column while they are near: some hundred bytes each
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,16 @@ class Packed:
     @staticmethod
     def of(rows: Rows) -> "Packed":
         """The rows, copied together."""
-        targets = np.stack([rows.label, rows.weight, rows.offset], axis=1)
-        parts = [*rows.inputs, targets.astype(np.float32, copy=False)]
-        fields, width = [], 0
-        for part in parts:
-            shape = part.shape[1:]
-            end = width + -(-math.prod(shape) * part.itemsize // WORD.itemsize)
-            fields.append(Field(width, end, part.dtype, shape))
-            width = end
-        words = np.empty((len(rows), width), WORD)
-        for field, part in zip(fields, parts, strict=True):
-            field.of(words)[...] = part
-        return Packed(words, tuple(fields[:-1]), fields[-1])
+        packed = _room(len(rows), [(part.dtype, part.shape[1:]) for part in rows.inputs])
+        for field, part in zip(packed.inputs, rows.inputs, strict=True):
+            field.of(packed.words)[...] = part
+        packed._aim(rows.label, rows.weight, rows.offset)
+        return packed
+
+    @staticmethod
+    def room(count: int, features: Sequence[ModelInput]) -> "Packed":
+        """Room for `count` rows, with whatever is there."""
+        return _room(count, [(np.dtype(dtype), shape) for dtype, shape in input_types(features)])
 
     @staticmethod
     def joined(parts: Sequence["Packed"]) -> "Packed":
@@ -80,6 +80,16 @@ class Packed:
         if len(parts) == 1:
             return parts[0]
         return parts[0].with_words(np.concatenate([part.words for part in parts]))
+
+    def fill(self, features: Sequence[ModelInput], columns: Columns) -> None:
+        """Write as many encoded rows over these. Raises what `check_inputs` raises."""
+        check_inputs(features, columns)
+        for start in range(0, len(self), AT_ONCE):
+            here = slice(start, start + AT_ONCE)
+            part = self.part(start, start + AT_ONCE)
+            some = {name: column[here] for name, column in columns.items()}
+            fill_inputs([field.of(part.words) for field in part.inputs], features, some)
+            part._aim(some["label"], some.get("weight", 1), some.get("offset", 0))
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -89,6 +99,15 @@ class Packed:
     def weight(self) -> NDArray[np.float32]:
         """Weights (n,), a view."""
         return self.targets.of(self.words)[:, 1]
+
+    def _aim(
+        self,
+        label: NDArray[np.float32],
+        weight: NDArray[np.float32] | int,
+        offset: NDArray[np.float32] | int,
+    ) -> None:
+        targets = self.targets.of(self.words)
+        targets[:, 0], targets[:, 1], targets[:, 2] = label, weight, offset
 
     def with_words(self, words: Words) -> "Packed":
         """Other rows of the same layout."""
@@ -113,3 +132,13 @@ class Packed:
         label, weight, offset = np.ascontiguousarray(self.targets.of(self.words).T)
         inputs = tuple(np.ascontiguousarray(field.of(self.words)) for field in self.inputs)
         return Rows(inputs, label, weight, offset)
+
+
+def _room(count: int, inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> Packed:
+    """Room for `count` rows with inputs of these types and shapes of a row."""
+    fields, width = [], 0
+    for dtype, shape in [*inputs, (np.dtype(np.float32), (3,))]:
+        end = width + -(-math.prod(shape) * dtype.itemsize // WORD.itemsize)
+        fields.append(Field(width, end, dtype, shape))
+        width = end
+    return Packed(np.empty((count, width), WORD), tuple(fields[:-1]), fields[-1])

@@ -36,7 +36,8 @@ ATTEMPTS = 4  # one pass, and at most three more
 
 log = logging.getLogger("tenforward")
 
-Batches = Iterable[Mapping[str, NDArray[Any]]]
+Columns = Mapping[str, NDArray[Any]]
+Batches = Iterable[Columns]
 Pass = Callable[[Sequence[Path], Sequence[str]], Batches]
 
 
@@ -105,17 +106,26 @@ class HeldOut:
 def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The training rows of a refresh."""
     if not refresh.shards:
-        return _rows(pipeline, sampled(pipeline), refresh.refresh_id, ())
-    return Rows.joined(list(read_shards(pipeline, refresh, refresh.shards)))
+        columns = _columns(sampled(pipeline), refresh.refresh_id, ())
+        return rows_from(model_inputs(pipeline), columns)
+    return Rows.joined(list(read_parts(pipeline, refresh)))
+
+
+def read_parts(pipeline: Pipeline, refresh: Refresh) -> Iterator[Rows]:
+    """The same a shard at a time, in `position` order."""
+    features = model_inputs(pipeline)
+    return read_shards(
+        pipeline, refresh, refresh.shards, lambda shard, columns: rows_from(features, columns)
+    )
 
 
 def read_shards(
     pipeline: Pipeline,
     refresh: Refresh,
     shards: Sequence[Shard],
-    made: Callable[[Rows], T] = lambda rows: rows,  # type: ignore[assignment, return-value]
+    made: Callable[[Shard, Columns], T],
 ) -> Iterator[T]:
-    """What is `made` of the rows of each shard in turn, in `position` order; the next ones are
+    """What is `made` of each shard and its columns in turn, in `position` order; the next ones are
     decoded, and made, meanwhile.
 
     At most `training.readers` shards are decoded ahead, and as many at a time.
@@ -123,7 +133,7 @@ def read_shards(
     table, ahead = sampled(pipeline), pipeline.training.readers
 
     def read(shard: Shard) -> T:
-        return made(_rows(pipeline, table, refresh.refresh_id, shard.files, shard.start))
+        return made(shard, _columns(table, refresh.refresh_id, shard.files, shard.start))
 
     pending: deque[Future[T]] = deque()
     with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:
@@ -162,12 +172,6 @@ def _segments(pipeline: Pipeline, refresh: Refresh) -> dict[str, NDArray[Any]]:
     }
 
 
-def _rows(
-    pipeline: Pipeline, table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
-) -> Rows:
-    return rows_from(model_inputs(pipeline), _columns(table, refresh_id, files, first))
-
-
 def _columns(
     table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
 ) -> dict[str, NDArray[Any]]:
@@ -175,7 +179,7 @@ def _columns(
     return read_exactly(files, table.reader_fields, what, first=first)
 
 
-def rows_from(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]) -> Rows:
+def rows_from(features: Sequence[ModelInput], columns: Columns) -> Rows:
     """Encoded features and `label`, with `weight` and `offset` where there are any.
 
     Raises what `stack_inputs` raises: ConfigurationError for a feature that is not there,
@@ -269,15 +273,17 @@ def petastorm_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
     """
     from petastorm import make_batch_reader
 
-    from trainer.petastorm_pool import end_only_when_done
+    from trainer.petastorm_pool import end_only_when_done, give_arrays
 
     with make_batch_reader(
         [f"file://{path}" for path in paths],
-        schema_fields=[f"^{re.escape(name)}$" for name in names],
+        # One pattern, which Petastorm tries on every column; of many it tries each on each.
+        schema_fields=[f"^({'|'.join(map(re.escape, names))})$"],
         reader_pool_type="thread",
         workers_count=1,
         shuffle_row_groups=False,
         num_epochs=1,
     ) as reader:
         end_only_when_done(reader)
-        return [batch._asdict() for batch in reader]
+        give_arrays(reader)
+        return list(reader)

@@ -5,9 +5,13 @@ for each other at every small operation), and the last bits of a sum depend on h
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -19,3 +23,12 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def ahead(made: Iterator[T], name: str) -> Iterator[T]:
+    """The same, none of them None, each made by a thread while the one before it is used."""
+    with ThreadPoolExecutor(1, name, torch.set_num_threads, (1,)) as pool:
+        coming = pool.submit(next, made, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, made, None)
+            yield item
