@@ -40,21 +40,21 @@ def twin(loop: dict[str, Any], tmp_path: Path) -> Warehouse:
     return twin_of(loop["warehouse"], tmp_path)
 
 
-# Files that take minutes, the longest first: dealt first, so that at the end no process works on
-# one of them while the others have nothing left. (`--no-loadscope-reorder`, or xdist would deal
-# the files with the most tests first.)
-LONGEST = (
+# Files that take minutes: dealt first, so that at the end no process works on one of them while the
+# others have nothing left, and so that at most two that start whole systems run side by side.
+# (`--no-loadscope-reorder`, or xdist would deal the files with the most tests first.)
+FIRST = (
     "test_scheduler",
     "test_cluster",
-    "test_three_ways",
-    "test_up",
     "test_recorder",
     "test_score_frequencies",
+    "test_three_ways",
+    "test_up",
     "test_processes",
     "test_digits_loop",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    place = {name: number for number, name in enumerate(LONGEST)}
+    place = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
