@@ -54,8 +54,9 @@ up: $(ready) ## Airflow and MLflow with their pages, the flights live; Ctrl-C st
 down: $(ready) ## stop what "make up" runs, once its running task has ended
 	@$(python) -m benchmarks.up --down
 
-# Two processes take turns at the files; each has at most one Spark session.
-pytest := $(python) -m pytest --numprocesses 2 --dist loadfile
+# Three processes take turns at the files, for two cores: one of them usually waits. Each has at most
+# one Spark session. tests/conftest.py says which files are dealt first.
+pytest := $(python) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: $(ready) ## run the tests

@@ -85,12 +85,16 @@ def _migrated() -> Path:
     if kept.exists():
         return kept
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", _MIGRATE, str(POOLS)],
             env=_environment(Path(folder)),
-            check=True,
-            stdout=sys.stderr,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # twenty lines that tell nothing unless it fails
+            text=True,
+            check=False,
         )
+        if done.returncode:
+            raise RuntimeError(f"Airflow's database could not be made:\n{done.stdout[-4000:]}")
         (Path(folder) / "airflow.db").replace(kept)
     return kept
 

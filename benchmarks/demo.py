@@ -25,7 +25,8 @@ from benchmarks.next_day import UniformTwin, labelled_features, next_day, regist
 from schemas.bundle import tracking_uri
 from schemas.command import configure_logging
 from schemas.pipeline import load_pipeline
-from spark_jobs.backfill import backfill, days, train_day
+from spark_jobs.backfill import backfill, train_day
+from spark_jobs.backfill_plan import days
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest
 from spark_jobs.score import score_days

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs.flight import flight
 from spark_jobs.selection.designs.mean_match import swap_to_mean
 
@@ -42,7 +43,7 @@ def seconds(call: Callable[[], object]) -> list[float]:
     return times
 
 
-def balanced(n: int) -> tuple[np.ndarray, np.ndarray]:
+def balanced(n: int) -> tuple[Array, Array]:
     """Probabilities (n,) and five balancing columns (n, 5), the first one pi itself."""
     random = np.random.default_rng(1)
     pi = np.clip(random.beta(1, 3, n) * 0.4, 0.01, 1.0)
@@ -97,7 +98,7 @@ def mean_match() -> None:
     start = np.zeros(1000, bool)
     start[:100] = True
 
-    def matched(group: int) -> np.ndarray:
+    def matched(group: int) -> Array:
         drawn = start.copy()
         swap_to_mean(loss[group], stratum, drawn, np.uint64(group))
         return drawn
@@ -117,7 +118,7 @@ def mean_match() -> None:
     )
 
 
-def _mip(loss: np.ndarray, k: int) -> np.ndarray:
+def _mip(loss: Array, k: int) -> Array:
     """Minimise |sum of drawn losses - k mean| over sets of k: two sides of one slack."""
     n = loss.size
     cost = np.concatenate([np.zeros(n), [1.0]])
@@ -137,7 +138,7 @@ def _mip(loss: np.ndarray, k: int) -> np.ndarray:
     return np.rint(found.x[:n]).astype(bool)
 
 
-def _gap(loss: np.ndarray, drawn: np.ndarray) -> float:
+def _gap(loss: Array, drawn: Array) -> float:
     return abs(float(loss[drawn].mean() / loss.mean()) - 1.0)
 
 

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder
 
 from schemas.pipeline import Pipeline
+from spark_jobs.selection.arrays import Array
 from spark_jobs.sources.flights import LATE_MINUTES, data_dir, read_files
 from spark_jobs.warehouse import Warehouse
 
@@ -28,7 +29,7 @@ WIDE_SEGMENTS = (*SEGMENTS, "dest", "month")  # some 150
 WRITERS = "spark.sql.maxConcurrentOutputFileWriters"
 
 
-def pool() -> dict[str, np.ndarray]:
+def pool() -> dict[str, Array]:
     """Real records by column: logit, label, each segment key (n,), sketch (n, 16)."""
     flights = read_files(data_dir()).flights.dropna(subset=["arr_delay"])
     flights = flights.sample(POOL, random_state=1)
@@ -49,9 +50,7 @@ def records(n: int, first: int = 0) -> pa.Table:
     return _table(pool(), np.arange(first, first + n), SEGMENTS)
 
 
-def _table(
-    source: dict[str, np.ndarray], number: np.ndarray, segments: tuple[str, ...]
-) -> pa.Table:
+def _table(source: dict[str, Array], number: Array, segments: tuple[str, ...]) -> pa.Table:
     random = np.random.default_rng(int(number[0]))
     row = random.integers(0, POOL, number.size)
     keys = np.stack([source[key][row] for key in segments], axis=1)
@@ -100,7 +99,7 @@ def fill(root: Path, rows: int, segments: tuple[str, ...] = SEGMENTS) -> Warehou
     warehouse.create_missing()
     spark = warehouse.spark
     # A task writes every day at once: all its files are open at once, and no row is sorted.
-    before = spark.conf.get(WRITERS)
+    before = str(spark.conf.get(WRITERS))
     spark.conf.set(WRITERS, DAYS)
     numbers = spark.range(0, rows, 1, max(4, rows // 500_000))
     schema = (
@@ -133,7 +132,7 @@ def last_day() -> date:
 
 
 def _generated(
-    batches: Iterable[pa.RecordBatch], *, source: dict[str, np.ndarray], segments: tuple[str, ...]
+    batches: Iterable[pa.RecordBatch], *, source: dict[str, Array], segments: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         number = batch.column(0).to_numpy()

@@ -21,6 +21,7 @@ from inference.scorer import load_scorer
 from spark_jobs.point_in_time import with_features
 from spark_jobs.refresh_plan import refresh_id
 from spark_jobs.selection import draw
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.tasks import loss
 from spark_jobs.warehouse import Warehouse
 from trainer.export import Loaded, load_bundle, predict
@@ -30,7 +31,7 @@ from trainer.reader import Rows, read_holdout, rows_from
 from trainer.refresh import open_refresh
 from trainer.train import fitted
 
-Answer = Callable[[pa.Table], np.ndarray]
+Answer = Callable[[pa.Table], Array]
 
 
 def labelled_features(warehouse: Warehouse, first: date, last: date) -> pa.Table:
@@ -92,7 +93,7 @@ class UniformTwin:
         names = [*(feature.name for feature in features), "label"]
         return rows_from(features, {name: table[name].to_numpy() for name in names})
 
-    def _answer(self, model: nn.Module, asked: pa.Table) -> np.ndarray:
+    def _answer(self, model: nn.Module, asked: pa.Table) -> Array:
         return predict(model, self._rows(asked))[:, 0].astype(np.float64)
 
 

@@ -10,7 +10,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +29,9 @@ PIPELINE = load_pipeline("pipelines/flights.toml")
 ASKED = np.datetime64("2013-01-07T12:00", "us")
 
 
-def request(size: int) -> tuple[dict[str, object], pa.Table]:
+def request(size: int) -> tuple[dict[str, Any], pa.Table]:
     """The arguments of `record` for a request of so many rows, and what it makes of them."""
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "ids": [f"2013-01-07/{number}" for number in range(size)],
         "event_times": np.full(size, ASKED),
         "predictions": np.linspace(-3, 3, size),
@@ -74,7 +76,7 @@ def by_request_size(folder: Path) -> None:
 
         def recorded(
             recorder: ForwardRecorder = recorder,
-            given: dict[str, object] = given,
+            given: dict[str, Any] = given,
             requests: int = requests,
         ) -> None:
             for _ in range(requests):
@@ -84,7 +86,7 @@ def by_request_size(folder: Path) -> None:
         recorder.close()
         rows = usable(batch, "plain")
         path = str(root / "forward_records")
-        plain = seconds(lambda path=path, rows=rows: write_deltalake(path, rows, mode="append"))
+        plain = seconds(partial(write_deltalake, path, rows, mode="append"))
         told = (shown(cpu, requests * size), shown(ours, requests * size), shown(plain, size))
         print(f"{size:>6}{told[0]:>28}{told[1]:>28}{told[2]:>32}")
 

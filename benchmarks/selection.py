@@ -104,7 +104,7 @@ def random_filter(warehouse: Warehouse) -> None:
         )
         .persist()
     )
-    total, chosen = rows.agg(F.count("*"), F.count_if("drawn")).first()
+    [(total, chosen)] = rows.agg(F.count("*"), F.count_if("drawn")).collect()
     place = F.when(F.col("drawn"), F.floor(F.rand(8) * chosen)).otherwise(-1).cast("bigint")
     placed = rows.withColumn("position", place)
     report = {"candidates": total, "drawn": chosen}
@@ -141,6 +141,7 @@ def measured(job: Callable[[], None]) -> Cost:
 def arms(wide: bool, wanted: str | None) -> dict[str, Callable[[Warehouse], None]]:
     """What is measured, by name; the first is what the others are compared with."""
     named = WIDE_ARMS if wide else ARMS
+    found: dict[str, Callable[[Warehouse], None]]
     found = {name: partial(ours, settings) for name, settings in named.items()}
     if wide:
         return found

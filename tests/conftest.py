@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from spark_jobs.session import spark_session
 from spark_jobs.warehouse import Warehouse
-from tests.flights_loop import run_loop, twin_of, versions
+from tests.flights_loop import loop_of_all, twin_of, versions
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,11 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture(scope="session")
 def loop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Two real days of the loop, run once; tests that change tables work on a copy."""
-    ran = run_loop(tmp_path_factory.mktemp("loop") / "warehouse")
+    own = tmp_path_factory.mktemp("loop")
+    # Test processes side by side have folders of their own in one folder.
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    ran = loop_of_all(shared / "flights_loop", own)
     before = versions(ran["warehouse"])
     yield ran
     assert versions(ran["warehouse"]) == before, "a test changed the tables that all tests share"
@@ -33,3 +38,23 @@ def loop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def twin(loop: dict[str, Any], tmp_path: Path) -> Warehouse:
     """The whole warehouse of the loop again, registry included, to be changed."""
     return twin_of(loop["warehouse"], tmp_path)
+
+
+# Files that take minutes: dealt first, so that at the end no process works on one of them while the
+# others have nothing left, and so that at most two that start whole systems run side by side.
+# (`--no-loadscope-reorder`, or xdist would deal the files with the most tests first.)
+FIRST = (
+    "test_scheduler",
+    "test_cluster",
+    "test_recorder",
+    "test_score_frequencies",
+    "test_three_ways",
+    "test_up",
+    "test_processes",
+    "test_digits_loop",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))

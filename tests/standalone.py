@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
+SPARK = BIN.parent / "lib/python3.11/site-packages/pyspark"
+# As in the Makefile: quick to start, and right for sessions of a minute on this machine.
+JAVA = f"-XX:TieredStopAtLevel=1 -XX:SharedArchiveFile={BIN.parent / 'spark.jsa'} -Xlog:cds*=off"
 WORKERS = 2
 PATIENCE = 300.0  # seconds; a machine with other work needs most of it
 
@@ -25,6 +28,9 @@ spark.driver.bindAddress         127.0.0.1
 spark.driver.memory              1g
 spark.executor.memory            512m
 spark.executor.cores             1
+# First on the path, or Java refuses the archive of classes (setup/spark_conf.sh).
+spark.driver.extraClassPath      {jars}
+spark.executor.extraClassPath    {jars}
 spark.sql.extensions             io.delta.sql.DeltaSparkSessionExtension
 spark.sql.catalog.spark_catalog  org.apache.spark.sql.delta.catalog.DeltaCatalog
 spark.sql.session.timeZone       UTC
@@ -32,7 +38,7 @@ spark.sql.shuffle.partitions     4
 spark.databricks.delta.snapshotPartitions  2
 spark.ui.enabled                 false
 # A thousand rows take longer to compile and to re-plan for than to run.
-spark.executor.extraJavaOptions  -XX:TieredStopAtLevel=1
+spark.executor.extraJavaOptions  {java}
 spark.sql.codegen.wholeStage     false
 spark.sql.codegen.factoryMode    NO_CODEGEN
 spark.sql.adaptive.enabled       false
@@ -88,14 +94,14 @@ def children(pid: int) -> list[int]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, less what only suits a short session on the driver's own machine."""
+    """This process's, less Spark's and Python's variables, with those of the cluster."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYTHON"))}
-    options = "-XX:TieredStopAtLevel=1"
     return kept | {
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_DAEMON_JAVA_OPTS": options,
-        "SPARK_SUBMIT_OPTS": options,
+        "SPARK_DAEMON_JAVA_OPTS": JAVA,
+        "SPARK_DAEMON_CLASSPATH": f"{SPARK}/jars/*",
+        "SPARK_SUBMIT_OPTS": JAVA,
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
@@ -103,12 +109,11 @@ def _environment() -> dict[str, str]:
 
 def _daemon(folder: Path, name: str, kind: str, *options: str) -> subprocess.Popen[bytes]:
     command = [str(BIN / "spark-class"), f"org.apache.spark.deploy.{kind}", "--host", "127.0.0.1"]
-    home = BIN.parent / "lib/python3.11/site-packages/pyspark"
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
             [*command, *options],
             # The launcher that pyspark installs asks for this, and a daemon's log level is its own.
-            env=_environment() | {"SPARK_HOME": str(home), "SPARK_LOCAL_DIRS": str(folder / name)},
+            env=_environment() | {"SPARK_HOME": str(SPARK), "SPARK_LOCAL_DIRS": str(folder / name)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -150,8 +155,10 @@ def standalone(folder: Path) -> Iterator[Cluster]:
             started.append(_daemon(folder, name, "worker.Worker", *sizes, *place, url))
         wait_until(lambda: all(map(_listens, ports)), "the workers listen")
         made = Cluster(port, folder, tuple(daemon.pid for daemon in started[1:]))
-        text = PROPERTIES.format(port=port, events=(folder / "events").as_uri())
-        made.properties.write_text(text)
+        events, jars = (folder / "events").as_uri(), f"{SPARK}/jars/*"
+        made.properties.write_text(
+            PROPERTIES.format(port=port, java=JAVA, jars=jars, events=events)
+        )
         yield made
     finally:
         for daemon in reversed(started):

@@ -1,8 +1,7 @@
 """The DAGs: what they import, how they are built, what they run, and what a failure does.
 
-Airflow lives in processes of its own here: one that describes the DAGs (`dag_facts`), and one that
-runs them with recording stubs in place of spark-submit and tenforward. Real runs are in the
-end-to-end test.
+Airflow lives in a process of its own here, which describes the DAGs (`dag_facts`). Their runs are
+in `test_dag_runs.py`.
 """
 
 import ast
@@ -13,7 +12,6 @@ import shlex
 import sys
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,35 +20,15 @@ from tests.dag_facts import DAGS, DAY, ROOT, described_alone
 
 DAG_FILES = sorted(DAGS.rglob("*.py"))
 
-# A stub appends its name and arguments to $CALLS. What it does then is a matter of the day:
-# refused for ever on one, a conflict at the first try on another. A second training finds nothing.
-STUB = """#!/usr/bin/env bash
-python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "${0##*/}" "$@" >>"$CALLS"
-case "$*" in
-    *2013-02-16) if mkdir "$CALLS.tried" 2>/dev/null; then exit 5; fi ;;
-    *2013-02-17) exit 4 ;;
-    train*) mkdir "$CALLS.trained" 2>/dev/null || { echo '{"status": "nothing to do"}'; exit 0; } ;;
-esac
-echo '{"status": "done"}'
-"""
-
-
 # --- fixtures ---
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An Airflow home whose spark-submit and tenforward are stubs."""
     from benchmarks.airflow_home import airflow_home
 
     folder = tmp_path_factory.mktemp("airflow")
-    stubs = folder / "stubs"
-    stubs.mkdir()
-    for name in ("spark-submit", "tenforward"):
-        (stubs / name).write_text(STUB)
-        (stubs / name).chmod(0o755)
-    made = airflow_home(folder, TENFORWARD_WAREHOUSE="/lake/it's {pipeline}")
-    return made | {"PATH": f"{stubs}:{made['PATH']}", "CALLS": str(folder / "calls")}
+    return airflow_home(folder, TENFORWARD_WAREHOUSE="/lake/it's {pipeline}")
 
 
 @pytest.fixture(scope="module")
@@ -68,23 +46,6 @@ def select(described: dict[str, Any]) -> dict[str, Any]:
 def train(described: dict[str, Any]) -> dict[str, Any]:
     dag: dict[str, Any] = described["dags"]["train_flights"]
     return dag
-
-
-RUNS = [f"select_flights@{DAY}", "train_flights", "train_flights"]
-RUNS += ["select_flights@2013-02-16", "select_flights@2013-02-17"]
-
-
-@pytest.fixture(scope="module")
-def ran(environment: dict[str, str]) -> SimpleNamespace:
-    """The results of RUNS, and the command lines that the stubs recorded."""
-    from benchmarks.airflow_home import run_dags
-
-    with Path(environment["CALLS"]).with_name("log").open("w+") as log:
-        results = run_dags(environment, RUNS, log)
-        log.seek(0)
-        text = log.read()
-    calls = [json.loads(line) for line in Path(environment["CALLS"]).read_text().splitlines()]
-    return SimpleNamespace(results=results, calls=calls, log=text)
 
 
 # --- (a) Airflow alone ---
@@ -374,46 +335,3 @@ def test_a_command_with_nothing_to_do_is_a_skipped_task(
     described: dict[str, Any], returned: str, state: str
 ) -> None:
     assert described["outcomes"][returned].startswith(state)
-
-
-# --- (d) runs ---
-
-
-@pytest.mark.airflow
-@pytest.mark.slow
-class TestRuns:
-    def test_the_commands_of_a_day(self, ran: SimpleNamespace) -> None:
-        both = ["--pipeline", f"{ROOT}/pipelines/flights.toml", "--warehouse", "/lake/it's flights"]
-        spark = ["spark-submit", "--master", "local[*]", "--name"]
-        score = ["tenforward score flights", f"{ROOT}/spark_jobs/score.py"]
-        select = ["tenforward select flights", f"{ROOT}/spark_jobs/select_sample.py"]
-        assert ran.calls[:3] == [
-            [*spark, *score, *both, "--ds", DAY],
-            [*spark, *select, *both, "--ds", DAY],
-            ["tenforward", "train", *both, "--refresh", "latest"],
-        ]
-
-    def test_the_event_says_which_pipeline_and_day(self, ran: SimpleNamespace) -> None:
-        day, training, *_ = ran.results
-        assert day["state"] == training["state"] == "success"
-        extra = {"pipeline": "flights", "ds": DAY}
-        assert day["events"] == [{"asset": "flights_refreshes", "extra": extra}]
-
-    def test_a_conflict_is_tried_again(self, ran: SimpleNamespace) -> None:
-        assert ran.results[3]["state"] == "success"
-        jobs = [Path(call[5]).stem for call in ran.calls if call[-1] == "2013-02-16"]
-        assert jobs == ["score", "score", "select_sample"]
-
-    def test_a_refused_day_fails_at_once_and_rings_no_bell(self, ran: SimpleNamespace) -> None:
-        refused = ran.results[4]
-        assert refused["state"] == "failed"
-        assert refused["tasks"] == {"score": "failed"} | dict.fromkeys(
-            ["select", "announce"], "upstream_failed"
-        )
-        assert refused["errors"]["score"].endswith("Error code is: 4.")
-        assert refused["events"] == []
-        assert len([call for call in ran.calls if call[-1] == "2013-02-17"]) == 1
-        assert "refused for data quality" in ran.log
-
-    def test_a_second_training_is_skipped(self, ran: SimpleNamespace) -> None:
-        assert [run["tasks"]["train"] for run in ran.results[1:3]] == ["success", "skipped"]

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from schemas.errors import ConfigurationError
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.one_thread import one_thread
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 
@@ -275,7 +275,7 @@ def _newton(gram: Array, ridge: float, miss: Array) -> Array:
     diagonal = np.sqrt(np.diag(regular))
     unit = np.where(diagonal > 0.0, diagonal, 1.0)
     scaled = regular / np.outer(unit, unit)
-    with threadpool_limits(limits=1):  # one thread: the same bits in every process
+    with one_thread():
         values, vectors = np.linalg.eigh(scaled)
         known = values > _SINGULAR * values[-1]
         inverse = np.where(known, 1.0 / np.where(known, values, 1.0), 0.0)

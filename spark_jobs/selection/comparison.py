@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from schemas.budget import Budget
 from spark_jobs.selection import tasks
@@ -21,6 +20,7 @@ from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import ArrowBlocks
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.hashing import hash_step
+from spark_jobs.selection.one_thread import one_thread
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records, reordered
 
@@ -83,7 +83,7 @@ def newton_steps(task: str, records: Records, draw: Draw, z: Array) -> tuple[Arr
     weight = draw.weight[chosen, None] / draw.weight[chosen].sum()
     curve = _curvature(task, prediction, residual)
     steps, curvatures = [], []
-    with threadpool_limits(limits=1):
+    with one_thread():
         for c in range(residual.shape[1]):
             hessian = (z * (weight[:, 0] * curve[:, c])[:, None]).T @ z
             hessian += _RIDGE * np.trace(hessian) / z.shape[1] * np.eye(z.shape[1])
