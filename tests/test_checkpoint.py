@@ -1,7 +1,6 @@
 """A training that is killed goes on where it stood, to the same bits."""
 
 import logging
-import multiprocessing
 import os
 import signal
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from clean_processes import clean_processes
 from torch import Tensor
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
@@ -44,11 +44,11 @@ def test_killed_again_and_again_it_ends_with_the_weights_of_one_run(
     tmp_path: Path, optimizer: str, patience: int | None
 ) -> None:
     path = tmp_path / "checkpoints" / "small.safetensors"
-    whole = trained(None, optimizer, patience=patience)  # first: the others inherit its imports
-    fork = multiprocessing.get_context("fork")
+    whole = trained(None, optimizer, patience=patience)
+    processes = clean_processes()
     for kill in range(3):
         before = path.stat().st_mtime_ns if path.exists() else 0
-        process = fork.Process(target=trained, args=(path, optimizer, EPOCHS, patience))
+        process = processes.Process(target=trained, args=(path, optimizer, EPOCHS, patience))
         process.start()
         limit = time.monotonic() + 120
         while not (path.exists() and path.stat().st_mtime_ns > before):

@@ -1,6 +1,5 @@
 """Several ranks: the same steps, every row once, the weights of one process."""
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from clean_processes import clean_processes
 from torch import Tensor
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
@@ -29,20 +29,21 @@ PIPELINE = small_pipeline(training={"epochs": 3, "pull": 0.1, "clip": 1.0, "pati
 
 def on_ranks(world: int, folder: Path, work: Callable[[Ranks], object]) -> list[int | None]:
     """Run `work` on every rank in a process of its own; their exit codes."""
-
-    def one(rank: int) -> None:
-        store = f"file://{folder}/store"
-        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-        torch.save(work(Ranks(rank, world)), folder / f"{rank}.pt")
-        dist.destroy_process_group()
-
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=one, args=(rank,)) for rank in range(world)]
+    make = clean_processes().Process
+    processes = [make(target=on_rank, args=(rank, world, folder, work)) for rank in range(world)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     return [process.exitcode for process in processes]
+
+
+def on_rank(rank: int, world: int, folder: Path, work: Callable[[Ranks], object]) -> None:
+    """What one of them does."""
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+    torch.save(work(Ranks(rank, world)), folder / f"{rank}.pt")
+    dist.destroy_process_group()
 
 
 def fitted(ranks: Ranks, pipeline: Pipeline = PIPELINE) -> dict[str, Tensor]:
