@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spark_jobs.assemble import assemble
+from spark_jobs.candidate_files import write_file
 from spark_jobs.maturity import Counting
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.shards import pack
@@ -82,8 +83,13 @@ def probabilities(n: int) -> pa.Table:
     """n rows of `selection_probabilities` by the default policy, without the refresh's id."""
     logged = records(n, True).drop_columns(["label"])
     answers = logged.append_column("label", labels(n)["label"])
-    rows = selection_of(answers, policy="calibrated", budget=0.1, seed=7).rows(False)
-    return rows.append_column("event_time", logged["event_time"])
+    return selection_of(answers, policy="calibrated", budget=0.1, seed=7).rows(False)
+
+
+def candidate_bytes(n: int) -> float:
+    """Bytes of one of n candidates in the file that selection writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        return write_file(probabilities(n), place=folder, refresh_id="sizing").bytes / n
 
 
 def in_parquet(table: pa.Table) -> float:
@@ -136,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"labels: {in_parquet(labels(n)):.0f} bytes a row")
     del wide, slim
     few = min(n, 200_000)
-    print(f"selection_probabilities: {in_parquet(probabilities(few)):.0f} bytes a candidate")
+    print(f"selection_probabilities: {candidate_bytes(few):.0f} bytes a candidate")
     rows = arriving(n, True)
     print(f"on its way to Python: {rows.nbytes / n:.0f} bytes a record with its label")
     before, began = peak_mb(), time.process_time()
