@@ -6,6 +6,7 @@ log in one commit. The files alone say nothing; those of a task that was repeate
 """
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from spark_jobs.selection.engine import Selection
 from spark_jobs.warehouse import Warehouse, overtaken
 
 TRIES = 20  # commits of other refreshes in a row, each of which makes ours look again
+SMALLEST = math.nextafter(0.0, 1.0)
 LARGEST = 1e30  # as `schemas.columns.FINITE`
 # The rest are numbers that rarely repeat, or columns of one value, which zstd makes small.
 _REPEATING = ["model_version", "label"]
@@ -74,10 +76,8 @@ def require_fit(rows: pa.Table, schema: pa.Schema) -> None:
             raise _unfit(field.name, None)
         if not pa.types.is_floating(field.type):
             continue
-        least = pc.greater(values, 0.0) if field.name == "probability" else None
-        most = 1.0 if field.name == "probability" else LARGEST
-        fits = pc.less_equal(pc.abs(values), most)  # NaN does not
-        fits = fits if least is None else pc.and_(fits, least)
+        low, high = (SMALLEST, 1.0) if field.name == "probability" else (-LARGEST, LARGEST)
+        fits = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))  # NaN does not
         if not pc.all(fits, min_count=0).as_py():
             raise _unfit(field.name, values.filter(pc.invert(fits))[0].as_py())
 

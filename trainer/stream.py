@@ -66,7 +66,7 @@ def streamed_windows(
     read, filled = read_shards(pipeline, refresh, shards, fill), set[Shard]()
     left, skipped = room.part(0, 0), first_row % size
     for start, window, wanted in zip(starts, plan, needed, strict=True):
-        # Sorted first: the readers are at work meanwhile.
+        # Sorted first: the readers are at work meanwhile, once the first window is read.
         order = window_places(window, settings.seed, number)[skipped:]
         while not wanted.keys() <= filled:
             filled.add(next(read))
