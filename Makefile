@@ -44,15 +44,15 @@ $(ready): requirements.lock pyproject.toml $(wildcard setup/*) \
 
 .PHONY: demo
 demo: $(ready) ## run the loop on a stream of real flights
-	@$(python) benchmarks/demo.py
+	@$(python) -m demo.loop
 
 .PHONY: up
 up: $(ready) ## Airflow and MLflow with their pages, the flights live; Ctrl-C stops it
-	@$(python) -m benchmarks.up
+	@$(python) -m demo.up
 
 .PHONY: down
 down: $(ready) ## stop what "make up" runs, once its running task has ended
-	@$(python) -m benchmarks.up --down
+	@$(python) -m demo.up --down
 
 # Three processes take turns at the files, for two cores: one of them usually waits. Each has at most
 # one Spark session. tests/conftest.py says which files are dealt first.

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from benchmarks.next_day import labelled_features
+from demo.next_day import labelled_features
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.ingest import ingest
 from spark_jobs.selection import draw

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from benchmarks.airflow_home import airflow_home, run_dags
+from demo.airflow_home import airflow_home, run_dags
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.settle import DRIVER_ROWS_SETTING

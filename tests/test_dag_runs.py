@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.airflow_home import airflow_home, run_dags
+from demo.airflow_home import airflow_home, run_dags
 from tests.dag_facts import DAY, ROOT
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]

@@ -25,7 +25,7 @@ DAG_FILES = sorted(DAGS.rglob("*.py"))
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    from benchmarks.airflow_home import airflow_home
+    from demo.airflow_home import airflow_home
 
     folder = tmp_path_factory.mktemp("airflow")
     return airflow_home(folder, TENFORWARD_WAREHOUSE="/lake/it's {pipeline}")

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pyspark.sql import functions as F
 
-from inference.example_server import create_app
+from demo.example_server import create_app
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest

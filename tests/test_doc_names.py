@@ -11,7 +11,9 @@ from schemas.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOLDERS = "benchmarks|dags|docs|inference|pipelines|schemas|setup|spark_jobs|tests|trainer"
+FOLDERS = (
+    "benchmarks|console|dags|demo|docs|inference|pipelines|schemas|setup|spark_jobs|tests|trainer"
+)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

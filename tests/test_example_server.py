@@ -7,8 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pyspark.sql import functions as F
 
-from benchmarks.online_day import requests
-from inference.example_server import create_app
+from demo.example_server import create_app
+from demo.online_day import requests
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse

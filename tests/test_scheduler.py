@@ -17,8 +17,8 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from benchmarks.airflow_home import airflow_home
-from benchmarks.airflow_server import AirflowServer
+from demo.airflow_home import airflow_home
+from demo.airflow_server import AirflowServer
 from schemas.bundle import champion_version, mlflow_client
 from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.airflow_home import airflow_home, run_dags
+from demo.airflow_home import airflow_home, run_dags
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from tests.flights_loop import LOOPED, PIPELINE, twin_of, versions

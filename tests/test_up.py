@@ -36,7 +36,7 @@ def command_lines(place: Path) -> list[str]:
 @pytest.mark.airflow
 def test_the_next_day_begins_and_its_running_task_ends_before_all_is_down(twin, tmp_path):
     folder = tmp_path / "airflow"
-    line = [sys.executable, "-m", "benchmarks.up", "--folder", str(folder)]
+    line = [sys.executable, "-m", "demo.up", "--folder", str(folder)]
     here = ["--warehouse", twin.root, "--every", "3", "--last", str(NEXT)]
     with (tmp_path / "up.log").open("w") as log:
         up = subprocess.Popen([*line, *here], stdout=subprocess.PIPE, stderr=log, text=True)

@@ -24,8 +24,8 @@ from types import FrameType
 
 import psutil
 
-from benchmarks.airflow_home import ROOT, airflow_home, flights_alone
-from benchmarks.airflow_server import AirflowServer, free_port
+from demo.airflow_home import ROOT, airflow_home, flights_alone
+from demo.airflow_server import AirflowServer, free_port
 from schemas.bundle import tracking_uri
 from schemas.command import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
@@ -47,7 +47,7 @@ def prepare(warehouse: str, last: date) -> None:
 
 
 def _prepare(warehouse: str, last: date) -> None:
-    from benchmarks.demo import prepare  # with Spark and torch, which the supervisor does not need
+    from demo.loop import prepare  # with Spark and torch, which the supervisor does not need
     from schemas.pipeline import load_pipeline
     from spark_jobs.warehouse import Warehouse
 
@@ -193,7 +193,7 @@ def running(pid: Path) -> psutil.Process | None:
     """The process of `make up`, if it runs."""
     try:
         process = psutil.Process(int(pid.read_text()))
-        return process if "benchmarks.up" in process.cmdline() else None
+        return process if "demo.up" in process.cmdline() else None
     except (FileNotFoundError, psutil.NoSuchProcess):
         return None
 

@@ -1,6 +1,6 @@
 """A throw-away Airflow, and runs of our DAGs in it: one process, real tasks, no scheduler.
 
-    python benchmarks/airflow_home.py --warehouse DIR select_flights@2013-02-14 train_flights
+    python -m demo.airflow_home --warehouse DIR select_flights@2013-02-14 train_flights
 
 runs the DAGs one after the other and prints a JSON line each; the tasks' logs go to stderr. The
 exit code is 1 when a run failed. From Python: `run_dags(airflow_home(folder), ["train_flights"])`.

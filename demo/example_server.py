@@ -1,6 +1,6 @@
 """An example to copy: a model server that answers and leaves forward records. No Spark, no JVM.
 
-    python -m inference.example_server --pipeline pipelines/flights.toml --journal /var/tmp/journal
+    python -m demo.example_server --pipeline pipelines/flights.toml --journal /var/tmp/journal
 
 POST /score takes encoded features, as the model does; GET /metrics tells what was recorded.
 """

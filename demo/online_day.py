@@ -1,7 +1,7 @@
 """A client that asks the example server about every flight of a day.
 
-python -m inference.example_server --pipeline pipelines/flights.toml --warehouse warehouse &
-python -m benchmarks.online_day --warehouse warehouse --ds 2013-02-12
+python -m demo.example_server --pipeline pipelines/flights.toml --warehouse warehouse &
+python -m demo.online_day --warehouse warehouse --ds 2013-02-12
 """
 
 import argparse

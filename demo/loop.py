@@ -20,8 +20,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.airflow_home import airflow_home, run_dags
-from benchmarks.next_day import UniformTwin, labelled_features, next_day, registered
+from demo.airflow_home import airflow_home, run_dags
+from demo.next_day import UniformTwin, labelled_features, next_day, registered
 from schemas.bundle import tracking_uri
 from schemas.command import configure_logging
 from schemas.pipeline import load_pipeline

@@ -1,6 +1,6 @@
 """Days under Airflow's real scheduler, told as a table: `docs/airflow-run.md` is what it printed.
 
-    python -m benchmarks.airflow_run --warehouse warehouse 2013-02-12 2013-02-13
+    python -m demo.airflow_run --warehouse warehouse 2013-02-12 2013-02-13
 
 The warehouse is one that `make demo` or `make up` has filled, with flights up to the last day.
 Each day is triggered by hand, everything after that happens by itself. Seconds are from the moment
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.airflow_home import airflow_home, flights_alone
-from benchmarks.airflow_server import AirflowServer
+from demo.airflow_home import airflow_home, flights_alone
+from demo.airflow_server import AirflowServer
 from schemas.bundle import champion_version, mlflow_client
 
 SELECT, TRAIN = "select_flights", "train_flights"

@@ -1,0 +1,1 @@
+"""The demonstration, `make up`, a throw-away Airflow and the example server."""
