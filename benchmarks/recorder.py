@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from inference.batch import usable
-from inference.frame import frame_of
 from inference.recorder import ForwardRecorder
-from inference.rows import rows_in
+from inference.recording.frame import frame_of
+from inference.recording.rows import rows_in
+from inference.recording.usable import usable
 from schemas.pipeline import load_pipeline
 from tests.plain_tables import record_tables
 

@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spark_jobs.assemble import assemble
+from spark_jobs.blocks.shards import pack
 from spark_jobs.candidate_files import write_file
-from spark_jobs.maturity import Counting
+from spark_jobs.candidates.assemble import assemble
+from spark_jobs.candidates.maturity import Counting
 from spark_jobs.selection.draw import selection_of
-from spark_jobs.shards import pack
 
 SKETCH = 16
 DAY = 1_359_676_800_000_000  # 2013-02-01 in microseconds

@@ -20,9 +20,9 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from inference.champion import find_champion
-from inference.frame import frame_of
-from inference.journal import Journal, Segment
-from inference.storing import Stored, store
+from inference.recording.frame import frame_of
+from inference.recording.journal import Journal, Segment
+from inference.recording.storing import Stored, store
 from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
 from schemas.pipeline import Pipeline, load_pipeline
 

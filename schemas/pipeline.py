@@ -13,17 +13,17 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
-from schemas.faults import explain
-from schemas.gate import Gate
-from schemas.maintenance import Maintenance
-from schemas.model import Model
-from schemas.model import Task as Task
-from schemas.records import KINDS, RecordsSource
-from schemas.schedule import Schedule
-from schemas.section import Identifier, Section, parse_duration
-from schemas.selection import Selection
-from schemas.store import Feature, FeatureView, Instances, Labels
-from schemas.training import Training
+from schemas.sections.faults import explain
+from schemas.sections.gate import Gate
+from schemas.sections.maintenance import Maintenance
+from schemas.sections.model import Model
+from schemas.sections.model import Task as Task
+from schemas.sections.records import KINDS, RecordsSource
+from schemas.sections.schedule import Schedule
+from schemas.sections.section import Identifier, Section, parse_duration
+from schemas.sections.selection import Selection
+from schemas.sections.store import Feature, FeatureView, Instances, Labels
+from schemas.sections.training import Training
 
 
 class Pipeline(Section):

@@ -6,8 +6,8 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 
 from schemas.columns import Column, ColumnType, Table
 from schemas.pipeline import Pipeline
+from schemas.sections.store import Feature, FeatureView
 from schemas.statistics import WIDTH
-from schemas.store import Feature, FeatureView
 
 SKETCH_WIDTH = 16
 MAX_LOGITS = 16

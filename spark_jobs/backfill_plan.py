@@ -7,8 +7,8 @@ from typing import Any
 
 from deltalake.exceptions import DeltaError
 
-from schemas.budget import parse_budget
 from schemas.manifests import read_manifests
+from schemas.sections.budget import parse_budget
 from spark_jobs.answered import answered_days, states
 from spark_jobs.refresh_plan import refresh_id
 from spark_jobs.warehouse import Warehouse

@@ -19,8 +19,8 @@ from pyspark.sql import functions as F
 from schemas.command import about, add_common_arguments, parse_date, require_order, run_command
 from schemas.errors import NoDataError
 from schemas.pipeline import load_pipeline
-from spark_jobs.candidates import held_out, in_window, labels_as_of
-from spark_jobs.maturity import with_labels
+from spark_jobs.candidates.maturity import with_labels
+from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.refresh import manifest, write_refresh
 from spark_jobs.refresh_plan import RefreshPlan, plan_refresh
 from spark_jobs.select_sample import result

@@ -2,9 +2,9 @@
 
 import statistics
 
-from schemas.budget import Budget
 from schemas.bundle import mlflow_client, registry_exists
 from schemas.errors import ConfigurationError
+from schemas.sections.budget import Budget
 from spark_jobs.warehouse import Warehouse
 
 SPEED = "train.rows_per_second"

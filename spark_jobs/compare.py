@@ -16,7 +16,6 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.budget import Budget, parse_budget
 from schemas.command import (
     add_common_arguments,
     budget_text,
@@ -26,9 +25,10 @@ from schemas.command import (
 )
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import load_pipeline
-from spark_jobs.assemble import assemble
+from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.budget import affordable
-from spark_jobs.candidates import narrow
+from spark_jobs.candidates.assemble import assemble
+from spark_jobs.candidates.narrow import narrow
 from spark_jobs.comparison_plot import draw_plot
 from spark_jobs.refresh_plan import RefreshPlan, plan_refresh
 from spark_jobs.select_sample import candidates_of, record_rules

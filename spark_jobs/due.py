@@ -25,7 +25,7 @@ from pyarrow import fs
 from schemas.command import add_common_arguments, log, parse_date, require_over, run_command
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
-from schemas.section import parse_duration
+from schemas.sections.section import parse_duration
 from spark_jobs.refresh_plan import refresh_id
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array

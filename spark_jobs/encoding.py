@@ -4,7 +4,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from schemas.store import Feature
+from schemas.sections.store import Feature
 
 # The code of null; values take the codes above it.
 NULL_CODE = 0

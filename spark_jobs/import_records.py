@@ -30,8 +30,8 @@ from schemas.command import (
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import for_spark
-from schemas.records import CLOSEST, RecordsSource
-from spark_jobs.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
+from schemas.sections.records import CLOSEST, RecordsSource
+from spark_jobs.candidates.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")

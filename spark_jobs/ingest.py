@@ -19,8 +19,8 @@ from schemas.columns import Table
 from schemas.command import about, add_common_arguments, log, parse_date, require_order, run_command
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
-from schemas.section import parse_duration
-from schemas.store import FeatureView
+from schemas.sections.section import parse_duration
+from schemas.sections.store import FeatureView
 from spark_jobs.sources import find_source
 from spark_jobs.warehouse import Warehouse
 

@@ -15,8 +15,8 @@ from pyspark.sql import types as T
 
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
-from schemas.section import parse_duration
-from schemas.store import FeatureView
+from schemas.sections.section import parse_duration
+from schemas.sections.store import FeatureView
 from spark_jobs.encoding import encode
 from spark_jobs.warehouse import Warehouse
 

@@ -22,7 +22,7 @@ from schemas.bundle import champion_version, mlflow_client, registry_exists
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.manifests import read_manifests
 from schemas.places import for_spark
-from schemas.section import parse_duration
+from schemas.sections.section import parse_duration
 from spark_jobs.warehouse import CONFLICTS, Warehouse
 
 REFRESH_TABLES = ("selection_probabilities", "sampled", "holdout")

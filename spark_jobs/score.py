@@ -21,17 +21,17 @@ from pyspark.sql import functions as F
 
 from inference.champion import Champion, find_alias, find_champion, find_version
 from inference.outputs import prediction_columns
+from inference.worker_model import scorer_of
 from schemas.bundle import feature_column
 from schemas.command import about, add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.answered import NAMED, SERVED, answered_days, mark, states, unanswered
-from spark_jobs.candidates import segment_keys
+from spark_jobs.candidates.narrow import segment_keys
+from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.point_in_time import with_features
-from spark_jobs.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
-from spark_jobs.worker_model import scorer_of
 
 log = logging.getLogger("tenforward")
 

@@ -17,7 +17,6 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.budget import parse_budget
 from schemas.command import (
     about,
     add_common_arguments,
@@ -30,15 +29,15 @@ from schemas.errors import DataQualityError, NoDataError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.reasons import DUPLICATE_DIFFERS
-from spark_jobs.assemble import Counts
+from schemas.sections.budget import parse_budget
+from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.budget import affordable
 from spark_jobs.candidate_files import store_candidates
-from spark_jobs.candidates import forward_share, held_out, in_window, labels_as_of, narrow
-from spark_jobs.maturity import with_labels
-from spark_jobs.refresh import manifest, write_refresh
-from spark_jobs.refresh_plan import RefreshPlan, as_it_was, plan_refresh, refresh_id
-from spark_jobs.registered import registered_versions
-from spark_jobs.rejects import (
+from spark_jobs.candidates.assemble import Counts
+from spark_jobs.candidates.maturity import with_labels
+from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of, narrow
+from spark_jobs.candidates.registered import registered_versions
+from spark_jobs.candidates.rejects import (
     Rules,
     contradicting,
     label_fault,
@@ -46,10 +45,11 @@ from spark_jobs.rejects import (
     reject,
     rules_of,
 )
+from spark_jobs.refresh import manifest, write_refresh
+from spark_jobs.refresh_plan import RefreshPlan, as_it_was, plan_refresh, refresh_id
 from spark_jobs.report_card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
-from spark_jobs.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")

@@ -1,11 +1,11 @@
-"""Candidates the obvious way, in Spark SQL: what `spark_jobs.assemble` is checked against."""
+"""Candidates the obvious way, in Spark SQL: what `spark_jobs.candidates.assemble` is checked against."""
 
 from datetime import datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.candidates import labels_as_of
+from spark_jobs.candidates.narrow import labels_as_of
 
 
 def newest_records(records: DataFrame) -> DataFrame:

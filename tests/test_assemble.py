@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_jobs.assemble import assemble
+from spark_jobs.candidates.assemble import assemble
 from spark_jobs.selection import records as order
 from spark_jobs.selection.hashing import hash_ids
 

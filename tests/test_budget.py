@@ -2,8 +2,8 @@
 
 import pytest
 
-from schemas.budget import Budget, parse_budget
 from schemas.errors import ConfigurationError
+from schemas.sections.budget import Budget, parse_budget
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
-from inference.batch import faults, usable
-from inference.frame import frame_of
 from inference.outputs import prediction_columns
-from inference.rows import rows_in
+from inference.recording.frame import frame_of
+from inference.recording.rows import rows_in
+from inference.recording.usable import faults, usable
 from schemas import reasons
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from schemas.budget import parse_budget
+from schemas.sections.budget import parse_budget
 from spark_jobs.selection import comparison
 from spark_jobs.selection.comparison import Draw, compare, excess_loss, features, newton_steps
 from spark_jobs.selection.policies import policy_for

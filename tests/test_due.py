@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pyspark.sql import functions as F
 
 from schemas.pipeline import load_pipeline
-from schemas.schedule import Schedule
+from schemas.sections.schedule import Schedule
 from spark_jobs import due
 from spark_jobs.refresh import manifest
 from spark_jobs.warehouse import Warehouse

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from schemas.store import Feature
+from schemas.sections.store import Feature
 from spark_jobs.encoding import NULL_CODE, encode
 
 Value = str | int | float | None

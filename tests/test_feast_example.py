@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from schemas.conformance import differences
 from schemas.pipeline import Pipeline, load_pipeline
-from schemas.section import parse_duration
+from schemas.sections.section import parse_duration
 from schemas.tables import all_tables
 from spark_jobs.point_in_time import with_features
 from spark_jobs.warehouse import Warehouse

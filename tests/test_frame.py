@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from inference.frame import frame_of
-from inference.rows import rows_in
+from inference.recording.frame import frame_of
+from inference.recording.rows import rows_in
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import load_pipeline
 from tests.flights_loop import PIPELINE

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from trainer_tables import small_pipeline
 
-from schemas.gate import Gate
+from schemas.sections.gate import Gate
 from trainer.assess import Assessment, SegmentLine
 from trainer.gate import decide
 from trainer.intervals import Interval

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.journal import Journal
+from inference.recording.journal import Journal
 from schemas.errors import ConfigurationError
 
 

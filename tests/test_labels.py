@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import load_pipeline
-from schemas.store import Labels
-from spark_jobs.maturity import counting, where_counted, with_labels
+from schemas.sections.store import Labels
+from spark_jobs.candidates.maturity import counting, where_counted, with_labels
 from spark_jobs.refresh_plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from schemas.budget import parse_budget
 from schemas.errors import NoDataError, TenforwardError
 from schemas.pipeline import Pipeline
+from schemas.sections.budget import parse_budget
 from spark_jobs import backfill, compare, refresh, select_sample
 from spark_jobs.budget import affordable
-from spark_jobs.candidates import held_out, in_window
+from spark_jobs.candidates.narrow import held_out, in_window
 from spark_jobs.refresh import manifest
 from spark_jobs.refresh_plan import plan_refresh, refresh_id
 from spark_jobs.select_sample import select_day

@@ -14,8 +14,8 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import functions as F
 
 from schemas.errors import ConfigurationError
-from schemas.maintenance import Maintenance
 from schemas.pipeline import load_pipeline
+from schemas.sections.maintenance import Maintenance
 from schemas.tables import forward_records
 from spark_jobs.compaction import crowded
 from spark_jobs.maintain import maintain

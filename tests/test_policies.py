@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from schemas.budget import parse_budget
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import load_pipeline
+from schemas.sections.budget import parse_budget
 from spark_jobs.selection import draw
 from spark_jobs.selection.blocks import ArrowBlocks
 from spark_jobs.selection.designs import DESIGNS

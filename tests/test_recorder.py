@@ -18,15 +18,15 @@ import pyarrow as pa
 import pytest
 import torch
 
-from inference import storing
-from inference.batch import ROW, faults
-from inference.frame import frame_of
 from inference.recorder import ForwardRecorder, JournalFullError
-from inference.rows import rows_in
+from inference.recording import storing
+from inference.recording.frame import frame_of
+from inference.recording.rows import rows_in
+from inference.recording.usable import ROW, faults
 from schemas import reasons
 from schemas.errors import ConfigurationError
 from schemas.pipeline import load_pipeline
-from spark_jobs.rejects import record_fault, rules_of
+from spark_jobs.candidates.rejects import record_fault, rules_of
 from tests.flights_loop import PIPELINE
 from tests.plain_tables import record_tables, stored
 

@@ -12,9 +12,9 @@ from pyspark.sql import functions as F
 from schemas import reasons
 from schemas.statistics import statistics
 from schemas.tables import forward_records
-from spark_jobs.assemble import assemble
-from spark_jobs.candidates import narrow
-from spark_jobs.rejects import Rules, contradicting, label_fault, record_fault
+from spark_jobs.candidates.assemble import assemble
+from spark_jobs.candidates.narrow import narrow
+from spark_jobs.candidates.rejects import Rules, contradicting, label_fault, record_fault
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 NAN, INFINITY = float("nan"), float("inf")

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline, write_refresh
 
-from schemas.training import Training
+from schemas.sections.training import Training
 from trainer.epoch import held_back
 from trainer.fit import History, fit
 from trainer.model import build_model

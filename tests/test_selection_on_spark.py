@@ -7,15 +7,15 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from schemas.budget import parse_budget
-from spark_jobs import spark_blocks, spark_held
-from spark_jobs.candidates import narrow
+from schemas.sections.budget import parse_budget
+from spark_jobs.blocks import spark_blocks, spark_held
+from spark_jobs.blocks.spark_blocks import SparkBlocks, blocks_of, drawn_frame
+from spark_jobs.candidates.narrow import narrow
 from spark_jobs.selection import blocks
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy, Strata
-from spark_jobs.spark_blocks import SparkBlocks, blocks_of, drawn_frame
 from tests.logged_records import binary_records
 from tests.slow_candidates import candidates
 

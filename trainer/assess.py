@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.pipeline import Task
-from schemas.training import Training
+from schemas.sections.training import Training
 from trainer.evaluate import Metrics, Parts, parts_of
 from trainer.intervals import Floats, Interval, Places, groups, interval, resampled, summed
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.pipeline import Task
-from schemas.training import Training
+from schemas.sections.training import Training
 
 Floats = NDArray[np.float64]
 Metrics = dict[str, float]

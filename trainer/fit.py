@@ -14,7 +14,7 @@ from tqdm import tqdm
 from schemas.command import log
 from schemas.errors import DataQualityError
 from schemas.pipeline import Task
-from schemas.training import Training
+from schemas.sections.training import Training
 from trainer.batches import Batch
 from trainer.checkpoint import Checkpoint, Progress
 from trainer.epoch import steps

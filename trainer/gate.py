@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from schemas.gate import Gate
+from schemas.sections.gate import Gate
 from trainer.assess import Assessment, SegmentLine
 from trainer.intervals import Interval
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from schemas.pipeline import Task
-from schemas.training import Training
+from schemas.sections.training import Training
 from trainer.loss import row_loss, weighted_mean
 from trainer.sample import Sample
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
-from schemas.training import Training
+from schemas.sections.training import Training
 from trainer.assess import Assessment, assess
 from trainer.evaluate import Metrics, evaluate
 from trainer.export import predict

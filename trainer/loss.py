@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.pipeline import Task
-from schemas.training import Training
+from schemas.sections.training import Training
 
 RowLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

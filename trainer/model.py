@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from schemas.bundle import Blueprint, ModelCard, model_inputs
 from schemas.errors import ConfigurationError
-from schemas.model import DEFAULT_MODEL
 from schemas.pipeline import Pipeline
+from schemas.sections.model import DEFAULT_MODEL
 from trainer.networks import Convolutional, EmbeddingMLP, Linear, orthonormal
 from trainer.own_model import own_network
 from trainer.survey import Survey
@@ -28,7 +28,7 @@ class BuiltIn(NamedTuple):
     sketch_layer: str
 
 
-# Their settings stand in schemas/model.py.
+# Their settings stand in schemas/sections/model.py.
 MODELS: dict[str, BuiltIn] = {
     DEFAULT_MODEL: BuiltIn(EmbeddingMLP, "layers"),
     "convolutional": BuiltIn(Convolutional, "layers"),

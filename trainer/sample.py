@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from schemas.bundle import model_inputs
 from schemas.command import log
 from schemas.pipeline import Pipeline
+from schemas.sections.training import Training
 from schemas.tables import sampled
-from schemas.training import Training
 from trainer.batches import Batch, Resident
 from trainer.epoch import sample_order
 from trainer.packed import Packed

@@ -9,7 +9,7 @@ does not.
 import math
 from collections.abc import Sequence
 
-from schemas.training import Training
+from schemas.sections.training import Training
 
 
 def decay_starts(validation: Sequence[float], settings: Training) -> int:

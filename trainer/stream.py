@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.bundle import model_inputs
 from schemas.pipeline import Pipeline
-from schemas.training import Training
+from schemas.sections.training import Training
 from trainer.epoch import by_position, window_places, windows
 from trainer.packed import Packed
 from trainer.reader import Columns, read_shards

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from schemas.pipeline import Task
-from schemas.training import Training
+from schemas.sections.training import Training
 from trainer.epoch import held_back
 from trainer.loss import row_loss
 from trainer.ranks import Ranks

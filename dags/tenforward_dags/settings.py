@@ -25,7 +25,7 @@ from typing import Any
 
 RUN_ON = ("bash", "kubernetes", "ssh")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # as schemas/pipeline.py has it
-_DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")  # as schemas/schedule.py has it
+_DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")  # as schemas/sections/schedule.py has it
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _name_of(file: Path, content: dict[str, Any]) -> str:
 
 
 def _schedule(file: Path, section: dict[str, Any]) -> dict[str, Any]:
-    """What the DAG needs of `[schedule]`, as schemas/schedule.py describes it."""
+    """What the DAG needs of `[schedule]`, as schemas/sections/schedule.py describes it."""
     cron, end = section.get("cron", "0 0 * * *"), section.get("end")
     if not isinstance(cron, str) or not _DAILY.fullmatch(cron):
         raise ValueError(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from schemas.budget import Budget
+from schemas.sections.budget import Budget
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import ArrowBlocks

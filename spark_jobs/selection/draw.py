@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.budget import parse_budget
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.sections.budget import parse_budget
 from spark_jobs.selection.blocks import ArrowBlocks
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import policy_for, require_possible

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from schemas.budget import Budget
 from schemas.errors import NoDataError
+from schemas.sections.budget import Budget
 from spark_jobs.selection import calibration, kernels, mixture, strata
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import Blocks

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from schemas.budget import FORMS, parse_budget
 from schemas.errors import ConfigurationError
-from schemas.section import Identifier, Section
+from schemas.sections.budget import FORMS, parse_budget
+from schemas.sections.section import Identifier, Section
 
 
 def _budget(value: float | str) -> float | str:

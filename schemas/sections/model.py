@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import Section
+from schemas.sections.section import Section
 
 Task = Literal["binary", "multiclass", "regression"]
 

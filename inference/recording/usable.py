@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from schemas import reasons
 from schemas.pipeline import Pipeline
-from schemas.records import CLOSEST
+from schemas.sections.records import CLOSEST
 from schemas.statistics import CLASSES, WIDTH
 from schemas.tables import MAX_LOGITS, SKETCH_WIDTH, forward_records
 
@@ -27,7 +27,10 @@ ROW = _SCHEMA.append(pa.field("probability", pa.float64()))
 
 
 def faults(rows: pa.Table, pipeline: Pipeline) -> pa.Array:
-    """The first reason why each row cannot be used, null where it can: as `spark_jobs.rejects`."""
+    """The first reason why each row cannot be used, null where it can.
+
+    As `spark_jobs.candidates.rejects` has it.
+    """
     many = pipeline.task == "multiclass"
     outputs = pc.or_(pc.is_valid(rows["logits"]), pc.is_valid(rows["statistics"]))
     given = pc.coalesce(rows["prediction"], rows["probability"])

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import reasons
-from spark_jobs.maturity import where_counted
+from spark_jobs.candidates.maturity import where_counted
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Order, Records, column, hash_order, records_of
 
@@ -41,8 +41,8 @@ class Counts(NamedTuple):
 def assemble(rows: pa.Table, seed: int, provisional: float | None) -> tuple[Records, Counts]:
     """Candidates of a shard in hash order.
 
-    rows: as `spark_jobs.candidates.narrow` gives them. provisional: the label that stands in until
-    one matures; None leaves such records out.
+    rows: as `narrow` gives them. provisional: the label that stands in until one matures; None
+    leaves such records out.
     """
     faults = pc.value_counts(rows["fault"].drop_null()).to_pylist()
     rejects = {one["values"]: one["counts"] for one in faults}
@@ -73,7 +73,7 @@ def assemble(rows: pa.Table, seed: int, provisional: float | None) -> tuple[Reco
 def _contradicting(rows: pa.Table, order: Order) -> Array:
     """Mask of the records, shape (n,), of one id, model version, batch and moment that disagree.
 
-    Which of them was meant nobody can say. The obvious way is `spark_jobs.rejects.contradicting`.
+    Which of them was meant nobody can say. The obvious way is `rejects.contradicting`.
     """
     found = np.zeros(order.row.size, bool)
     same = order.hash[1:] == order.hash[:-1]

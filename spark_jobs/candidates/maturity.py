@@ -1,7 +1,7 @@
-"""When a label counts, seen from the cut: the rules of `schemas.store.Labels`.
+"""When a label counts, seen from the cut: the rules of `schemas.sections.store.Labels`.
 
 Spark says of each row, by its event time, which labels would count; the labels themselves meet the
-records later, in arrays (`spark_jobs.assemble`), or in Spark for the hold-out and the bootstrap.
+records later, in arrays (`assemble`), or in Spark for the hold-out and the bootstrap.
 """
 
 from datetime import datetime
@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from schemas.section import parse_duration
-from schemas.store import Labels
+from schemas.sections.section import parse_duration
+from schemas.sections.store import Labels
 from spark_jobs.selection.arrays import Array
 
 

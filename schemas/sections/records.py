@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import Section
+from schemas.sections.section import Section
 
 # Any name that Spark can quote: the log is not ours.
 ColumnName = Annotated[str, Field(pattern=r"^[^`]+$", max_length=255)]

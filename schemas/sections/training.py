@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.section import Section
+from schemas.sections.section import Section
 
 
 class Training(Section):

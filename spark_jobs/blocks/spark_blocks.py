@@ -14,15 +14,15 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.assemble import Counts, assemble
+from spark_jobs.blocks.shards import PARTS, pack, unpack
+from spark_jobs.blocks.spark_held import HeldInSpark
+from spark_jobs.candidates.assemble import Counts, assemble
 from spark_jobs.placement import placed
 from spark_jobs.selection.blocks import Add, ArrowBlocks, Kernel, block_bits, split
 from spark_jobs.selection.engine import Selection
 from spark_jobs.selection.records import Contents, Records, contents, joined
 from spark_jobs.selection.tree import fold
 from spark_jobs.settle import driver_rows
-from spark_jobs.shards import PARTS, pack, unpack
-from spark_jobs.spark_held import HeldInSpark
 
 S = TypeVar("S")
 T = TypeVar("T")

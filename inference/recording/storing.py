@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from inference.batch import faults, usable
-from inference.journal import Segment
-from inference.rows import rows_in
+from inference.recording.journal import Segment
+from inference.recording.rows import rows_in
+from inference.recording.usable import faults, usable
 from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.tables import forward_records, forward_rejects

@@ -6,9 +6,9 @@ from datetime import date, datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from schemas.store import Labels
-from spark_jobs.maturity import counting
-from spark_jobs.rejects import Rules, label_fault, record_fault
+from schemas.sections.store import Labels
+from spark_jobs.candidates.maturity import counting
+from spark_jobs.candidates.rejects import Rules, label_fault, record_fault
 
 _HOLDOUT_STEPS = 1_000_000
 

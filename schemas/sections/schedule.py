@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from schemas.section import Section
+from schemas.sections.section import Section
 
 _DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
-from schemas.records import KINDS
+from schemas.sections.records import KINDS
 
 FORMAT = 1
 HEAD = struct.Struct("<BI")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from schemas.section import Section
+from schemas.sections.section import Section
 
 
 def explain(path: Path, error: ValidationError) -> str:

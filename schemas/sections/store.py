@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from schemas.columns import Column, ColumnType
-from schemas.section import Duration, Identifier, Section
+from schemas.sections.section import Duration, Identifier, Section
 
 MAX_TENSOR = 1 << 20  # numbers in a row's tensor
 

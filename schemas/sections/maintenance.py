@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from schemas.section import Duration, Section, parse_duration
+from schemas.sections.section import Duration, Section, parse_duration
 
 # Below this a running selection or training could lose a file under its hands: it reads the
 # versions that were the newest when it began, and no job of ours may run for longer.

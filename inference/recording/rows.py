@@ -1,4 +1,4 @@
-"""Frames of the journal (`inference.frame`) as rows: one Arrow table of a whole segment."""
+"""Frames of the journal (`recording.frame`) as rows: one Arrow table of a whole segment."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from inference.batch import ROW
-from inference.frame import FORMAT, HEAD, NO_TIME
+from inference.recording.frame import FORMAT, HEAD, NO_TIME
+from inference.recording.usable import ROW
 from schemas.errors import DataQualityError
 from schemas.statistics import WIDTH, statistics
 from schemas.tables import MAX_LOGITS
 
 
 def rows_in(payloads: Iterable[bytes]) -> pa.Table:
-    """The rows of many frames, with the columns of `inference.batch.ROW`.
+    """The rows of many frames, with the columns of `inference.recording.usable.ROW`.
 
     Raises DataQualityError for a frame of another format.
     """

@@ -1,0 +1,1 @@
+"""The parts of the forward recorder: rows, what of them is usable, the journal, its storing."""
