@@ -14,7 +14,7 @@ import httpx
 from pyspark.sql import functions as F
 
 from schemas.pipeline import load_pipeline
-from spark_jobs.point_in_time import with_features
+from spark_jobs.features.point_in_time import with_features
 from spark_jobs.warehouse import Warehouse
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from schemas.sections.store import Feature
-from spark_jobs.encoding import NULL_CODE, encode
+from spark_jobs.features.encoding import NULL_CODE, encode
 
 Value = str | int | float | None
 

@@ -13,7 +13,7 @@ from schemas.conformance import differences
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration
 from schemas.tables import all_tables
-from spark_jobs.point_in_time import with_features
+from spark_jobs.features.point_in_time import with_features
 from spark_jobs.warehouse import Warehouse
 from tests.plain_tables import create
 

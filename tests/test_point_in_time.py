@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.store import FeatureView
+from spark_jobs.features.point_in_time import as_of_join, as_of_joins, columns_used, with_features
 from spark_jobs.ingest import to_arrow, trim
-from spark_jobs.point_in_time import as_of_join, as_of_joins, columns_used, with_features
 from spark_jobs.sources import flights
 from spark_jobs.warehouse import Warehouse
 

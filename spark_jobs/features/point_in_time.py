@@ -17,7 +17,7 @@ from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
-from spark_jobs.encoding import encode
+from spark_jobs.features.encoding import encode
 from spark_jobs.warehouse import Warehouse
 
 INSTANCES = "instances"

@@ -1,0 +1,1 @@
+"""Features of the store: read point in time, encoded for the model."""
