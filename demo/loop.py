@@ -26,8 +26,8 @@ from schemas.bundle import tracking_uri
 from schemas.command import configure_logging
 from schemas.pipeline import load_pipeline
 from spark_jobs.backfill import backfill, train_day
-from spark_jobs.backfill_plan import days
 from spark_jobs.bootstrap import bootstrap
+from spark_jobs.days.planned import days
 from spark_jobs.ingest import ingest
 from spark_jobs.score import score_days
 from spark_jobs.select_sample import select_day

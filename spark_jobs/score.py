@@ -26,9 +26,9 @@ from schemas.bundle import feature_column
 from schemas.command import about, add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
-from spark_jobs.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.candidates.narrow import segment_keys
 from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of
+from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse
@@ -98,7 +98,7 @@ def score_days(
     """Score what lacks an answer on several days: one job over them all, one append a day.
 
     model: the version that answers beside the champion; None lets the champion serve. Instances
-    that arrive later are answered by the next run, and no instance twice (`spark_jobs.answered`).
+    that arrive later are answered by the next run, and no instance twice (`spark_jobs.days.answered`).
     Of a day that is not over only what has been asked by now is answered. Raises NoDataError for
     a day without instances, ConflictError where another run scores one of the days meanwhile.
     """

@@ -13,7 +13,7 @@ import tenforward
 from schemas import reasons
 from schemas.errors import ConflictError
 from spark_jobs import score
-from spark_jobs.answered import answered_days, states
+from spark_jobs.days.answered import answered_days, states
 from spark_jobs.score import score_day, score_days
 from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from spark_jobs.answered import answered_days, states
+from spark_jobs.days.answered import answered_days, states
 
 NEXT = date(2013, 1, 9)
 

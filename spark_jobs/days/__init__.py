@@ -1,0 +1,1 @@
+"""Which days have what: answered, newly matured, planned."""
