@@ -30,8 +30,8 @@ from pyspark.sql import functions as F
 from benchmarks.cpu import cpu_seconds
 from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
 from schemas.pipeline import Pipeline
-from spark_jobs.refresh import write_refresh
-from spark_jobs.refresh_plan import plan_refresh
+from spark_jobs.refresh.plan import plan_refresh
+from spark_jobs.refresh.write import write_refresh
 from spark_jobs.select_sample import candidates_of, held_out_rows, select_day
 from spark_jobs.warehouse import Warehouse
 from tests.slow_candidates import candidates

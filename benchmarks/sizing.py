@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spark_jobs.blocks.shards import pack
-from spark_jobs.candidate_files import write_file
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.maturity import Counting
+from spark_jobs.refresh.candidate_files import write_file
 from spark_jobs.selection.draw import selection_of
 
 SKETCH = 16

@@ -19,7 +19,7 @@ from torch import nn
 from inference.champion import find_version
 from inference.scorer import load_scorer
 from spark_jobs.features.point_in_time import with_features
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.selection import draw
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.tasks import loss

@@ -29,7 +29,7 @@ from schemas.command import (
 from schemas.errors import ConfigurationError, NoDataError, TenforwardError
 from schemas.pipeline import load_pipeline
 from spark_jobs.days.planned import days, plan
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured

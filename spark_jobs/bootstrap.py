@@ -21,8 +21,8 @@ from schemas.errors import NoDataError
 from schemas.pipeline import load_pipeline
 from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
-from spark_jobs.refresh import manifest, write_refresh
-from spark_jobs.refresh_plan import RefreshPlan, plan_refresh
+from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
+from spark_jobs.refresh.write import manifest, write_refresh
 from spark_jobs.select_sample import result
 from spark_jobs.settle import settle
 from spark_jobs.warehouse import Warehouse

@@ -26,7 +26,7 @@ from schemas.command import add_common_arguments, log, parse_date, require_over,
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.drift import stability_index

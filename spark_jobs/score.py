@@ -98,7 +98,7 @@ def score_days(
     """Score what lacks an answer on several days: one job over them all, one append a day.
 
     model: the version that answers beside the champion; None lets the champion serve. Instances
-    that arrive later are answered by the next run, and no instance twice (`spark_jobs.days.answered`).
+    that arrive later are answered by the next run, and no instance twice (`days.answered`).
     Of a day that is not over only what has been asked by now is answered. Raises NoDataError for
     a day without instances, ConflictError where another run scores one of the days meanwhile.
     """

@@ -31,8 +31,6 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.reasons import DUPLICATE_DIFFERS
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
-from spark_jobs.budget import affordable
-from spark_jobs.candidate_files import store_candidates
 from spark_jobs.candidates.assemble import Counts
 from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of, narrow
@@ -45,8 +43,10 @@ from spark_jobs.candidates.rejects import (
     reject,
     rules_of,
 )
-from spark_jobs.refresh import manifest, write_refresh
-from spark_jobs.refresh_plan import RefreshPlan, as_it_was, plan_refresh, refresh_id
+from spark_jobs.refresh.candidate_files import store_candidates
+from spark_jobs.refresh.gpu_hours import affordable
+from spark_jobs.refresh.plan import RefreshPlan, as_it_was, plan_refresh, refresh_id
+from spark_jobs.refresh.write import manifest, write_refresh
 from spark_jobs.report_card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured

@@ -1,4 +1,4 @@
-"""Candidates the obvious way, in Spark SQL: what `spark_jobs.candidates.assemble` is checked against."""
+"""Candidates the obvious way, in Spark SQL: what `candidates.assemble` is checked against."""
 
 from datetime import datetime
 

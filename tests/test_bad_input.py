@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 import tenforward
 from schemas.errors import DataQualityError
-from spark_jobs.refresh import manifest
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
+from spark_jobs.refresh.write import manifest
 from spark_jobs.select_sample import select_day
 from tests.flights_loop import LOOPED, PIPELINE, copied, versions
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from schemas.pipeline import load_pipeline
 from schemas.sections.schedule import Schedule
 from spark_jobs import due
-from spark_jobs.refresh import manifest
+from spark_jobs.refresh.write import manifest
 from spark_jobs.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied
 

@@ -14,7 +14,7 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import load_pipeline
 from schemas.sections.store import Labels
 from spark_jobs.candidates.maturity import counting, where_counted, with_labels
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied
@@ -134,7 +134,7 @@ def test_law_5_a_correction_counts_for_refreshes_whose_cut_comes_after_it(wareho
 
 def test_a_rebuild_that_differs_is_refused_and_writes_nothing(warehouse, monkeypatch):
     version = warehouse.version("sampled")
-    monkeypatch.setattr("spark_jobs.refresh_plan.refresh_seed", lambda *_: 5)
+    monkeypatch.setattr("spark_jobs.refresh.plan.refresh_seed", lambda *_: 5)
     with pytest.raises(DataQualityError, match="rebuilt with digest"):
         select_day(warehouse, LOOPED[1], rebuild=True)
     assert warehouse.version("sampled") == version

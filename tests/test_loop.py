@@ -11,11 +11,12 @@ from pyspark.sql import functions as F
 from schemas.errors import NoDataError, TenforwardError
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
-from spark_jobs import backfill, compare, refresh, select_sample
-from spark_jobs.budget import affordable
+from spark_jobs import backfill, compare, select_sample
 from spark_jobs.candidates.narrow import held_out, in_window
-from spark_jobs.refresh import manifest
-from spark_jobs.refresh_plan import plan_refresh, refresh_id
+from spark_jobs.refresh.gpu_hours import affordable
+from spark_jobs.refresh.plan import plan_refresh, refresh_id
+from spark_jobs.refresh.write import manifest
+from spark_jobs.refresh.write import write as refresh
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection import draw
 from spark_jobs.warehouse import Warehouse

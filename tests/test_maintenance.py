@@ -19,8 +19,8 @@ from schemas.sections.maintenance import Maintenance
 from schemas.tables import forward_records
 from spark_jobs.compaction import crowded
 from spark_jobs.maintain import maintain
-from spark_jobs.refresh import manifest
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
+from spark_jobs.refresh.write import manifest
 from spark_jobs.retention import pinned_refreshes
 from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tenforward
 from schemas.pipeline import load_pipeline
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied

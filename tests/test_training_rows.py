@@ -7,8 +7,8 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.refresh import training_rows
-from spark_jobs.refresh_plan import plan_refresh
+from spark_jobs.refresh.plan import plan_refresh
+from spark_jobs.refresh.write import training_rows
 from spark_jobs.settle import DRIVER_ROWS_SETTING
 from spark_jobs.warehouse import Warehouse
 from tests.flights_loop import LOOPED

@@ -10,7 +10,7 @@ from deltalake.exceptions import DeltaError
 from schemas.manifests import read_manifests
 from schemas.sections.budget import parse_budget
 from spark_jobs.days.answered import answered_days, states
-from spark_jobs.refresh_plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.warehouse import Warehouse
 
 # Tables whose rows of the window decide the candidates. Labels are left out: those that came

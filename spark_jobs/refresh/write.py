@@ -18,7 +18,7 @@ from schemas.manifests import read_manifests
 from spark_jobs.candidates.narrow import segment_keys
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.placement import placed
-from spark_jobs.refresh_plan import RefreshPlan
+from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.settle import driver_rows, settle
 from spark_jobs.warehouse import Warehouse
 

@@ -1,0 +1,1 @@
+"""One refresh: its plan, its files, and the manifest that commits it."""
