@@ -83,7 +83,7 @@ lock: $(ready) ## rebuild the lock files from pyproject.toml
 .PHONY: zip
 zip: dist/tenforward.zip ## build dist/tenforward.zip for spark-submit --py-files
 
-sources := $(shell find schemas spark_jobs trainer inference tenforward.py -name '*.py' -o -name '*.html' 2>/dev/null)
+sources := $(shell find console inference schemas spark_jobs trainer tenforward.py -name "*.py" -o -name "*.html" 2>/dev/null)
 
 dist/tenforward.zip: $(sources) $(ready) setup/zip.py
 	@$(python) setup/zip.py $@ $(sources)

@@ -47,7 +47,7 @@ from spark_jobs.refresh.candidate_files import store_candidates
 from spark_jobs.refresh.gpu_hours import affordable
 from spark_jobs.refresh.plan import RefreshPlan, as_it_was, plan_refresh, refresh_id
 from spark_jobs.refresh.write import manifest, write_refresh
-from spark_jobs.report_card import current_card, write_card
+from spark_jobs.report.card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
 from spark_jobs.warehouse import Warehouse

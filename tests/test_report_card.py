@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from spark_jobs import report_card, report_plots, report_tables
-from spark_jobs.report_card import current_card, render, write_card
-from spark_jobs.report_checks import checks
+from spark_jobs.report import card as report_card
+from spark_jobs.report import plots as report_plots
+from spark_jobs.report import tables as report_tables
+from spark_jobs.report.card import current_card, render, write_card
+from spark_jobs.report.checks import checks
 from spark_jobs.selection.draw import selection_of
 from tests.card_page import Page, numbers
 from tests.logged_records import binary_records
 
-ROOT = Path(report_card.__file__).parents[1]
+ROOT = Path(report_card.__file__).parents[2]
 BOOTSTRAP = {"candidates": 900, "budget": 900, "drawn": 900, "sum_probability": 900.0}
 LINEAGE = {
     "records": 5100,
@@ -100,7 +102,7 @@ def test_equal_reports_give_equal_bytes_in_any_process(report):
     first = render(report)
     assert render(report) == first
     code = (
-        "import json, sys; from spark_jobs.report_card import render;"
+        "import json, sys; from spark_jobs.report.card import render;"
         "sys.stdout.buffer.write(render(json.load(sys.stdin)).encode())"
     )
     again = subprocess.run(
@@ -271,9 +273,9 @@ def test_the_zip_for_spark_submit_holds_the_template(tmp_path):
     subprocess.run(
         [sys.executable, "setup/zip.py", bundle, *sources.group(1).split()], cwd=ROOT, check=True
     )
-    assert "spark_jobs/report_card.html" in zipfile.ZipFile(bundle).namelist()
+    assert "spark_jobs/report/card.html" in zipfile.ZipFile(bundle).namelist()
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from spark_jobs import report_card as card;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from spark_jobs.report import card;"
         "assert sys.argv[1] in card.__file__;"
         f"assert 'Sound' in card.render({BOOTSTRAP})"
     )

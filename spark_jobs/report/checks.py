@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from spark_jobs.report_tables import DASH, MINUS, column_name, percent
+from spark_jobs.report.tables import DASH, MINUS, column_name, percent
 from spark_jobs.selection.designs import DESIGNS
 
 Report = Mapping[str, Any]

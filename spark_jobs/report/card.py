@@ -17,9 +17,8 @@ from pyarrow import fs
 
 from schemas.manifests import REPORT_CARDS
 from schemas.places import filesystem
-from spark_jobs import report_plots as plots
-from spark_jobs import report_tables as tables
-from spark_jobs.report_checks import checks
+from spark_jobs.report import plots, tables
+from spark_jobs.report.checks import checks
 from spark_jobs.warehouse import Warehouse
 
 FOLDED = 8  # rows; a longer table under a plot is folded
@@ -104,7 +103,7 @@ def render(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    text = files("spark_jobs").joinpath("report_card.html").read_text(encoding="utf-8")
+    text = files("spark_jobs.report").joinpath("card.html").read_text(encoding="utf-8")
     found = checks(report)
     return environment.from_string(text).render(
         report=report,

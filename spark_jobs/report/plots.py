@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from spark_jobs.report_checks import LARGEST_CALIBRATION_GAP, LEAST_EFFECTIVE
-from spark_jobs.report_tables import column_name
+from spark_jobs.report.checks import LARGEST_CALIBRATION_GAP, LEAST_EFFECTIVE
+from spark_jobs.report.tables import column_name
 
 Report = Mapping[str, Any]
 
