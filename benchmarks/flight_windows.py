@@ -23,7 +23,7 @@ from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.ingest import ingest
 from spark_jobs.selection import draw
 from spark_jobs.selection.policy import Policy
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from trainer.export import Loaded
 from trainer.model import model_card
 from trainer.reader import Rows, rows_from

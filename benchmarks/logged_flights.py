@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder
 from schemas.pipeline import Pipeline
 from spark_jobs.selection.arrays import Array
 from spark_jobs.sources.flights import LATE_MINUTES, data_dir, read_files
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 POOL, SKETCH = 100_000, 16
 FIRST_DAY, DAYS = date(2013, 2, 1), 10

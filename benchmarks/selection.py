@@ -33,7 +33,7 @@ from schemas.pipeline import Pipeline
 from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.write import write_refresh
 from spark_jobs.select_sample import candidates_of, held_out_rows, select_day
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.slow_candidates import candidates
 
 BUDGET = 0.1

@@ -31,7 +31,7 @@ from spark_jobs.days.planned import days
 from spark_jobs.ingest import ingest
 from spark_jobs.score import score_days
 from spark_jobs.select_sample import select_day
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from trainer.train import train_refresh
 
 log = logging.getLogger("tenforward")

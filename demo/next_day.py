@@ -23,7 +23,7 @@ from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.selection import draw
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.tasks import loss
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from trainer.export import Loaded, load_bundle, predict
 from trainer.gate import decide
 from trainer.judge import judge

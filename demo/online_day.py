@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from schemas.pipeline import load_pipeline
 from spark_jobs.features.point_in_time import with_features
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 
 def requests(warehouse: Warehouse, ds: date, size: int) -> Iterator[dict[str, Any]]:

@@ -49,7 +49,7 @@ def prepare(warehouse: str, last: date) -> None:
 def _prepare(warehouse: str, last: date) -> None:
     from demo.loop import prepare  # with Spark and torch, which the supervisor does not need
     from schemas.pipeline import load_pipeline
-    from spark_jobs.warehouse import Warehouse
+    from spark_jobs.storage.warehouse import Warehouse
 
     configure_logging()
     prepare(Warehouse(warehouse, load_pipeline(ROOT / PIPELINE)), last)

@@ -33,7 +33,7 @@ from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
 

@@ -24,8 +24,8 @@ from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import manifest, write_refresh
 from spark_jobs.select_sample import result
-from spark_jobs.settle import settle
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.settle import settle
+from spark_jobs.storage.warehouse import Warehouse
 
 
 def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:

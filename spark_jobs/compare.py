@@ -36,8 +36,8 @@ from spark_jobs.selection.comparison import Line, compare
 from spark_jobs.selection.policies import configured
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
-from spark_jobs.settle import DRIVER_ROWS
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.settle import DRIVER_ROWS
+from spark_jobs.storage.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
 

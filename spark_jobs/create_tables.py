@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.command import add_common_arguments, run_command
 from schemas.pipeline import load_pipeline
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 
 def parser() -> argparse.ArgumentParser:

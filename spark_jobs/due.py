@@ -30,7 +30,7 @@ from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.drift import stability_index
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 
 def due(warehouse: Warehouse, ds: date) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import for_spark
 from schemas.sections.records import CLOSEST, RecordsSource
 from spark_jobs.candidates.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
 

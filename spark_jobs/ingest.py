@@ -22,7 +22,7 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
 from spark_jobs.sources import find_source
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 ALREADY_DONE = "already done"
 

@@ -16,8 +16,8 @@ from typing import Any
 from schemas.command import about, add_common_arguments, run_command
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.pipeline import load_pipeline
-from spark_jobs.compaction import compact, compactable, to_compact
-from spark_jobs.retention import (
+from spark_jobs.storage.compaction import compact, compactable, to_compact
+from spark_jobs.storage.retention import (
     delete_unused_files,
     expire,
     expired_rows,
@@ -25,7 +25,7 @@ from spark_jobs.retention import (
     pinned_versions,
     readable,
 )
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
 

@@ -30,8 +30,8 @@ from spark_jobs.candidates.narrow import segment_keys
 from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.features.point_in_time import with_features
-from spark_jobs.settle import settle
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.settle import settle
+from spark_jobs.storage.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
 

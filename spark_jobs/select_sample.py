@@ -50,7 +50,7 @@ from spark_jobs.refresh.write import manifest, write_refresh
 from spark_jobs.report.card import current_card, write_card
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from spark_jobs.session import spark_session
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.session import spark_session
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import loop_of_all, twin_of, versions
 
 

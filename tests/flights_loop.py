@@ -13,7 +13,7 @@ from schemas.pipeline import load_pipeline
 from spark_jobs.backfill import backfill
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from trainer.train import train_refresh
 
 PIPELINE = "pipelines/flights.toml"

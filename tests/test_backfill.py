@@ -17,7 +17,7 @@ from schemas.errors import ConfigurationError
 from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline
 from spark_jobs import backfill
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied
 
 RANGE = ["--start", str(LOOPED[0]), "--end", str(LOOPED[1])]

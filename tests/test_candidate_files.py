@@ -15,7 +15,7 @@ from schemas.pipeline import load_pipeline
 from schemas.tables import selection_probabilities
 from spark_jobs.maintain import maintain
 from spark_jobs.refresh.candidate_files import NewFile, replace_files, require_fit, write_file
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import PIPELINE
 
 TABLE = selection_probabilities()

@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from demo.airflow_home import airflow_home, run_dags
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
-from spark_jobs.settle import DRIVER_ROWS_SETTING
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.settle import DRIVER_ROWS_SETTING
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, twin_of
 from tests.standalone import Cluster, children, standalone, wait_until
 

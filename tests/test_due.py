@@ -12,7 +12,7 @@ from schemas.pipeline import load_pipeline
 from schemas.sections.schedule import Schedule
 from spark_jobs import due
 from spark_jobs.refresh.write import manifest
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied
 
 DS = LOOPED[1]

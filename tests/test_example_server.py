@@ -11,7 +11,7 @@ from demo.example_server import create_app
 from demo.online_day import requests
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import twin_of
 
 NEWEST = date(2013, 1, 9)

@@ -14,7 +14,7 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration
 from schemas.tables import all_tables
 from spark_jobs.features.point_in_time import with_features
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.plain_tables import create
 
 FOLDER = Path(__file__).parents[1] / "docs" / "feast"

@@ -18,7 +18,7 @@ from spark_jobs.ingest import ALREADY_DONE, ingest, main, source_tables, to_arro
 from spark_jobs.sources import flights
 from spark_jobs.sources.clocks import NEW_YORK, first_after, minutes_of, to_utc
 from spark_jobs.sources.lateness import COMPUTE_TIME, snapshots
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 AFTER_DEPARTURE = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
 Frames = Mapping[str, pd.DataFrame]

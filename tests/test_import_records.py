@@ -16,7 +16,7 @@ from schemas.errors import ConfigurationError, ConflictError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import forward_records, forward_rejects
 from spark_jobs.import_records import import_records
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import PIPELINE
 
 DAY = date(2026, 2, 1)

@@ -19,7 +19,7 @@ from spark_jobs.refresh.write import manifest
 from spark_jobs.refresh.write import write as refresh
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection import draw
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied, versions
 from tests.slow_candidates import candidates
 

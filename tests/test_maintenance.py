@@ -17,13 +17,13 @@ from schemas.errors import ConfigurationError
 from schemas.pipeline import load_pipeline
 from schemas.sections.maintenance import Maintenance
 from schemas.tables import forward_records
-from spark_jobs.compaction import crowded
 from spark_jobs.maintain import maintain
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.refresh.write import manifest
-from spark_jobs.retention import pinned_refreshes
 from spark_jobs.select_sample import select_day
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.compaction import crowded
+from spark_jobs.storage.retention import pinned_refreshes
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied, versions
 from trainer.refresh import open_refresh
 
@@ -183,7 +183,7 @@ SPARK_WRITERS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from schemas.pipeline import load_pipeline
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.test_maintenance import COMMITS, PIPELINE, ROWS, records
 warehouse = Warehouse(sys.argv[1], load_pipeline(PIPELINE))
 spark = warehouse.spark

@@ -26,7 +26,7 @@ from schemas.places import filesystem, for_spark, state_folder, within
 from schemas.tables import all_tables
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import PIPELINE as FLIGHTS
 from tests.object_store import BUCKET, SECRET, object_store, uploaded
 from trainer.lock import exclusive

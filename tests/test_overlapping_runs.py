@@ -18,7 +18,7 @@ from pyspark.sql import types as T
 
 from schemas.errors import ConflictError
 from schemas.pipeline import load_pipeline
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import PIPELINE
 
 ROWS = 3
@@ -150,7 +150,7 @@ def test_of_two_appends_of_one_transaction_one_is_refused(warehouse, refresh_id,
 def test_a_transaction_outlives_the_log_of_its_commit(warehouse, refresh_id, monkeypatch):
     frame = rows(warehouse, "holdout", refresh_id)
     warehouse.append_once(frame, "holdout", refresh_id)
-    monkeypatch.setattr("spark_jobs.warehouse.Snapshot.history", lambda *_: [])
+    monkeypatch.setattr("spark_jobs.storage.warehouse.Snapshot.history", lambda *_: [])
     newest = warehouse.version("holdout")
     assert warehouse.committed("holdout", refresh_id) == newest
     assert warehouse.append_once(frame, "holdout", refresh_id) == newest

@@ -21,7 +21,7 @@ from schemas.sections.store import FeatureView
 from spark_jobs.features.point_in_time import as_of_join, as_of_joins, columns_used, with_features
 from spark_jobs.ingest import to_arrow, trim
 from spark_jobs.sources import flights
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 TIME = pa.timestamp("us", tz="UTC")

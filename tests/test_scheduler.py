@@ -24,7 +24,7 @@ from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import PIPELINE
 from trainer.train import train_refresh
 

@@ -71,7 +71,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def empty_records(spark, tmp_path_factory) -> str:
-    from spark_jobs.warehouse import Warehouse
+    from spark_jobs.storage.warehouse import Warehouse
 
     warehouse = Warehouse(str(tmp_path_factory.mktemp("schemas")), load_pipeline(PIPELINE))
     warehouse._create(forward_records())

@@ -16,7 +16,7 @@ from spark_jobs import score
 from spark_jobs.days.answered import answered_days, states
 from spark_jobs.score import score_day, score_days
 from spark_jobs.select_sample import select_day
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, versions
 
 NEWEST = date(2013, 1, 9)

@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
-from spark_jobs.settle import DRIVER_ROWS, DRIVER_ROWS_SETTING, driver_rows, settle
+from spark_jobs.storage.settle import DRIVER_ROWS, DRIVER_ROWS_SETTING, driver_rows, settle
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 
 from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.write import training_rows
-from spark_jobs.settle import DRIVER_ROWS_SETTING
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.settle import DRIVER_ROWS_SETTING
+from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED
 
 AS_IF_LARGE = {

@@ -17,12 +17,12 @@ from pyspark.sql import functions as F
 from spark_jobs.blocks.shards import PARTS, pack, unpack
 from spark_jobs.blocks.spark_held import HeldInSpark
 from spark_jobs.candidates.assemble import Counts, assemble
-from spark_jobs.placement import placed
 from spark_jobs.selection.blocks import Add, ArrowBlocks, Kernel, block_bits, split
 from spark_jobs.selection.engine import Selection
 from spark_jobs.selection.records import Contents, Records, contents, joined
 from spark_jobs.selection.tree import fold
-from spark_jobs.settle import driver_rows
+from spark_jobs.storage.placement import placed
+from spark_jobs.storage.settle import driver_rows
 
 S = TypeVar("S")
 T = TypeVar("T")

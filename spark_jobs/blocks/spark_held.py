@@ -13,9 +13,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.placement import placed
 from spark_jobs.selection.blocks import Add, Held
 from spark_jobs.selection.tree import fold
+from spark_jobs.storage.placement import placed
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from schemas import reasons
 from schemas.pipeline import Pipeline
 from schemas.statistics import CLASSES, WIDTH
 from schemas.tables import MAX_LOGITS, SKETCH_WIDTH
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 LARGEST = 1e30
 

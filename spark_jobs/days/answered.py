@@ -17,7 +17,7 @@ from deltalake import DeltaTable as Snapshot
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 SERVED, NAMED = "score/", "shadow/"
 

@@ -11,7 +11,7 @@ from schemas.manifests import read_manifests
 from schemas.sections.budget import parse_budget
 from spark_jobs.days.answered import answered_days, states
 from spark_jobs.refresh.plan import refresh_id
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 # Tables whose rows of the window decide the candidates. Labels are left out: those that came
 # after the cut do not count, so a larger table says nothing.

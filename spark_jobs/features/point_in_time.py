@@ -18,7 +18,7 @@ from schemas.pipeline import Pipeline
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
 from spark_jobs.features.encoding import encode
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 INSTANCES = "instances"
 

@@ -25,7 +25,7 @@ from schemas.errors import DataQualityError
 from schemas.places import filesystem
 from schemas.tables import selection_probabilities
 from spark_jobs.selection.engine import Selection
-from spark_jobs.warehouse import Warehouse, overtaken
+from spark_jobs.storage.warehouse import Warehouse, overtaken
 
 TRIES = 20  # commits of other refreshes in a row, each of which makes ours look again
 SMALLEST = math.nextafter(0.0, 1.0)

@@ -5,7 +5,7 @@ import statistics
 from schemas.bundle import mlflow_client, registry_exists
 from schemas.errors import ConfigurationError
 from schemas.sections.budget import Budget
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 SPEED = "train.rows_per_second"
 RUNS = 5

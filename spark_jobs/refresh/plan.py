@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from pyspark.sql import functions as F
 from schemas.manifests import read_manifests
 from spark_jobs.candidates.narrow import segment_keys
 from spark_jobs.features.point_in_time import with_features
-from spark_jobs.placement import placed
 from spark_jobs.refresh.plan import RefreshPlan
-from spark_jobs.settle import driver_rows, settle
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.placement import placed
+from spark_jobs.storage.settle import driver_rows, settle
+from spark_jobs.storage.warehouse import Warehouse
 
 _DECIDED = "tenforward_decided"  # beside the user's own columns, so not a name of theirs
 

@@ -19,7 +19,7 @@ from schemas.manifests import REPORT_CARDS
 from schemas.places import filesystem
 from spark_jobs.report import plots, tables
 from spark_jobs.report.checks import checks
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.storage.warehouse import Warehouse
 
 FOLDED = 8  # rows; a longer table under a plot is folded
 

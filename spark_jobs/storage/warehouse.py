@@ -25,7 +25,7 @@ from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, size_of, within
 from schemas.tables import all_tables
-from spark_jobs.session import spark_session
+from spark_jobs.storage.session import spark_session
 
 OWNER = "tenforward.pipeline"
 

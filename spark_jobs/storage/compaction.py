@@ -13,7 +13,7 @@ from delta.tables import DeltaTable
 from schemas.columns import Table
 from schemas.errors import ConflictError
 from schemas.places import for_spark
-from spark_jobs.warehouse import CONFLICTS, Warehouse
+from spark_jobs.storage.warehouse import CONFLICTS, Warehouse
 
 LAID_OUT_FOR_TRAINING = ("sampled", "holdout")
 ATTEMPTS = 3

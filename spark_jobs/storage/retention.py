@@ -23,7 +23,7 @@ from schemas.errors import ConfigurationError, ConflictError
 from schemas.manifests import read_manifests
 from schemas.places import for_spark
 from schemas.sections.section import parse_duration
-from spark_jobs.warehouse import CONFLICTS, Warehouse
+from spark_jobs.storage.warehouse import CONFLICTS, Warehouse
 
 REFRESH_TABLES = ("selection_probabilities", "sampled", "holdout")
 

@@ -1,0 +1,1 @@
+"""The session and the tables: reading, appending once, settling, compacting, expiring."""
