@@ -24,9 +24,9 @@ from spark_jobs.ingest import ingest
 from spark_jobs.selection import draw
 from spark_jobs.selection.policy import Policy
 from spark_jobs.storage.warehouse import Warehouse
+from trainer.data.reader import Rows, rows_from
 from trainer.export import Loaded
 from trainer.model import model_card
-from trainer.reader import Rows, rows_from
 from trainer.threads import one_thread
 from trainer.train import fitted
 

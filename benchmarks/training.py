@@ -22,12 +22,12 @@ import torch
 
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import sampled
+from trainer.data.refresh import DataFile, Refresh, Shard
+from trainer.data.sample import Kept, Sample, Streamed, read_packed
+from trainer.data.survey import survey_of
 from trainer.fit import fit
 from trainer.model import build_model, model_card, standardise
 from trainer.ranks import Ranks, alone
-from trainer.refresh import DataFile, Refresh, Shard
-from trainer.sample import Kept, Sample, Streamed, read_packed
-from trainer.survey import survey_of
 from trainer.threads import one_thread
 
 PIPELINE = "pipelines/flights.toml"

@@ -24,11 +24,11 @@ from spark_jobs.selection import draw
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.tasks import loss
 from spark_jobs.storage.warehouse import Warehouse
+from trainer.data.reader import Rows, read_holdout, rows_from
+from trainer.data.refresh import open_refresh
 from trainer.export import Loaded, load_bundle, predict
 from trainer.gate import decide
 from trainer.judge import judge
-from trainer.reader import Rows, read_holdout, rows_from
-from trainer.refresh import open_refresh
 from trainer.train import fitted
 
 Answer = Callable[[pa.Table], Array]

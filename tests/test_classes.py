@@ -17,7 +17,7 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline
 from schemas.statistics import WIDTH, statistics
 from trainer.checks import count_outputs
-from trainer.survey import Survey, survey_of
+from trainer.data.survey import Survey, survey_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 from trainer_tables import Columns, in_memory, random_rows, small_card, small_pipeline
 
+from trainer.data.survey import survey_of
 from trainer.export import predict
 from trainer.fit import fit
 from trainer.model import build_model, standardise
-from trainer.survey import survey_of
 
 
 def served(rows: Columns, task: str = "binary", outputs: int = 1, **training: Any) -> np.ndarray:

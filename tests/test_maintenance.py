@@ -25,7 +25,7 @@ from spark_jobs.storage.compaction import crowded
 from spark_jobs.storage.retention import pinned_refreshes
 from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import LOOPED, PIPELINE, copied, versions
-from trainer.refresh import open_refresh
+from trainer.data.refresh import open_refresh
 
 DAY = date(2013, 1, 9)
 NOON = datetime(2013, 1, 9, 12, tzinfo=UTC)

@@ -16,13 +16,13 @@ from schemas.bundle import Blueprint, ModelInput, stack_inputs
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.sources.digits import digits
+from trainer.data.reader import Rows
+from trainer.data.survey import survey_of
 from trainer.evaluate import evaluate
 from trainer.export import Loaded, predict, require_exportable, save_bundle
 from trainer.fit import fit
 from trainer.model import Model, build_model, standardise
 from trainer.networks import orthonormal
-from trainer.reader import Rows
-from trainer.survey import survey_of
 
 HERE = "test_models"  # this file, as the factories below are found
 FLAT = {"learning_rate": 0.05, "weight_decay": 0.0, "epochs": 150, "batch_size": 2000}

@@ -29,9 +29,9 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from tests.flights_loop import PIPELINE as FLIGHTS
 from tests.object_store import BUCKET, SECRET, object_store, uploaded
+from trainer.data.reader import read_sampled
+from trainer.data.refresh import open_refresh
 from trainer.lock import exclusive
-from trainer.reader import read_sampled
-from trainer.refresh import open_refresh
 from trainer.train import train_refresh
 
 PIPELINE = small_pipeline()

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from schemas.bundle import ModelInput
-from trainer.batches import Resident
-from trainer.packed import Packed
+from trainer.data.batches import Resident
+from trainer.data.packed import Packed
+from trainer.data.reader import Rows, rows_from
 from trainer.ranks import Ranks
-from trainer.reader import Rows, rows_from
 
 random = np.random.default_rng(1)
 TABLE = (random.integers(0, 9, (50, 3)), random.normal(size=(50, 5)).astype(np.float32))
@@ -61,7 +61,7 @@ def test_columns_are_packed_as_the_rows_made_of_them(
     at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("trainer.packed.AT_ONCE", at_once)
+    monkeypatch.setattr("trainer.data.packed.AT_ONCE", at_once)
     columns = COLUMNS | targets
     whole = rows_from(features, columns)
     room = Packed.room(50, features)
@@ -97,7 +97,7 @@ def test_batches_are_the_same_however_many_are_copied_together(
 ) -> None:
     whole, order = rows(TABLE), random.permutation(50)
     resident = Resident.of(Packed.of(whole), torch.device("cpu"))
-    monkeypatch.setattr("trainer.batches.COPIED_BYTES", copied)
+    monkeypatch.setattr("trainer.data.batches.COPIED_BYTES", copied)
     labels = [batch.label.numpy() for batch in resident.batches(order, 7, Ranks())]
     assert [len(label) for label in labels] == [7] * 7 + [1]
     np.testing.assert_array_equal(np.concatenate(labels), whole.label[order])

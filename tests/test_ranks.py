@@ -12,13 +12,13 @@ from torch import Tensor
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
 from schemas.pipeline import Pipeline
-from trainer.epoch import sample_order, steps
+from trainer.data.epoch import sample_order, steps
+from trainer.data.packed import Packed
+from trainer.data.sample import Kept
+from trainer.data.survey import survey_of
 from trainer.fit import fit
 from trainer.model import build_model, standardise
-from trainer.packed import Packed
 from trainer.ranks import Ranks
-from trainer.sample import Kept
-from trainer.survey import survey_of
 
 # 203 rows in batches of 64: neither divides by 2 or 3, so the last shares are padded.
 ROWS = random_rows(203, seed=4) | {

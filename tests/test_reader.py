@@ -18,10 +18,17 @@ from trainer_tables import random_rows, small_pipeline, write_refresh
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.tables import sampled
-from trainer.epoch import epoch_order, shares, sorted_places, steps
-from trainer.petastorm_pool import end_only_when_done
-from trainer.reader import Batches, Pass, petastorm_pass, read_exactly, read_holdout, read_sampled
-from trainer.refresh import newest_refresh, open_refresh
+from trainer.data.epoch import epoch_order, shares, sorted_places, steps
+from trainer.data.petastorm_pool import end_only_when_done
+from trainer.data.reader import (
+    Batches,
+    Pass,
+    petastorm_pass,
+    read_exactly,
+    read_holdout,
+    read_sampled,
+)
+from trainer.data.refresh import newest_refresh, open_refresh
 
 PIPELINE = small_pipeline()
 FIELDS = sampled(PIPELINE).reader_fields

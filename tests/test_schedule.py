@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline, write_refresh
 
 from schemas.sections.training import Training
-from trainer.epoch import held_back
+from trainer.data.epoch import held_back
+from trainer.data.refresh import open_refresh
+from trainer.data.sample import Sample, Streamed
+from trainer.data.sample import in_memory as kept
 from trainer.fit import History, fit
 from trainer.model import build_model
 from trainer.ranks import Ranks
-from trainer.refresh import open_refresh
-from trainer.sample import Sample, Streamed
-from trainer.sample import in_memory as kept
 from trainer.schedule import last_epoch, rate
 
 PATIENT = Training(epochs=20, patience=2, learning_rate=1.0)

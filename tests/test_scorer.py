@@ -26,10 +26,10 @@ from inference.champion import find_champion, find_version
 from inference.scorer import Scorer, load_scorer
 from schemas.bundle import PROGRAM, tracking_uri
 from schemas.errors import ConfigurationError, DataQualityError
+from trainer.data.survey import survey_of
 from trainer.export import load_bundle, predict, save_bundle
 from trainer.fit import fit
 from trainer.model import build_model, standardise
-from trainer.survey import survey_of
 from trainer.train import train_refresh
 
 PIPELINE = small_pipeline()

@@ -8,8 +8,8 @@ import tenforward
 from schemas.manifests import read_manifests
 from tests.flights_loop import LOOPED, PIPELINE
 from tests.trainer_tables import random_rows, small_pipeline, write_refresh
-from trainer.reader import read_sampled
-from trainer.refresh import open_refresh
+from trainer.data.reader import read_sampled
+from trainer.data.refresh import open_refresh
 
 
 def test_status_names_refreshes_their_models_and_the_champion(loop, capfd):

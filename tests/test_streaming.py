@@ -10,12 +10,11 @@ from trainer_tables import random_rows, small_pipeline, write_refresh
 
 from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
-from trainer import refresh as refresh_module
-from trainer.batches import Batch
-from trainer.ranks import Ranks
-from trainer.reader import read_sampled
-from trainer.refresh import Refresh, open_refresh
-from trainer.sample import (
+from trainer.data import refresh as refresh_module
+from trainer.data.batches import Batch
+from trainer.data.reader import read_sampled
+from trainer.data.refresh import Refresh, open_refresh
+from trainer.data.sample import (
     Kept,
     Sample,
     Streamed,
@@ -23,7 +22,8 @@ from trainer.sample import (
     open_sample,
     read_packed,
 )
-from trainer.survey import survey_of
+from trainer.data.survey import survey_of
+from trainer.ranks import Ranks
 
 COUNT = 1003
 
@@ -74,7 +74,9 @@ def test_law_4_the_stream_has_the_order_of_the_rows_kept(
 def test_law_4_what_is_read_ahead_of_a_slow_step_leaves_its_window_alone(
     refresh: Refresh, window: int, readers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.batches.COPIED_BYTES", 1)  # a batch at a time, when it is its turn
+    monkeypatch.setattr(
+        "trainer.data.batches.COPIED_BYTES", 1
+    )  # a batch at a time, when it is its turn
     settings = pipeline(shuffle_rows=window, readers=readers)
     kept, streamed = both(settings, refresh)
     slowly = []
@@ -139,7 +141,7 @@ def test_what_fits_is_kept_unless_the_settings_say_otherwise(
 ) -> None:
     assert isinstance(open_sample(pipeline(), refresh, Ranks()), Kept)
     assert isinstance(open_sample(pipeline(keep="stream"), refresh, Ranks()), Streamed)
-    monkeypatch.setattr("trainer.sample._free_memory", lambda ranks: 1000.0)
+    monkeypatch.setattr("trainer.data.sample._free_memory", lambda ranks: 1000.0)
     assert isinstance(open_sample(pipeline(), refresh, Ranks()), Streamed)
     assert isinstance(open_sample(pipeline(keep="memory"), refresh, Ranks()), Kept)
     # Two codes of eight bytes, two numbers, label, weight, offset, and what a reader brings along.
@@ -157,7 +159,7 @@ def test_a_shard_that_stays_short_ends_the_epoch_with_an_error(
     refresh: Refresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = pipeline()
-    monkeypatch.setattr("trainer.reader.petastorm_pass", lambda paths, names: [])
+    monkeypatch.setattr("trainer.data.reader.petastorm_pass", lambda paths, names: [])
     with pytest.raises(DataQualityError, match=r"refresh first, table sampled: passes gave"):
         list(Streamed(settings, refresh).epoch(0, settings.training, Ranks()))
 

@@ -12,12 +12,12 @@ from trainer_tables import Columns, chance, in_memory, random_rows, small_card, 
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
+from trainer.data.survey import survey_of
 from trainer.evaluate import evaluate
 from trainer.export import predict
 from trainer.fit import fit
 from trainer.loss import row_loss, weighted_mean
 from trainer.model import build_model, standardise
-from trainer.survey import survey_of
 
 PIPELINE = small_pipeline()
 ROWS = random_rows(600, seed=4)

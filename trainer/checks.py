@@ -7,7 +7,7 @@ from schemas.bundle import ModelCard
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.pipeline import Task
 from schemas.tables import MAX_LOGITS
-from trainer.survey import Survey
+from trainer.data.survey import Survey
 
 
 def require_comparable(champion: ModelCard, card: ModelCard) -> None:

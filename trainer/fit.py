@@ -15,14 +15,14 @@ from schemas.command import log
 from schemas.errors import DataQualityError
 from schemas.pipeline import Task
 from schemas.sections.training import Training
-from trainer.batches import Batch
 from trainer.checkpoint import Checkpoint, Progress
-from trainer.epoch import steps
+from trainer.data.batches import Batch
+from trainer.data.epoch import steps
+from trainer.data.reader import Rows
+from trainer.data.sample import Sample, in_memory
 from trainer.intercept import settle_intercept
 from trainer.loss import RowLoss, row_loss, weighted_mean
 from trainer.ranks import Ranks, alone
-from trainer.reader import Rows
-from trainer.sample import Sample, in_memory
 from trainer.schedule import last_epoch, rate
 from trainer.threads import one_thread
 from trainer.validation import split

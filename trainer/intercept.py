@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from schemas.pipeline import Task
 from schemas.sections.training import Training
+from trainer.data.sample import Sample
 from trainer.loss import row_loss, weighted_mean
-from trainer.sample import Sample
 
 AT_ONCE = 1 << 13  # rows
 

@@ -9,10 +9,10 @@ from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
 from trainer.assess import Assessment, assess
+from trainer.data.reader import HeldOut, Rows
 from trainer.evaluate import Metrics, evaluate
 from trainer.export import predict
 from trainer.gate import HOLDOUT
-from trainer.reader import HeldOut, Rows
 
 FORWARD = "forward"
 

@@ -14,9 +14,9 @@ from schemas.bundle import Blueprint, ModelCard, model_inputs
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from schemas.sections.model import DEFAULT_MODEL
+from trainer.data.survey import Survey
 from trainer.networks import Convolutional, EmbeddingMLP, Linear, orthonormal
 from trainer.own_model import own_network
-from trainer.survey import Survey
 
 FAR = 8.0  # standardised numbers beyond this are taken as this
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from schemas.command import log
 from schemas.pipeline import Pipeline
+from trainer.data.reader import HeldOut
 from trainer.fit import History
-from trainer.reader import HeldOut
 
 Fit = Callable[[Pipeline], tuple[nn.Module, History]]
 

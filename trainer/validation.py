@@ -13,11 +13,11 @@ from torch import nn
 
 from schemas.pipeline import Task
 from schemas.sections.training import Training
-from trainer.epoch import held_back
+from trainer.data.epoch import held_back
+from trainer.data.reader import Rows
+from trainer.data.sample import Sample
 from trainer.loss import row_loss
 from trainer.ranks import Ranks
-from trainer.reader import Rows
-from trainer.sample import Sample
 
 MOST = 1 << 18  # rows: enough for any comparison, and few enough to keep
 AT_ONCE = 1 << 13

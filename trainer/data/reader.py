@@ -28,7 +28,7 @@ from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
 from schemas.places import on_this_machine
 from schemas.tables import holdout, sampled
-from trainer.refresh import DataFile, Refresh, Shard
+from trainer.data.refresh import DataFile, Refresh, Shard
 
 T = TypeVar("T")
 
@@ -273,7 +273,7 @@ def petastorm_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
     """
     from petastorm import make_batch_reader
 
-    from trainer.petastorm_pool import end_only_when_done, give_arrays
+    from trainer.data.petastorm_pool import end_only_when_done, give_arrays
 
     with make_batch_reader(
         [f"file://{path}" for path in paths],

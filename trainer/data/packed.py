@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.bundle import ModelInput, check_inputs, fill_inputs, input_types
-from trainer.reader import Columns, Rows
+from trainer.data.reader import Columns, Rows
 
 WORD = np.dtype(np.int64)
 Words = NDArray[np.int64]

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.epoch import Share, shares
-from trainer.packed import Packed
+from trainer.data.epoch import Share, shares
+from trainer.data.packed import Packed
 from trainer.ranks import Ranks
 from trainer.threads import ahead
 

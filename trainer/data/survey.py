@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.pipeline import Task
-from trainer.reader import Rows
+from trainer.data.reader import Rows
 
 LABELS_KEPT = 1000  # of a task with classes; more than this are not classes
 

@@ -1,6 +1,6 @@
 """The training rows of a refresh as a fit takes them: kept in memory, or read anew every epoch.
 
-Both give the same batches in the same order (`trainer/epoch.py`), so which of them is used is a
+Both give the same batches in the same order (`trainer/data/epoch.py`), so which of them is used is a
 matter of memory alone.
 """
 
@@ -18,13 +18,13 @@ from schemas.command import log
 from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
 from schemas.tables import sampled
-from trainer.batches import Batch, Resident
-from trainer.epoch import sample_order
-from trainer.packed import Packed
+from trainer.data.batches import Batch, Resident
+from trainer.data.epoch import sample_order
+from trainer.data.packed import Packed
+from trainer.data.reader import Columns, Rows, read_parts, read_sampled, read_shards
+from trainer.data.refresh import Refresh, Shard
+from trainer.data.stream import streamed_windows
 from trainer.ranks import Ranks
-from trainer.reader import Columns, Rows, read_parts, read_sampled, read_shards
-from trainer.refresh import Refresh, Shard
-from trainer.stream import streamed_windows
 from trainer.threads import ahead
 
 MEMORY_SHARE = 0.25  # of what is free: a GPU's memory also holds the model, a host's the page cache

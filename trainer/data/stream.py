@@ -1,6 +1,6 @@
 """An epoch of a refresh on disk, a window of rows at a time.
 
-Where each row belongs is known before anything is read (`trainer/epoch.py`), so a shard's reader
+Where each row belongs is known before anything is read (`trainer/data/epoch.py`), so a shard's reader
 writes its rows straight to their windows: they are copied once here, and once into a batch.
 """
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from schemas.bundle import model_inputs
 from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
-from trainer.epoch import by_position, window_places, windows
-from trainer.packed import Packed
-from trainer.reader import Columns, read_shards
-from trainer.refresh import Refresh, Shard
+from trainer.data.epoch import by_position, window_places, windows
+from trainer.data.packed import Packed
+from trainer.data.reader import Columns, read_shards
+from trainer.data.refresh import Refresh, Shard
 
 
 def streamed_windows(
