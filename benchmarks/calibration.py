@@ -22,9 +22,9 @@ from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy
 from trainer.data.reader import Rows
+from trainer.fitting.pull import with_pull
 from trainer.judge import measure
 from trainer.model import model_card
-from trainer.pull import with_pull
 from trainer.train import fitted
 
 ARMS: dict[str, Policy | None] = {

@@ -12,8 +12,8 @@ from clean_processes import clean_processes
 from torch import Tensor
 from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
-from trainer.checkpoint import Checkpoint
-from trainer.fit import fit
+from trainer.fitting.checkpoint import Checkpoint
+from trainer.fitting.fit import fit
 from trainer.model import build_model
 from trainer.ranks import Ranks
 

@@ -16,8 +16,8 @@ from schemas import reasons
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline
 from schemas.statistics import WIDTH, statistics
-from trainer.checks import count_outputs
 from trainer.data.survey import Survey, survey_of
+from trainer.fitting.checks import count_outputs
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

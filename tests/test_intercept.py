@@ -10,7 +10,7 @@ from trainer_tables import Columns, in_memory, random_rows, small_card, small_pi
 
 from trainer.data.survey import survey_of
 from trainer.export import predict
-from trainer.fit import fit
+from trainer.fitting.fit import fit
 from trainer.model import build_model, standardise
 
 

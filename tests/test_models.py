@@ -20,7 +20,7 @@ from trainer.data.reader import Rows
 from trainer.data.survey import survey_of
 from trainer.evaluate import evaluate
 from trainer.export import Loaded, predict, require_exportable, save_bundle
-from trainer.fit import fit
+from trainer.fitting.fit import fit
 from trainer.model import Model, build_model, standardise
 from trainer.networks import orthonormal
 

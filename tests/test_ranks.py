@@ -16,7 +16,7 @@ from trainer.data.epoch import sample_order, steps
 from trainer.data.packed import Packed
 from trainer.data.sample import Kept
 from trainer.data.survey import survey_of
-from trainer.fit import fit
+from trainer.fitting.fit import fit
 from trainer.model import build_model, standardise
 from trainer.ranks import Ranks
 

@@ -13,10 +13,10 @@ from trainer.data.epoch import held_back
 from trainer.data.refresh import open_refresh
 from trainer.data.sample import Sample, Streamed
 from trainer.data.sample import in_memory as kept
-from trainer.fit import History, fit
+from trainer.fitting.fit import History, fit
+from trainer.fitting.schedule import last_epoch, rate
 from trainer.model import build_model
 from trainer.ranks import Ranks
-from trainer.schedule import last_epoch, rate
 
 PATIENT = Training(epochs=20, patience=2, learning_rate=1.0)
 ROWS = random_rows(600, seed=4)

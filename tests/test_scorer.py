@@ -28,7 +28,7 @@ from schemas.bundle import PROGRAM, tracking_uri
 from schemas.errors import ConfigurationError, DataQualityError
 from trainer.data.survey import survey_of
 from trainer.export import load_bundle, predict, save_bundle
-from trainer.fit import fit
+from trainer.fitting.fit import fit
 from trainer.model import build_model, standardise
 from trainer.train import train_refresh
 

@@ -15,8 +15,8 @@ from schemas.pipeline import Pipeline, load_pipeline
 from trainer.data.survey import survey_of
 from trainer.evaluate import evaluate
 from trainer.export import predict
-from trainer.fit import fit
-from trainer.loss import row_loss, weighted_mean
+from trainer.fitting.fit import fit
+from trainer.fitting.loss import row_loss, weighted_mean
 from trainer.model import build_model, standardise
 
 PIPELINE = small_pipeline()

@@ -116,7 +116,7 @@ PARTS: dict[Task, Callable[[Floats, Floats, Training], Parts]] = {
 }
 
 
-# A loss of the size of an error and Huber's delta; the twins of `trainer/loss.py`.
+# A loss of the size of an error and Huber's delta; the twins of `trainer/fitting/loss.py`.
 REGRESSION: dict[str, Callable[[Floats, float], Floats]] = {
     "squared": lambda error, _: error**2,
     "absolute": lambda error, _: error,

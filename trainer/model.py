@@ -57,7 +57,7 @@ class Model(nn.Module):
         self.network = network
         self._seen = Seen()
         _layer(network, sketch_layer).register_forward_hook(self._seen.take)
-        # Set once at the end of each fit (trainer/intercept.py).
+        # Set once at the end of each fit (trainer/fitting/intercept.py).
         self.intercept: Tensor
         self.register_buffer("intercept", torch.zeros(blueprint.outputs))
         # Fixed: set once from the first training set, then inherited by warm starts.

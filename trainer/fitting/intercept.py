@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from schemas.pipeline import Task
 from schemas.sections.training import Training
 from trainer.data.sample import Sample
-from trainer.loss import row_loss, weighted_mean
+from trainer.fitting.loss import row_loss, weighted_mean
 
 AT_ONCE = 1 << 13  # rows
 

@@ -15,17 +15,17 @@ from schemas.command import log
 from schemas.errors import DataQualityError
 from schemas.pipeline import Task
 from schemas.sections.training import Training
-from trainer.checkpoint import Checkpoint, Progress
 from trainer.data.batches import Batch
 from trainer.data.epoch import steps
 from trainer.data.reader import Rows
 from trainer.data.sample import Sample, in_memory
-from trainer.intercept import settle_intercept
-from trainer.loss import RowLoss, row_loss, weighted_mean
+from trainer.fitting.checkpoint import Checkpoint, Progress
+from trainer.fitting.intercept import settle_intercept
+from trainer.fitting.loss import RowLoss, row_loss, weighted_mean
+from trainer.fitting.schedule import last_epoch, rate
+from trainer.fitting.validation import split
 from trainer.ranks import Ranks, alone
-from trainer.schedule import last_epoch, rate
 from trainer.threads import one_thread
-from trainer.validation import split
 
 QUIET_S = 10.0  # between log lines of one training
 
@@ -74,7 +74,7 @@ def fit(
     """Train `model` in place and leave it on the CPU.
 
     `pulled` says that the model comes with a parent's weights, to which `settings.pull` pulls
-    (L2-SP). The learning rate decays to 0 (`trainer/schedule.py`), and the intercept is settled at
+    (L2-SP). The learning rate decays to 0 (`trainer/fitting/schedule.py`), and the intercept is settled at
     the end. Every rank calls this with the same model, rows and settings. Raises DataQualityError
     when a loss is not finite.
     """

@@ -14,7 +14,7 @@ from torch import nn
 from schemas.command import log
 from schemas.pipeline import Pipeline
 from trainer.data.reader import HeldOut
-from trainer.fit import History
+from trainer.fitting.fit import History
 
 Fit = Callable[[Pipeline], tuple[nn.Module, History]]
 

@@ -16,7 +16,7 @@ from schemas.sections.training import Training
 from trainer.data.epoch import held_back
 from trainer.data.reader import Rows
 from trainer.data.sample import Sample
-from trainer.loss import row_loss
+from trainer.fitting.loss import row_loss
 from trainer.ranks import Ranks
 
 MOST = 1 << 18  # rows: enough for any comparison, and few enough to keep

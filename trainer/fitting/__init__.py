@@ -1,0 +1,1 @@
+"""From batches to a fitted model: losses, schedule, pull, validation, checkpoints."""
