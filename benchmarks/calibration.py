@@ -24,7 +24,7 @@ from spark_jobs.selection.policy import Policy
 from trainer.data.reader import Rows
 from trainer.fitting.pull import with_pull
 from trainer.judge import measure
-from trainer.model import model_card
+from trainer.models.model import model_card
 from trainer.train import fitted
 
 ARMS: dict[str, Policy | None] = {

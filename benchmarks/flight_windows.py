@@ -25,8 +25,8 @@ from spark_jobs.selection import draw
 from spark_jobs.selection.policy import Policy
 from spark_jobs.storage.warehouse import Warehouse
 from trainer.data.reader import Rows, rows_from
-from trainer.export import Loaded
-from trainer.model import model_card
+from trainer.models.export import Loaded
+from trainer.models.model import model_card
 from trainer.threads import one_thread
 from trainer.train import fitted
 

@@ -26,7 +26,7 @@ from trainer.data.refresh import DataFile, Refresh, Shard
 from trainer.data.sample import Kept, Sample, Streamed, read_packed
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
-from trainer.model import build_model, model_card, standardise
+from trainer.models.model import build_model, model_card, standardise
 from trainer.ranks import Ranks, alone
 from trainer.threads import one_thread
 

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from trainer_tables import Columns, in_memory, random_rows, small_card, small_pipeline
 
 from trainer.data.survey import survey_of
-from trainer.export import predict
 from trainer.fitting.fit import fit
-from trainer.model import build_model, standardise
+from trainer.models.export import predict
+from trainer.models.model import build_model, standardise
 
 
 def served(rows: Columns, task: str = "binary", outputs: int = 1, **training: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from trainer.data.sample import Sample, Streamed
 from trainer.data.sample import in_memory as kept
 from trainer.fitting.fit import History, fit
 from trainer.fitting.schedule import last_epoch, rate
-from trainer.model import build_model
+from trainer.models.model import build_model
 from trainer.ranks import Ranks
 
 PATIENT = Training(epochs=20, patience=2, learning_rate=1.0)

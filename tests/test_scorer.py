@@ -27,9 +27,9 @@ from inference.scorer import Scorer, load_scorer
 from schemas.bundle import PROGRAM, tracking_uri
 from schemas.errors import ConfigurationError, DataQualityError
 from trainer.data.survey import survey_of
-from trainer.export import load_bundle, predict, save_bundle
 from trainer.fitting.fit import fit
-from trainer.model import build_model, standardise
+from trainer.models.export import load_bundle, predict, save_bundle
+from trainer.models.model import build_model, standardise
 from trainer.train import train_refresh
 
 PIPELINE = small_pipeline()

@@ -14,10 +14,10 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 from trainer.data.survey import survey_of
 from trainer.evaluate import evaluate
-from trainer.export import predict
 from trainer.fitting.fit import fit
 from trainer.fitting.loss import row_loss, weighted_mean
-from trainer.model import build_model, standardise
+from trainer.models.export import predict
+from trainer.models.model import build_model, standardise
 
 PIPELINE = small_pipeline()
 ROWS = random_rows(600, seed=4)

@@ -14,7 +14,7 @@ from schemas.bundle import ModelCard, model_inputs
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
 from trainer.data.reader import Rows, rows_from
-from trainer.model import model_card
+from trainer.models.model import model_card
 from trainer.registry import open_registry
 
 Columns = dict[str, Any]

@@ -11,8 +11,8 @@ from schemas.sections.training import Training
 from trainer.assess import Assessment, assess
 from trainer.data.reader import HeldOut, Rows
 from trainer.evaluate import Metrics, evaluate
-from trainer.export import predict
 from trainer.gate import HOLDOUT
+from trainer.models.export import predict
 
 FORWARD = "forward"
 

@@ -27,7 +27,6 @@ from trainer.data.reader import Rows, read_holdout
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
 from trainer.data.sample import Sample, open_sample
 from trainer.data.survey import Survey, survey_of
-from trainer.export import Loaded, load_bundle, require_exportable, save_bundle, serving_model
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.checks import count_outputs, require_comparable
 from trainer.fitting.fit import History, fit
@@ -36,7 +35,14 @@ from trainer.gate import decide
 from trainer.judge import judge, measure, told
 from trainer.launch import launch
 from trainer.lock import exclusive
-from trainer.model import build_model, model_card, standardise
+from trainer.models.export import (
+    Loaded,
+    load_bundle,
+    require_exportable,
+    save_bundle,
+    serving_model,
+)
+from trainer.models.model import build_model, model_card, standardise
 from trainer.ranks import Ranks, alone, helps, joined, launched
 from trainer.registry import Record, Registry, open_registry
 

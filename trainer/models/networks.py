@@ -1,7 +1,7 @@
 """The built-in networks: plain modules from inputs to outputs.
 
 Each maps (categories int64 (n, c), numbers float32 (n, m), then a float32 (n, *shape) a tensor) to
-outputs (n, outputs). Numbers and tensors come standardised (`trainer/model.py`).
+outputs (n, outputs). Numbers and tensors come standardised (`trainer/models/model.py`).
 """
 
 import math

@@ -15,8 +15,8 @@ from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from schemas.sections.model import DEFAULT_MODEL
 from trainer.data.survey import Survey
-from trainer.networks import Convolutional, EmbeddingMLP, Linear, orthonormal
-from trainer.own_model import own_network
+from trainer.models.networks import Convolutional, EmbeddingMLP, Linear, orthonormal
+from trainer.models.own_model import own_network
 
 FAR = 8.0  # standardised numbers beyond this are taken as this
 
