@@ -27,7 +27,7 @@ from spark_jobs.storage.warehouse import Warehouse
 from trainer.data.reader import Rows, rows_from
 from trainer.models.export import Loaded
 from trainer.models.model import model_card
-from trainer.threads import one_thread
+from trainer.processes.threads import one_thread
 from trainer.train import fitted
 
 PIPELINE = "pipelines/flights.toml"

@@ -27,8 +27,8 @@ from trainer.data.sample import Kept, Sample, Streamed, read_packed
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.models.model import build_model, model_card, standardise
-from trainer.ranks import Ranks, alone
-from trainer.threads import one_thread
+from trainer.processes.ranks import Ranks, alone
+from trainer.processes.threads import one_thread
 
 PIPELINE = "pipelines/flights.toml"
 FILES = 16

@@ -8,7 +8,7 @@ imported.
 import multiprocessing
 from multiprocessing.context import ForkServerContext
 
-_IMPORTED = ["trainer.fitting.fit", "trainer.ranks"]
+_IMPORTED = ["trainer.fitting.fit", "trainer.processes.ranks"]
 
 
 def clean_processes() -> ForkServerContext:

@@ -15,7 +15,7 @@ from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.fit import fit
 from trainer.models.model import build_model
-from trainer.ranks import Ranks
+from trainer.processes.ranks import Ranks
 
 ROWS = random_rows(600, seed=4)
 EPOCHS = 40

@@ -31,7 +31,7 @@ from tests.flights_loop import PIPELINE as FLIGHTS
 from tests.object_store import BUCKET, SECRET, object_store, uploaded
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import open_refresh
-from trainer.lock import exclusive
+from trainer.processes.lock import exclusive
 from trainer.train import train_refresh
 
 PIPELINE = small_pipeline()

@@ -8,7 +8,7 @@ from schemas.bundle import ModelInput
 from trainer.data.batches import Resident
 from trainer.data.packed import Packed
 from trainer.data.reader import Rows, rows_from
-from trainer.ranks import Ranks
+from trainer.processes.ranks import Ranks
 
 random = np.random.default_rng(1)
 TABLE = (random.integers(0, 9, (50, 3)), random.normal(size=(50, 5)).astype(np.float32))

@@ -12,7 +12,7 @@ from trainer_tables import empty_database, random_rows, small_pipeline, write_re
 from inference.champion import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
 from schemas.manifests import REPORT_CARDS
-from trainer.lock import exclusive
+from trainer.processes.lock import exclusive
 from trainer.registry import open_registry
 from trainer.train import main, train_refresh
 

@@ -18,7 +18,7 @@ from trainer.data.sample import Kept
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.models.model import build_model, standardise
-from trainer.ranks import Ranks
+from trainer.processes.ranks import Ranks
 
 # 203 rows in batches of 64: neither divides by 2 or 3, so the last shares are padded.
 ROWS = random_rows(203, seed=4) | {

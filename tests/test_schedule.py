@@ -16,7 +16,7 @@ from trainer.data.sample import in_memory as kept
 from trainer.fitting.fit import History, fit
 from trainer.fitting.schedule import last_epoch, rate
 from trainer.models.model import build_model
-from trainer.ranks import Ranks
+from trainer.processes.ranks import Ranks
 
 PATIENT = Training(epochs=20, patience=2, learning_rate=1.0)
 ROWS = random_rows(600, seed=4)

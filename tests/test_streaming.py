@@ -23,7 +23,7 @@ from trainer.data.sample import (
     read_packed,
 )
 from trainer.data.survey import survey_of
-from trainer.ranks import Ranks
+from trainer.processes.ranks import Ranks
 
 COUNT = 1003
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trainer.threads import ahead
+from trainer.processes.threads import ahead
 
 
 def test_items_come_in_order_and_one_is_made_meanwhile() -> None:

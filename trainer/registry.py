@@ -27,7 +27,7 @@ from schemas.bundle import (
 from schemas.errors import TenforwardError
 from schemas.places import state_folder
 from trainer.gate import Decision
-from trainer.lock import exclusive
+from trainer.processes.lock import exclusive
 
 if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
     from mlflow import MlflowClient

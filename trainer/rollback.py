@@ -16,7 +16,7 @@ from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import load_pipeline
 from schemas.places import state_folder
-from trainer.lock import exclusive
+from trainer.processes.lock import exclusive
 from trainer.registry import Registry, open_registry
 
 if TYPE_CHECKING:

@@ -33,8 +33,6 @@ from trainer.fitting.fit import History, fit
 from trainer.fitting.pull import fit_best, to_choose_by, trial_name
 from trainer.gate import decide
 from trainer.judge import judge, measure, told
-from trainer.launch import launch
-from trainer.lock import exclusive
 from trainer.models.export import (
     Loaded,
     load_bundle,
@@ -43,7 +41,9 @@ from trainer.models.export import (
     serving_model,
 )
 from trainer.models.model import build_model, model_card, standardise
-from trainer.ranks import Ranks, alone, helps, joined, launched
+from trainer.processes.launch import launch
+from trainer.processes.lock import exclusive
+from trainer.processes.ranks import Ranks, alone, helps, joined, launched
 from trainer.registry import Record, Registry, open_registry
 
 if TYPE_CHECKING:

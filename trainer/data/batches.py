@@ -11,8 +11,8 @@ from torch import Tensor
 
 from trainer.data.epoch import Share, shares
 from trainer.data.packed import Packed
-from trainer.ranks import Ranks
-from trainer.threads import ahead
+from trainer.processes.ranks import Ranks
+from trainer.processes.threads import ahead
 
 COPIED_BYTES = 1 << 22  # at a time: still in the cache when they are used
 

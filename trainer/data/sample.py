@@ -24,8 +24,8 @@ from trainer.data.packed import Packed
 from trainer.data.reader import Columns, Rows, read_parts, read_sampled, read_shards
 from trainer.data.refresh import Refresh, Shard
 from trainer.data.stream import streamed_windows
-from trainer.ranks import Ranks
-from trainer.threads import ahead
+from trainer.processes.ranks import Ranks
+from trainer.processes.threads import ahead
 
 MEMORY_SHARE = 0.25  # of what is free: a GPU's memory also holds the model, a host's the page cache
 

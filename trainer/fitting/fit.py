@@ -24,8 +24,8 @@ from trainer.fitting.intercept import settle_intercept
 from trainer.fitting.loss import RowLoss, row_loss, weighted_mean
 from trainer.fitting.schedule import last_epoch, rate
 from trainer.fitting.validation import split
-from trainer.ranks import Ranks, alone
-from trainer.threads import one_thread
+from trainer.processes.ranks import Ranks, alone
+from trainer.processes.threads import one_thread
 
 QUIET_S = 10.0  # between log lines of one training
 

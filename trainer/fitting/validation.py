@@ -17,7 +17,7 @@ from trainer.data.epoch import held_back
 from trainer.data.reader import Rows
 from trainer.data.sample import Sample
 from trainer.fitting.loss import row_loss
-from trainer.ranks import Ranks
+from trainer.processes.ranks import Ranks
 
 MOST = 1 << 18  # rows: enough for any comparison, and few enough to keep
 AT_ONCE = 1 << 13

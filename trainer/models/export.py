@@ -15,7 +15,7 @@ from schemas.bundle import CARD, PROGRAM, WEIGHTS, ModelCard, read_card
 from schemas.errors import ConfigurationError
 from trainer.data.reader import Rows
 from trainer.models.model import build_model, example_inputs
-from trainer.threads import one_thread
+from trainer.processes.threads import one_thread
 
 PREDICTED_AT_ONCE = 1 << 13  # rows
 

@@ -1,0 +1,1 @@
+"""Ranks, their launch, threads and locks."""
