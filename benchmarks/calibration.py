@@ -23,8 +23,8 @@ from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy
 from trainer.data.reader import Rows
 from trainer.fitting.pull import with_pull
-from trainer.judge import measure
 from trainer.models.model import model_card
+from trainer.promotion.judge import measure
 from trainer.train import fitted
 
 ARMS: dict[str, Policy | None] = {

@@ -26,9 +26,9 @@ from spark_jobs.selection.tasks import loss
 from spark_jobs.storage.warehouse import Warehouse
 from trainer.data.reader import Rows, read_holdout, rows_from
 from trainer.data.refresh import open_refresh
-from trainer.gate import decide
-from trainer.judge import judge
 from trainer.models.export import Loaded, load_bundle, predict
+from trainer.promotion.gate import decide
+from trainer.promotion.judge import judge
 from trainer.train import fitted
 
 Answer = Callable[[pa.Table], Array]

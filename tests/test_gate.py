@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from trainer_tables import small_pipeline
 
 from schemas.sections.gate import Gate
-from trainer.assess import Assessment, SegmentLine
-from trainer.gate import decide
-from trainer.intervals import Interval
+from trainer.promotion.assess import Assessment, SegmentLine
+from trainer.promotion.gate import decide
+from trainer.promotion.intervals import Interval
 
 PIPELINE = small_pipeline(gate={"max_loss_increase": 0.05})
 

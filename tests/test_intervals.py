@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from trainer.assess import LEVELS, assess
-from trainer.evaluate import evaluate
-from trainer.intervals import GROUPS, groups, resampled, summed
+from trainer.promotion.assess import LEVELS, assess
+from trainer.promotion.evaluate import evaluate
+from trainer.promotion.intervals import GROUPS, groups, resampled, summed
 
 Rows = tuple[np.ndarray, np.ndarray]
 

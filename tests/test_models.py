@@ -18,11 +18,11 @@ from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.sources.digits import digits
 from trainer.data.reader import Rows
 from trainer.data.survey import survey_of
-from trainer.evaluate import evaluate
 from trainer.fitting.fit import fit
 from trainer.models.export import Loaded, predict, require_exportable, save_bundle
 from trainer.models.model import Model, build_model, standardise
 from trainer.models.networks import orthonormal
+from trainer.promotion.evaluate import evaluate
 
 HERE = "test_models"  # this file, as the factories below are found
 FLAT = {"learning_rate": 0.05, "weight_decay": 0.0, "epochs": 150, "batch_size": 2000}

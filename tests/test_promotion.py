@@ -13,7 +13,7 @@ from inference.champion import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
 from schemas.manifests import REPORT_CARDS
 from trainer.processes.lock import exclusive
-from trainer.registry import open_registry
+from trainer.promotion.registry import open_registry
 from trainer.train import main, train_refresh
 
 PIPELINE = small_pipeline(gate={"max_loss_increase": 0.05})
@@ -134,7 +134,7 @@ def cut_short(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.registry.Registry.finish_promotion", killed)
+        patch.setattr("trainer.promotion.registry.Registry.finish_promotion", killed)
         with pytest.raises(KeyboardInterrupt):
             train_refresh(PIPELINE, str(warehouse), "sound")
     return warehouse

@@ -13,11 +13,11 @@ from trainer_tables import Columns, chance, in_memory, random_rows, small_card, 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 from trainer.data.survey import survey_of
-from trainer.evaluate import evaluate
 from trainer.fitting.fit import fit
 from trainer.fitting.loss import row_loss, weighted_mean
 from trainer.models.export import predict
 from trainer.models.model import build_model, standardise
+from trainer.promotion.evaluate import evaluate
 
 PIPELINE = small_pipeline()
 ROWS = random_rows(600, seed=4)

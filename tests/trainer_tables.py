@@ -15,7 +15,7 @@ from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
 from trainer.data.reader import Rows, rows_from
 from trainer.models.model import model_card
-from trainer.registry import open_registry
+from trainer.promotion.registry import open_registry
 
 Columns = dict[str, Any]
 COLUMN_TYPES = {"shop": "string", "slot": "int32", "price": "float32", "age": "float32"}

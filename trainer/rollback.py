@@ -17,7 +17,7 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import load_pipeline
 from schemas.places import state_folder
 from trainer.processes.lock import exclusive
-from trainer.registry import Registry, open_registry
+from trainer.promotion.registry import Registry, open_registry
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

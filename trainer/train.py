@@ -22,7 +22,6 @@ from schemas.command import about, add_common_arguments, log, run_command
 from schemas.manifests import REPORT_CARDS
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import filesystem, size_of, state_folder, within
-from trainer.assess import Assessment
 from trainer.data.reader import Rows, read_holdout
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
 from trainer.data.sample import Sample, open_sample
@@ -31,8 +30,6 @@ from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.checks import count_outputs, require_comparable
 from trainer.fitting.fit import History, fit
 from trainer.fitting.pull import fit_best, to_choose_by, trial_name
-from trainer.gate import decide
-from trainer.judge import judge, measure, told
 from trainer.models.export import (
     Loaded,
     load_bundle,
@@ -44,7 +41,10 @@ from trainer.models.model import build_model, model_card, standardise
 from trainer.processes.launch import launch
 from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
-from trainer.registry import Record, Registry, open_registry
+from trainer.promotion.assess import Assessment
+from trainer.promotion.gate import decide
+from trainer.promotion.judge import judge, measure, told
+from trainer.promotion.registry import Record, Registry, open_registry
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

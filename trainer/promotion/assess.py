@@ -10,8 +10,16 @@ from numpy.typing import NDArray
 
 from schemas.pipeline import Task
 from schemas.sections.training import Training
-from trainer.evaluate import Metrics, Parts, parts_of
-from trainer.intervals import Floats, Interval, Places, groups, interval, resampled, summed
+from trainer.promotion.evaluate import Metrics, Parts, parts_of
+from trainer.promotion.intervals import (
+    Floats,
+    Interval,
+    Places,
+    groups,
+    interval,
+    resampled,
+    summed,
+)
 
 LEVELS = 50  # of one segment key: the largest are compared
 _IN_SEGMENTS = 4  # columns of `Parts`: rows, loss, and with classes what was predicted and observed

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from schemas.sections.gate import Gate
-from trainer.assess import Assessment, SegmentLine
-from trainer.intervals import Interval
+from trainer.promotion.assess import Assessment, SegmentLine
+from trainer.promotion.intervals import Interval
 
 HOLDOUT = "held-out"
 

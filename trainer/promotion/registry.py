@@ -26,8 +26,8 @@ from schemas.bundle import (
 )
 from schemas.errors import TenforwardError
 from schemas.places import state_folder
-from trainer.gate import Decision
 from trainer.processes.lock import exclusive
+from trainer.promotion.gate import Decision
 
 if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
     from mlflow import MlflowClient

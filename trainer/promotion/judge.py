@@ -8,11 +8,11 @@ from torch import nn
 from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
-from trainer.assess import Assessment, assess
 from trainer.data.reader import HeldOut, Rows
-from trainer.evaluate import Metrics, evaluate
-from trainer.gate import HOLDOUT
 from trainer.models.export import predict
+from trainer.promotion.assess import Assessment, assess
+from trainer.promotion.evaluate import Metrics, evaluate
+from trainer.promotion.gate import HOLDOUT
 
 FORWARD = "forward"
 

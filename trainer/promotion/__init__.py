@@ -1,0 +1,1 @@
+"""Whether a new model serves: measured, judged, decided, registered."""
