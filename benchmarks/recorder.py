@@ -22,8 +22,8 @@ from inference.recorder import ForwardRecorder
 from inference.recording.frame import frame_of
 from inference.recording.rows import rows_in
 from inference.recording.usable import usable
+from reference.plain_tables import record_tables
 from schemas.pipeline import load_pipeline
-from tests.plain_tables import record_tables
 
 PIPELINE = load_pipeline("pipelines/flights.toml")
 ASKED = np.datetime64("2013-01-07T12:00", "us")

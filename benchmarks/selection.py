@@ -29,12 +29,12 @@ from pyspark.sql import functions as F
 
 from benchmarks.cpu import cpu_seconds
 from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
+from reference.slow_candidates import candidates
 from schemas.pipeline import Pipeline
 from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.write import write_refresh
 from spark_jobs.select_sample import candidates_of, held_out_rows, select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.slow_candidates import candidates
 
 BUDGET = 0.1
 # Spark keeps 100 pieces of generated code; the arms have more, and would compile each other's anew.

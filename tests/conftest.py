@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from spark_jobs.storage.session import spark_session
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import loop_of_all, twin_of, versions
+from tests.helpers.flights_loop import loop_of_all, twin_of, versions
 
 
 @pytest.fixture(scope="session")

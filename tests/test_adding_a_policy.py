@@ -13,7 +13,7 @@ from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.probabilities import Probabilities
 from spark_jobs.selection.scores import SCORES, Score, View
 from spark_jobs.selection.weights import WEIGHTINGS, Weights
-from tests.logged_records import binary_records
+from tests.helpers.logged_records import binary_records
 
 
 def doubt(view: View) -> Array:

@@ -10,8 +10,8 @@ import pytest
 from spark_jobs.selection.designs.systematic import ONE
 from spark_jobs.selection.hashing import hash_step
 from spark_jobs.selection.policy import Policy
-from tests.dense import truncated
-from tests.drawing import PROBABILITIES, drawn_by, population
+from tests.helpers.dense import truncated
+from tests.helpers.drawing import PROBABILITIES, drawn_by, population
 from tests.test_calibration_kernels import problem, solved
 
 

@@ -18,7 +18,7 @@ from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline
 from spark_jobs import backfill
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE, copied
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
 
 RANGE = ["--start", str(LOOPED[0]), "--end", str(LOOPED[1])]
 

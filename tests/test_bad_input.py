@@ -13,7 +13,7 @@ from schemas.errors import DataQualityError
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.refresh.write import manifest
 from spark_jobs.select_sample import select_day
-from tests.flights_loop import LOOPED, PIPELINE, copied, versions
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, versions
 
 Select = Callable[..., tuple[int, dict]]
 

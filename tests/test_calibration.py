@@ -10,8 +10,8 @@ from spark_jobs.selection import blocks
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.records import from_arrow, infer_task
-from tests.dense import columns_of
-from tests.logged_records import binary_records, multiclass_records, regression_records
+from tests.helpers.dense import columns_of
+from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 TABLES = {
     "binary": binary_records(5000),

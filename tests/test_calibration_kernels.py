@@ -8,8 +8,8 @@ from schemas.errors import ConfigurationError
 from spark_jobs.selection import calibration
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records, from_arrow
-from tests.dense import by_scipy, columns_of, truncated
-from tests.logged_records import binary_records, multiclass_records, regression_records
+from tests.helpers.dense import by_scipy, columns_of, truncated
+from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 N = 300
 BOUNDS = (0.1, 4.0)

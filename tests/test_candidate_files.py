@@ -16,7 +16,7 @@ from schemas.tables import selection_probabilities
 from spark_jobs.maintain import maintain
 from spark_jobs.refresh.candidate_files import NewFile, replace_files, require_fit, write_file
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE
 
 TABLE = selection_probabilities()
 SCHEMA = pa.schema([field for field in TABLE.arrow_schema if field.name != "refresh_id"])

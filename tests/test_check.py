@@ -13,7 +13,7 @@ import tenforward
 from schemas.conformance import differences
 from schemas.pipeline import load_pipeline
 from schemas.tables import all_tables, forward_records
-from tests.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE
 
 OURS = forward_records()
 

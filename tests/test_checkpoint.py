@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from clean_processes import clean_processes
 from torch import Tensor
-from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
+from tests.helpers.clean_processes import clean_processes
+from tests.helpers.trainer_tables import in_memory, random_rows, small_card, small_pipeline
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.fit import fit
 from trainer.models.model import build_model

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
-from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
 from inference.outputs import prediction_columns
 from inference.recording.frame import frame_of
@@ -16,6 +15,7 @@ from schemas import reasons
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline
 from schemas.statistics import WIDTH, statistics
+from tests.helpers.trainer_tables import in_memory, random_rows, small_card, small_pipeline
 from trainer.data.survey import Survey, survey_of
 from trainer.fitting.checks import count_outputs
 

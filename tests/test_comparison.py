@@ -8,7 +8,7 @@ from spark_jobs.selection import comparison
 from spark_jobs.selection.comparison import Draw, compare, excess_loss, features, newton_steps
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.records import Records, from_arrow, reordered
-from tests.logged_records import binary_records, multiclass_records, regression_records
+from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 SEEDS = [1, 2, 3, 4, 5]
 

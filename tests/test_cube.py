@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spark_jobs.selection.designs import cube
-from tests.drawing import Population, drawn_by, population
+from tests.helpers.drawing import Population, drawn_by, population
 
 
 def large(n: int = 4000, levels: tuple[int, ...] = (3, 4)) -> Population:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.drawing import PROBABILITIES, misses, population
+from tests.helpers.drawing import PROBABILITIES, misses, population
 
 DRAWS = 10_000
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from demo.airflow_home import airflow_home, run_dags
-from tests.dag_facts import DAY, ROOT
+from tests.helpers.dag_facts import DAY, ROOT
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 

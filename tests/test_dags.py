@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.dag_facts import DAGS, DAY, ROOT, described_alone
+from tests.helpers.dag_facts import DAGS, DAY, ROOT, described_alone
 
 DAG_FILES = sorted(DAGS.rglob("*.py"))
 

@@ -8,7 +8,7 @@ import pytest
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.designs.systematic import ONE, units
 from spark_jobs.selection.hashing import hash_step
-from tests.drawing import PROBABILITIES, drawn_by, misses, population, with_loss
+from tests.helpers.drawing import PROBABILITIES, drawn_by, misses, population, with_loss
 
 DRAWS = 10_000
 FIXED = [name for name, design in DESIGNS.items() if design.fixed_size and not design.nominal]

@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 import tenforward
+from reference.plain_tables import record_tables, stored
 from schemas.pipeline import Pipeline
-from tests.flights_loop import LOOPED, PIPELINE
-from tests.plain_tables import record_tables, stored
+from tests.helpers.flights_loop import LOOPED, PIPELINE
 
 ROOT = Path(__file__).parents[1]
 NEWEST = date(2013, 1, 9)

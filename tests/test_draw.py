@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from spark_jobs.selection import blocks, draw
 from spark_jobs.selection.draw import selection_of
-from tests.logged_records import binary_records, regression_records
+from tests.helpers.logged_records import binary_records, regression_records
 
 COLUMNS = ["instance_id", "score", "probability", "drawn", "weight", "offset"]
 

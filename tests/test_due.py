@@ -13,7 +13,7 @@ from schemas.sections.schedule import Schedule
 from spark_jobs import due
 from spark_jobs.refresh.write import manifest
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE, copied
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
 
 DS = LOOPED[1]
 

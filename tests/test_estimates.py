@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spark_jobs.selection.draw import selection_of
-from tests.logged_records import binary_records
+from tests.helpers.logged_records import binary_records
 
 DRAWS, N, K = 2000, 100, 20
 TABLE = binary_records(N)

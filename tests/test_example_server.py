@@ -12,7 +12,7 @@ from demo.online_day import requests
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import twin_of
+from tests.helpers.flights_loop import twin_of
 
 NEWEST = date(2013, 1, 9)
 SAME = ["instance_id", "event_time", "model_version", "prediction", "segments", "sketch"]

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from reference.plain_tables import create
 from schemas.conformance import differences
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration
 from schemas.tables import all_tables
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.storage.warehouse import Warehouse
-from tests.plain_tables import create
 
 FOLDER = Path(__file__).parents[1] / "docs" / "feast"
 TYPES = {"Float32": "float32", "Int64": "int64", "String": "string"}

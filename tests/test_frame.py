@@ -12,7 +12,7 @@ from inference.recording.frame import frame_of
 from inference.recording.rows import rows_in
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import load_pipeline
-from tests.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE
 
 FLIGHTS = load_pipeline(PIPELINE)
 CLASSES = FLIGHTS.model_copy(update={"task": "multiclass"})

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from trainer_tables import small_pipeline
 
 from schemas.sections.gate import Gate
+from tests.helpers.trainer_tables import small_pipeline
 from trainer.promotion.assess import Assessment, SegmentLine
 from trainer.promotion.gate import decide
 from trainer.promotion.intervals import Interval

@@ -17,7 +17,7 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import forward_records, forward_rejects
 from spark_jobs.import_records import import_records
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE
 
 DAY = date(2026, 2, 1)
 MORNING = datetime(2026, 2, 1, 8, tzinfo=UTC)

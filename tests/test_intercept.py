@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from trainer_tables import Columns, in_memory, random_rows, small_card, small_pipeline
 
+from tests.helpers.trainer_tables import Columns, in_memory, random_rows, small_card, small_pipeline
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.models.export import predict

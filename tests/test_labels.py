@@ -17,7 +17,7 @@ from spark_jobs.candidates.maturity import counting, where_counted, with_labels
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE, copied
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
 
 CUT = datetime(2013, 7, 2, tzinfo=UTC)
 TIME = pa.timestamp("us", tz="UTC")

@@ -8,7 +8,7 @@ import pytest
 
 import tenforward
 from schemas.command import about, log, run_command
-from tests.flights_loop import LOOPED, PIPELINE
+from tests.helpers.flights_loop import LOOPED, PIPELINE
 
 
 def lines(err: str) -> list[dict[str, Any]]:

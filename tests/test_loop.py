@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from reference.slow_candidates import candidates
 from schemas.errors import NoDataError, TenforwardError
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
@@ -20,8 +21,7 @@ from spark_jobs.refresh.write import write as refresh
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection import draw
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE, copied, versions
-from tests.slow_candidates import candidates
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, versions
 
 DS = LOOPED[1]
 

@@ -24,7 +24,7 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.compaction import crowded
 from spark_jobs.storage.retention import pinned_refreshes
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE, copied, versions
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, versions
 from trainer.data.refresh import open_refresh
 
 DAY = date(2013, 1, 9)

@@ -10,7 +10,7 @@ import xxhash
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.designs.mean_match import GROUP, STEPS, swap_to_mean
 from spark_jobs.selection.hashing import hash_step
-from tests.drawing import drawn_by, population, with_loss
+from tests.helpers.drawing import drawn_by, population, with_loss
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])

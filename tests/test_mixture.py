@@ -8,7 +8,7 @@ from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.mixture import LEAST_WEIGHT, updated
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.tasks import sigmoid
-from tests.logged_records import binary_records
+from tests.helpers.logged_records import binary_records
 
 HALF = {"one": 0.5, "loss": 0.5}
 

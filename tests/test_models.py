@@ -9,13 +9,13 @@ import torch
 from pydantic import ValidationError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from torch import Tensor, nn
-from trainer_tables import Columns, in_memory, random_rows, small_card, small_pipeline
 
 from inference.scorer import load_scorer
 from schemas.bundle import Blueprint, ModelInput, stack_inputs
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.sources.digits import digits
+from tests.helpers.trainer_tables import Columns, in_memory, random_rows, small_card, small_pipeline
 from trainer.data.reader import Rows
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit

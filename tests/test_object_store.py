@@ -16,7 +16,6 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from test_promotion import pipeline_file
-from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 import tenforward
 from inference.champion import find_champion
@@ -27,8 +26,9 @@ from schemas.tables import all_tables
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import PIPELINE as FLIGHTS
-from tests.object_store import BUCKET, SECRET, object_store, uploaded
+from tests.helpers.flights_loop import PIPELINE as FLIGHTS
+from tests.helpers.object_store import BUCKET, SECRET, object_store, uploaded
+from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import open_refresh
 from trainer.processes.lock import exclusive

@@ -19,7 +19,7 @@ from pyspark.sql import types as T
 from schemas.errors import ConflictError
 from schemas.pipeline import load_pipeline
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE
 
 ROWS = 3
 PATIENCE = 60.0  # seconds that one run waits for the other

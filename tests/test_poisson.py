@@ -7,7 +7,7 @@ import pytest
 import xxhash
 
 from spark_jobs.selection.designs import DESIGNS
-from tests.drawing import PROBABILITIES, drawn_by, misses, population
+from tests.helpers.drawing import PROBABILITIES, drawn_by, misses, population
 
 DRAWS = 10_000
 SALT = int.from_bytes(b"poisson")

@@ -17,7 +17,7 @@ from spark_jobs.selection.policy import Policy, Strata
 from spark_jobs.selection.records import from_arrow
 from spark_jobs.selection.scores import SCORES
 from spark_jobs.selection.tasks import TASKS, sigmoid, softmax
-from tests.logged_records import binary_records, multiclass_records, regression_records
+from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 N, K = 400, 40
 MAKERS = {

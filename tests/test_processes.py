@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_promotion import pipeline_file
-from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
+
+from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 PIPELINE = small_pipeline()
 

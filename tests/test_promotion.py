@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 from inference.champion import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
 from schemas.manifests import REPORT_CARDS
+from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 from trainer.processes.lock import exclusive
 from trainer.promotion.registry import open_registry
 from trainer.train import main, train_refresh

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from clean_processes import clean_processes
 from torch import Tensor
-from trainer_tables import in_memory, random_rows, small_card, small_pipeline
 
 from schemas.pipeline import Pipeline
+from tests.helpers.clean_processes import clean_processes
+from tests.helpers.trainer_tables import in_memory, random_rows, small_card, small_pipeline
 from trainer.data.epoch import sample_order, steps
 from trainer.data.packed import Packed
 from trainer.data.sample import Kept

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from petastorm import make_batch_reader
 from petastorm.workers_pool.ventilator import ConcurrentVentilator
-from trainer_tables import random_rows, small_pipeline, write_refresh
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.tables import sampled
+from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data.epoch import epoch_order, shares, sorted_places, steps
 from trainer.data.petastorm_pool import end_only_when_done
 from trainer.data.reader import (

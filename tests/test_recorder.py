@@ -23,12 +23,12 @@ from inference.recording import storing
 from inference.recording.frame import frame_of
 from inference.recording.rows import rows_in
 from inference.recording.usable import ROW, faults
+from reference.plain_tables import record_tables, stored
 from schemas import reasons
 from schemas.errors import ConfigurationError
 from schemas.pipeline import load_pipeline
 from spark_jobs.candidates.rejects import record_fault, rules_of
-from tests.flights_loop import PIPELINE
-from tests.plain_tables import record_tables, stored
+from tests.helpers.flights_loop import PIPELINE
 
 FLIGHTS = load_pipeline(PIPELINE)
 ASKED = datetime(2013, 1, 7, 12, tzinfo=UTC)

@@ -19,8 +19,8 @@ from spark_jobs.report import tables as report_tables
 from spark_jobs.report.card import current_card, render, write_card
 from spark_jobs.report.checks import checks
 from spark_jobs.selection.draw import selection_of
-from tests.card_page import Page, numbers
-from tests.logged_records import binary_records
+from tests.helpers.card_page import Page, numbers
+from tests.helpers.logged_records import binary_records
 
 ROOT = Path(report_card.__file__).parents[2]
 BOOTSTRAP = {"candidates": 900, "budget": 900, "drawn": 900, "sum_probability": 900.0}

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 from inference.champion import find_champion
 from schemas.bundle import PROGRAM
 from schemas.errors import ConfigurationError, NoDataError
+from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 from trainer.rollback import rollback
 from trainer.train import train_refresh
 

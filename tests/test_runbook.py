@@ -11,7 +11,7 @@ from schemas.pipeline import load_pipeline
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE, copied
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
 from trainer.train import train_refresh
 
 TEXT = Path("docs/runbook.md").read_text(encoding="utf-8")

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from trainer_tables import in_memory, random_rows, small_card, small_pipeline, write_refresh
 
 from schemas.sections.training import Training
+from tests.helpers.trainer_tables import (
+    in_memory,
+    random_rows,
+    small_card,
+    small_pipeline,
+    write_refresh,
+)
 from trainer.data.epoch import held_back
 from trainer.data.refresh import open_refresh
 from trainer.data.sample import Sample, Streamed

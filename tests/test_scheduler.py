@@ -25,7 +25,7 @@ from schemas.pipeline import load_pipeline
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE
 from trainer.train import train_refresh
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]

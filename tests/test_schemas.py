@@ -9,7 +9,7 @@ from pyspark.sql import types as T
 from schemas.columns import Column, Table
 from schemas.pipeline import load_pipeline
 from schemas.tables import all_tables, forward_records
-from tests.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE
 
 TABLES = all_tables(load_pipeline(PIPELINE))
 

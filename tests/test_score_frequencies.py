@@ -7,8 +7,8 @@ from spark_jobs.selection import draw
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.scores import SCORES
-from tests.drawing import misses, population
-from tests.logged_records import binary_records
+from tests.helpers.drawing import misses, population
+from tests.helpers.logged_records import binary_records
 
 DRAWS, N, K = 10_000, 40, 10
 TABLE = binary_records(N)

@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from trainer_tables import (
+
+from inference.champion import find_champion, find_version
+from inference.scorer import Scorer, load_scorer
+from schemas.bundle import PROGRAM, tracking_uri
+from schemas.errors import ConfigurationError, DataQualityError
+from tests.helpers.trainer_tables import (
     empty_database,
     in_memory,
     random_rows,
@@ -21,11 +26,6 @@ from trainer_tables import (
     small_pipeline,
     write_refresh,
 )
-
-from inference.champion import find_champion, find_version
-from inference.scorer import Scorer, load_scorer
-from schemas.bundle import PROGRAM, tracking_uri
-from schemas.errors import ConfigurationError, DataQualityError
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.models.export import load_bundle, predict, save_bundle

@@ -17,7 +17,7 @@ from spark_jobs.days.answered import answered_days, states
 from spark_jobs.score import score_day, score_days
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED, PIPELINE, versions
+from tests.helpers.flights_loop import LOOPED, PIPELINE, versions
 
 NEWEST = date(2013, 1, 9)
 VERSIONS = ("1", "2")  # in the registry; one of them, or a third, serves

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from reference.slow_candidates import candidates
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks import spark_blocks, spark_held
 from spark_jobs.blocks.spark_blocks import SparkBlocks, blocks_of, drawn_frame
@@ -16,8 +17,7 @@ from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy, Strata
-from tests.logged_records import binary_records
-from tests.slow_candidates import candidates
+from tests.helpers.logged_records import binary_records
 
 SEED, N = 7, 3000
 NOON = datetime(2013, 2, 1, 12, tzinfo=UTC)

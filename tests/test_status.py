@@ -6,8 +6,8 @@ import pytest
 
 import tenforward
 from schemas.manifests import read_manifests
-from tests.flights_loop import LOOPED, PIPELINE
-from tests.trainer_tables import random_rows, small_pipeline, write_refresh
+from tests.helpers.flights_loop import LOOPED, PIPELINE
+from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import open_refresh
 

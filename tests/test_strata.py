@@ -11,7 +11,7 @@ from spark_jobs.selection import blocks, draw
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Strata
 from spark_jobs.selection.strata import allocate
-from tests.logged_records import binary_records
+from tests.helpers.logged_records import binary_records
 
 DESIGNS = ["systematic", "systematic-sorted", "loss-stride", "cube", "mean-match"]
 RARE = ["a"] * 900 + ["b"] * 80 + ["c"] * 20  # a single stratum of 90 %

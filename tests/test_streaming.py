@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainer_tables import random_rows, small_pipeline, write_refresh
 
 from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
+from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data import refresh as refresh_module
 from trainer.data.batches import Batch
 from trainer.data.reader import read_sampled

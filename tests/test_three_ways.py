@@ -14,7 +14,7 @@ import pytest
 from demo.airflow_home import airflow_home, run_dags
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
-from tests.flights_loop import LOOPED, PIPELINE, twin_of, versions
+from tests.helpers.flights_loop import LOOPED, PIPELINE, twin_of, versions
 
 ROOT = Path(__file__).parents[1]
 NEWEST = date(2013, 1, 9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spark_jobs.selection.designs import DESIGNS
-from tests.drawing import Population, drawn_by, population
+from tests.helpers.drawing import Population, drawn_by, population
 
 SIZES = {
     "distinct": np.random.default_rng(1).lognormal(sigma=3, size=400),

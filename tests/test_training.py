@@ -8,10 +8,17 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor, nn
-from trainer_tables import Columns, chance, in_memory, random_rows, small_card, small_pipeline
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
+from tests.helpers.trainer_tables import (
+    Columns,
+    chance,
+    in_memory,
+    random_rows,
+    small_card,
+    small_pipeline,
+)
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.fitting.loss import row_loss, weighted_mean

@@ -11,7 +11,7 @@ from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.write import training_rows
 from spark_jobs.storage.settle import DRIVER_ROWS_SETTING
 from spark_jobs.storage.warehouse import Warehouse
-from tests.flights_loop import LOOPED
+from tests.helpers.flights_loop import LOOPED
 
 AS_IF_LARGE = {
     DRIVER_ROWS_SETTING: "0",

@@ -1,6 +1,6 @@
 """The training rows of a refresh as a fit takes them: kept in memory, or read anew every epoch.
 
-Both give the same batches in the same order (`trainer/data/epoch.py`), so which of them is used is a
+Both give the same batches in the same order (`epoch.py`), so which of them is used is a
 matter of memory alone.
 """
 

@@ -1,6 +1,6 @@
 """An epoch of a refresh on disk, a window of rows at a time.
 
-Where each row belongs is known before anything is read (`trainer/data/epoch.py`), so a shard's reader
+Where each row belongs is known before anything is read (`epoch.py`), so a shard's reader
 writes its rows straight to their windows: they are copied once here, and once into a batch.
 """
 

@@ -74,7 +74,7 @@ def fit(
     """Train `model` in place and leave it on the CPU.
 
     `pulled` says that the model comes with a parent's weights, to which `settings.pull` pulls
-    (L2-SP). The learning rate decays to 0 (`trainer/fitting/schedule.py`), and the intercept is settled at
+    (L2-SP). The learning rate decays to 0 (`schedule.py`), and the intercept is settled at
     the end. Every rank calls this with the same model, rows and settings. Raises DataQualityError
     when a loss is not finite.
     """

@@ -1,7 +1,7 @@
 """Metrics of predictions on a set of rows: pure NumPy.
 
 Every metric is a function of sums over the rows (`Parts`). So the same lines give its value, from
-the sums of all rows, and its spread, from the sums of resampled rows (`trainer/promotion/intervals.py`).
+the sums of all rows, and its spread, from the sums of resampled rows (`intervals.py`).
 
 `loss` is what the gate compares: log loss (binary, multiclass), or the loss of a regression by the
 name it is trained with. A metric that the rows do not define (AUC of one class alone) is left out.

@@ -11,12 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DAGS = ROOT / "dags"
 DAY = "2013-02-14"
 ABSENT = {"pyspark", "delta", "deltalake", "numba", "numpy", "pandas", "pyarrow", "scipy"}
 ABSENT |= {"torch", "petastorm", "mlflow"}
-ABSENT |= {"schemas", "spark_jobs", "trainer", "inference", "tenforward", "benchmarks"}
+ABSENT |= {"console", "schemas", "spark_jobs", "trainer", "inference", "tenforward"}
+ABSENT |= {"benchmarks", "demo", "reference"}
 CODES = (1, 2, 3, 4, 5, 137)
 
 

@@ -1,4 +1,4 @@
-"""Tables of a pipeline made by delta-rs, where a test needs no Spark."""
+"""Tables of a pipeline made by delta-rs, where no Spark is needed."""
 
 from pathlib import Path
 from typing import Any
