@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.status import refreshes_path
-from schemas.bundle import CHAMPION, champion_version, mlflow_client, registry_exists
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import NoDataError
 from schemas.manifests import REPORT_CARDS, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import size_of
+from schemas.registry import CHAMPION, champion_version, mlflow_client, registry_exists
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

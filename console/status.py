@@ -9,12 +9,12 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from schemas.bundle import champion_version, mlflow_client, registry_exists
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import ConfigurationError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import within
+from schemas.registry import champion_version, mlflow_client, registry_exists
 
 
 def refreshes_path(warehouse: str) -> str:

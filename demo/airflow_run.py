@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from demo.airflow_home import airflow_home, flights_alone
 from demo.airflow_server import AirflowServer
-from schemas.bundle import champion_version, mlflow_client
+from schemas.registry import champion_version, mlflow_client
 
 SELECT, TRAIN = "select_flights", "train_flights"
 

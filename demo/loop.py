@@ -22,9 +22,9 @@ from typing import Any
 
 from demo.airflow_home import airflow_home, run_dags
 from demo.next_day import UniformTwin, labelled_features, next_day, registered
-from schemas.bundle import tracking_uri
 from schemas.command import configure_logging
 from schemas.pipeline import load_pipeline
+from schemas.registry import tracking_uri
 from spark_jobs.backfill import backfill, train_day
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.days.planned import days

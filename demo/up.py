@@ -26,9 +26,9 @@ import psutil
 
 from demo.airflow_home import ROOT, airflow_home, flights_alone
 from demo.airflow_server import AirflowServer, free_port
-from schemas.bundle import tracking_uri
 from schemas.command import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
+from schemas.registry import tracking_uri
 
 PIPELINE, START = "pipelines/flights.toml", date(2013, 2, 1)  # as make demo has them
 PYTHON = Path(sys.executable)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.bundle import bundle_folder, champion_version, mlflow_client, registry_exists
 from schemas.errors import ConfigurationError
+from schemas.registry import bundle_folder, champion_version, mlflow_client, registry_exists
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

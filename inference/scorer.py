@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from inference.program import load_program
-from schemas.bundle import PROGRAM, ModelCard, read_card, stack_inputs
+from schemas.bundle import PROGRAM, ModelCard, read_card
+from schemas.inputs import stack_inputs
 
 # Rows go through the program in blocks of exactly this many, the last one padded: matrix kernels
 # differ by shape in the last bits, and a row's score must not depend on its neighbours.

@@ -22,9 +22,9 @@ from pyspark.sql import functions as F
 from inference.champion import Champion, find_alias, find_champion, find_version
 from inference.outputs import prediction_columns
 from inference.worker_model import scorer_of
-from schemas.bundle import feature_column
 from schemas.command import about, add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.inputs import feature_column
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.candidates.narrow import segment_keys
 from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of

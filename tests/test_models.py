@@ -11,8 +11,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from torch import Tensor, nn
 
 from inference.scorer import load_scorer
-from schemas.bundle import Blueprint, ModelInput, stack_inputs
+from schemas.bundle import Blueprint
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.inputs import ModelInput, stack_inputs
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.sources.digits import digits
 from tests.helpers.trainer_tables import Columns, in_memory, random_rows, small_card, small_pipeline

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.bundle import ModelInput
+from schemas.inputs import ModelInput
 from trainer.data.batches import Resident
 from trainer.data.packed import Packed
 from trainer.data.reader import Rows, rows_from

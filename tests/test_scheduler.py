@@ -19,9 +19,9 @@ from pyspark.sql import SparkSession
 
 from demo.airflow_home import airflow_home
 from demo.airflow_server import AirflowServer
-from schemas.bundle import champion_version, mlflow_client
 from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline
+from schemas.registry import champion_version, mlflow_client
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest
 from spark_jobs.storage.warehouse import Warehouse

@@ -16,8 +16,9 @@ from torch import nn
 
 from inference.champion import find_champion, find_version
 from inference.scorer import Scorer, load_scorer
-from schemas.bundle import PROGRAM, tracking_uri
+from schemas.bundle import PROGRAM
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.registry import tracking_uri
 from tests.helpers.trainer_tables import (
     empty_database,
     in_memory,

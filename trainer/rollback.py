@@ -11,11 +11,11 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from schemas.bundle import CHAMPION, registry_exists
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.pipeline import load_pipeline
 from schemas.places import state_folder
+from schemas.registry import CHAMPION, registry_exists
 from trainer.processes.lock import exclusive
 from trainer.promotion.registry import Registry, open_registry
 

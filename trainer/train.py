@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from schemas.bundle import ModelCard, registry_exists, tracking_uri
+from schemas.bundle import ModelCard
 from schemas.command import about, add_common_arguments, log, run_command
 from schemas.manifests import REPORT_CARDS
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import filesystem, size_of, state_folder, within
+from schemas.registry import registry_exists, tracking_uri
 from trainer.data.reader import Rows, read_holdout
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
 from trainer.data.sample import Sample, open_sample

@@ -5,8 +5,8 @@ import logging
 import os
 from pathlib import Path
 
-from schemas.bundle import mlflow_client, registry_exists
 from schemas.places import is_remote
+from schemas.registry import mlflow_client, registry_exists
 
 log = logging.getLogger("tenforward")
 

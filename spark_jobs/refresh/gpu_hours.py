@@ -2,8 +2,8 @@
 
 import statistics
 
-from schemas.bundle import mlflow_client, registry_exists
 from schemas.errors import ConfigurationError
+from schemas.registry import mlflow_client, registry_exists
 from schemas.sections.budget import Budget
 from spark_jobs.storage.warehouse import Warehouse
 

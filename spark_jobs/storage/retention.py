@@ -18,10 +18,10 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from schemas.bundle import champion_version, mlflow_client, registry_exists
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.manifests import read_manifests
 from schemas.places import for_spark
+from schemas.registry import champion_version, mlflow_client, registry_exists
 from schemas.sections.section import parse_duration
 from spark_jobs.storage.warehouse import CONFLICTS, Warehouse
 

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from schemas.bundle import ModelCard, model_inputs
+from schemas.bundle import ModelCard
+from schemas.inputs import model_inputs
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
 from trainer.data.reader import Rows, rows_from

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schemas.bundle import ModelInput, check_inputs, fill_inputs, input_types
+from schemas.inputs import ModelInput, check_inputs, fill_inputs, input_types
 from trainer.data.reader import Columns, Rows
 
 WORD = np.dtype(np.int64)

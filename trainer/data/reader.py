@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from schemas.bundle import ModelInput, model_inputs, stack_inputs
 from schemas.columns import Table
 from schemas.errors import DataQualityError
+from schemas.inputs import ModelInput, model_inputs, stack_inputs
 from schemas.pipeline import Pipeline
 from schemas.places import on_this_machine
 from schemas.tables import holdout, sampled

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.bundle import model_inputs
+from schemas.inputs import model_inputs
 from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
 from trainer.data.epoch import by_position, window_places, windows

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from schemas.bundle import Blueprint, ModelCard, model_inputs
+from schemas.bundle import Blueprint, ModelCard
 from schemas.errors import ConfigurationError
+from schemas.inputs import model_inputs
 from schemas.pipeline import Pipeline
 from schemas.sections.model import DEFAULT_MODEL
 from trainer.data.survey import Survey

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.bundle import (
-    CARD,
+from schemas.bundle import CARD, PROGRAM, WEIGHTS
+from schemas.errors import TenforwardError
+from schemas.places import state_folder
+from schemas.registry import (
     CHAMPION,
-    PROGRAM,
-    WEIGHTS,
     artifact_location,
     bundle_folder,
     champion_version,
     mlflow_client,
     tracking_uri,
 )
-from schemas.errors import TenforwardError
-from schemas.places import state_folder
 from trainer.processes.lock import exclusive
 from trainer.promotion.gate import Decision
 

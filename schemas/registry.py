@@ -1,0 +1,90 @@
+"""The registry's client: where MLflow keeps runs and models, and which version serves."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.bundle import CARD, PROGRAM, WEIGHTS
+from schemas.errors import ConfigurationError
+from schemas.places import as_uri, is_remote, within
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+CHAMPION = "champion"
+
+
+def tracking_uri(warehouse: str) -> str:
+    """Where MLflow keeps runs and models: $MLFLOW_TRACKING_URI, else SQLite in the warehouse."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{_local_root(warehouse) / 'mlflow.db'}"
+
+
+def artifact_location(warehouse: str) -> str | None:
+    """Where bundles are stored; None leaves it to the tracking server."""
+    if tracking_uri(warehouse).startswith("sqlite:"):
+        return as_uri(within(warehouse, "mlartifacts"))
+    return None
+
+
+def _local_root(warehouse: str) -> Path:
+    if is_remote(warehouse):
+        raise ConfigurationError(
+            f"--warehouse {warehouse}: an embedded MLflow database needs a local folder."
+            " Remedy: set MLFLOW_TRACKING_URI to your tracking server, or to a database."
+        )
+    return Path(warehouse).resolve()
+
+
+def mlflow_client(warehouse: str) -> "MlflowClient":
+    """A client of the registry. The import is here because it takes 2 to 8 s."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    from mlflow import MlflowClient
+
+    uri = tracking_uri(warehouse)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def registry_exists(warehouse: str) -> bool:
+    """False while the embedded database has not been made; asking MLflow would make it."""
+    uri = tracking_uri(warehouse)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def champion_version(
+    client: "MlflowClient", name: str, alias: str = CHAMPION
+) -> "ModelVersion | None":
+    """The registry's entry of the model that serves under `name`, or of another alias, if any."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        # The model, or the alias, has never been set.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def bundle_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
+    """The local folder of a version's bundle; a remote one is downloaded to a fresh folder."""
+    from mlflow.artifacts import download_artifacts
+
+    wanted = [PROGRAM, CARD, WEIGHTS]
+    try:
+        folder = Path(
+            download_artifacts(artifact_uri=version.source, tracking_uri=client.tracking_uri)
+        )
+        missing = [name for name in wanted if not (folder / name).is_file()]
+    except OSError:  # also where the whole folder is gone
+        missing = wanted
+    if missing:
+        raise ConfigurationError(
+            f"model {version.name} version {version.version}: {', '.join(missing)} not found in"
+            f" {version.source}. Remedy: move the alias {CHAMPION!r} to a version that is whole."
+        )
+    return folder
