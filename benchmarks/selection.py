@@ -31,9 +31,10 @@ from benchmarks.cpu import cpu_seconds
 from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
 from reference.slow_candidates import candidates
 from schemas.pipeline import Pipeline
+from spark_jobs.candidates.window import candidates_of, held_out_rows
 from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.write import write_refresh
-from spark_jobs.select_sample import candidates_of, held_out_rows, select_day
+from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 
 BUDGET = 0.1

@@ -23,7 +23,7 @@ from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import manifest, write_refresh
-from spark_jobs.select_sample import result
+from spark_jobs.report.outcome import result
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
 

@@ -28,10 +28,10 @@ from schemas.pipeline import load_pipeline
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.narrow import narrow
+from spark_jobs.candidates.window import candidates_of, record_rules
 from spark_jobs.refresh.gpu_hours import affordable
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.report.comparison_plot import draw_plot
-from spark_jobs.select_sample import candidates_of, record_rules
 from spark_jobs.selection.comparison import Line, compare
 from spark_jobs.selection.policies import configured
 from spark_jobs.selection.policy import Policy

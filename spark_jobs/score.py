@@ -26,10 +26,10 @@ from schemas.command import about, add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.inputs import feature_column
 from schemas.pipeline import Pipeline, load_pipeline
-from spark_jobs.candidates.narrow import segment_keys
 from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.features.point_in_time import with_features
+from spark_jobs.features.segments import segment_keys
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
 

@@ -1,6 +1,5 @@
 """Which instances may be drawn, and what selection reads of them: DataFrames in and out."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 
 from pyspark.sql import Column, DataFrame
@@ -22,12 +21,6 @@ def held_out(share: float) -> Column:
 def forward_share(holdout: float, window_days: int, forward_days: int) -> float:
     """The share of the forward days' ids to judge by: about as many rows as the hold-out has."""
     return min(1.0, holdout * window_days / forward_days)
-
-
-def segment_keys(names: Sequence[str]) -> Column:
-    """The segment keys of an instance, in the order declared; empty where there is none."""
-    keys = [F.coalesce(F.col(name).cast("string"), F.lit("")) for name in names]
-    return F.array(*keys) if keys else F.array().cast("array<string>")
 
 
 def in_window(rows: DataFrame, start: date, end: date) -> DataFrame:

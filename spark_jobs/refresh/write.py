@@ -15,8 +15,8 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from schemas.manifests import read_manifests
-from spark_jobs.candidates.narrow import segment_keys
 from spark_jobs.features.point_in_time import with_features
+from spark_jobs.features.segments import segment_keys
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.placement import placed
 from spark_jobs.storage.settle import driver_rows, settle

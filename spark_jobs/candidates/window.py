@@ -1,0 +1,63 @@
+"""What a refresh chooses from and judges by: records and labels of its window, the hold-out."""
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from spark_jobs.candidates.maturity import with_labels
+from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of
+from spark_jobs.candidates.registered import registered_versions
+from spark_jobs.candidates.rejects import (
+    Rules,
+    label_fault,
+    rules_of,
+)
+from spark_jobs.refresh.plan import RefreshPlan
+from spark_jobs.storage.warehouse import Warehouse
+
+
+def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFrame, int]:
+    """Records of the days drawn from without the hold-out, labels of the window as they arrived, a
+    bound on both."""
+
+    def window(name: str, last: date) -> tuple[DataFrame, int]:
+        rows = warehouse.read(name, plan.versions[name])
+        dates = warehouse.rows_by_date(name, plan.versions[name]).items()
+        count = sum(count for day, count in dates if plan.window_start <= day <= last)
+        return in_window(rows, plan.window_start, last), count
+
+    arrived, label_count = window("labels", plan.ds)
+    recorded, record_count = window("forward_records", plan.last_drawn)
+    label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
+    labels = arrived.select("instance_id", "event_date", "known_at", label)
+    records = recorded.where(~held_out(warehouse.pipeline.holdout))
+    return records, labels, label_count + record_count
+
+
+def record_rules(warehouse: Warehouse) -> Rules:
+    """What the records of this warehouse must fit."""
+    pipeline = warehouse.pipeline
+    # The models of an imported log are somebody else's; no registry of ours knows them.
+    if pipeline.selection.unknown_models == "accept" or pipeline.records is not None:
+        return rules_of(pipeline)
+    return rules_of(pipeline, registered_versions(warehouse.root, pipeline.name))
+
+
+def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
+    """instance_id and label, as of the cut, of the rows to judge by: the held-out instances of the
+    window, and of the days after the last one drawn from about as many again."""
+    pipeline, rule = warehouse.pipeline, warehouse.pipeline.labels
+    judges = held_out(pipeline.holdout)
+    if plan.last_drawn < plan.ds:
+        days, forward = pipeline.selection.window_days, (plan.ds - plan.last_drawn).days
+        later = F.col("event_date") > F.lit(plan.last_drawn)
+        judges |= later & held_out(forward_share(pipeline.holdout, days, forward))
+    good = label_fault(rules_of(pipeline)).isNull()
+    known = labels_as_of(labels.where(judges & good), "label", plan.cut)
+    if rule.maturity == "arrival":
+        return known.where(F.col("label").isNotNull())
+    instances = warehouse.read("instances", plan.versions["instances"])
+    asked = in_window(instances, plan.window_start, plan.ds).where(judges)
+    asked = asked.select("instance_id", "event_time")
+    return with_labels(asked, known, rule, plan.cut).select("instance_id", "label")
