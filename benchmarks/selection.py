@@ -30,10 +30,11 @@ from pyspark.sql import functions as F
 from benchmarks.cpu import cpu_seconds
 from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
 from reference.slow_candidates import candidates
+from schemas.manifests import Decided
 from schemas.pipeline import Pipeline
-from spark_jobs.candidates.window import candidates_of, held_out_rows
+from spark_jobs.candidates.window import held_out_rows, window_of
 from spark_jobs.refresh.plan import plan_refresh
-from spark_jobs.refresh.write import write_refresh
+from spark_jobs.refresh.write import Draw, write_refresh
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -82,9 +83,9 @@ def ours(settings: dict[str, object], warehouse: Warehouse) -> None:
 def random_filter(warehouse: Warehouse) -> None:
     """The same job whose selection is `rand() < k / N`."""
     plan = replace(plan_refresh(warehouse, last_day()), refresh_id="random")
-    records, labels, _ = candidates_of(warehouse, plan)
+    window = window_of(warehouse, plan, model_versions=None)
     read = ("instance_id", "event_time", "model_version", "batch_id", "recorded_at", "prediction")
-    found = candidates(records.select(*read), labels, "label", plan.cut)
+    found = candidates(window.records.select(*read), window.labels, "label", plan.cut)
     softplus = F.log1p(F.exp(-F.abs("prediction"))) + F.greatest("prediction", F.lit(0.0))
     drawn = F.rand(7) < BUDGET
     rows = (
@@ -109,20 +110,8 @@ def random_filter(warehouse: Warehouse) -> None:
     place = F.when(F.col("drawn"), F.floor(F.rand(8) * chosen)).otherwise(-1).cast("bigint")
     placed = rows.withColumn("position", place)
     report = {"candidates": total, "drawn": chosen}
-    everything = placed.withColumn("refresh_id", F.lit(plan.refresh_id))
-    write = partial(
-        warehouse.replace_refresh, everything, "selection_probabilities", plan.refresh_id
-    )
-    write_refresh(
-        warehouse,
-        plan,
-        placed.where("drawn"),
-        write,
-        held_out_rows(warehouse, plan, labels),
-        report,
-        digest="",
-        rejected=0,
-    )
+    draw = Draw(placed.where("drawn"), placed, report, "", Decided(str(BUDGET), engine=0))
+    write_refresh(warehouse, plan, draw, held_out_rows(warehouse, plan, window.labels))
     rows.unpersist()
 
 

@@ -4,14 +4,14 @@ tenforward show 2013-02-01-calibrated-1a2b3c4d --pipeline pipelines/flights.toml
 """
 
 import argparse
-import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from console.status import refreshes_path
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import NoDataError
-from schemas.manifests import REPORT_CARDS, read_manifests
+from schemas.manifests import REPORT_CARDS, Manifest, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import size_of
 from schemas.registry import CHAMPION, champion_version, mlflow_client, registry_exists
@@ -20,40 +20,41 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_PLAIN = (
-    "refresh_id",
-    "pipeline",
-    "ds",
-    "policy",
-    "window_start",
-    "cut",
-    "seed",
-    "config_digest",
-    "candidates",
-    "drawn",
-    "held_out",
-    "rejected",
-    "sample_digest",
-    "created_at",
-)
-
 
 def show(pipeline: Pipeline, warehouse: str, refresh_id: str) -> dict[str, Any]:
     """A refresh with what it was made from and what was trained on it. NoDataError if unknown."""
     path = refreshes_path(warehouse)
-    rows = read_manifests(path, pipeline=pipeline.name, refresh_id=refresh_id)
-    if not rows:
+    manifests = read_manifests(path, pipeline=pipeline.name, refresh_id=refresh_id)
+    if not manifests:
         raise NoDataError(
             f"REFRESH = {refresh_id}: no such refresh of pipeline {pipeline.name}."
             " Remedy: `tenforward status` lists them."
         )
-    row = rows[0]
-    return {name: row[name] for name in _PLAIN} | {
-        "input_versions": json.loads(row["input_versions"]),
-        "sampled_version": row["sampled_version"],
-        "holdout_version": row["holdout_version"],
+    return _lineage(manifests[0]) | {
         "report_card": _card(path, refresh_id),
-        "models": _models(pipeline.name, warehouse, row),
+        "models": _models(pipeline.name, warehouse, manifests[0]),
+    }
+
+
+def _lineage(manifest: Manifest) -> dict[str, Any]:
+    """What the refresh was made from and what it holds."""
+    inputs, decided = manifest.inputs, manifest.decided
+    return {
+        "refresh_id": manifest.refresh_id,
+        "pipeline": manifest.pipeline,
+        "ds": manifest.ds,
+        "policy": manifest.policy,
+        "window_start": inputs.window_start,
+        "cut": inputs.cut,
+        "seed": manifest.seed,
+        "config_digest": manifest.config_digest,
+        **asdict(manifest.counts),
+        "sample_digest": manifest.sample_digest,
+        "created_at": manifest.created_at,
+        "input_versions": dict(inputs.versions),
+        "sampled_version": manifest.sampled.version,
+        "holdout_version": manifest.holdout.version,
+        "decided": None if decided is None else asdict(decided),
     }
 
 
@@ -63,16 +64,16 @@ def _card(refreshes: str, refresh_id: str) -> str | None:
     return None if size_of(place) is None else place
 
 
-def _models(name: str, warehouse: str, row: dict[str, Any]) -> list[dict[str, Any]]:
+def _models(name: str, warehouse: str, manifest: Manifest) -> list[dict[str, Any]]:
     """The versions trained on a refresh, oldest first."""
     if not registry_exists(warehouse):
         return []
     client = mlflow_client(warehouse)
     serving = champion_version(client, name)
-    wanted = f"name = '{name}' and tags.refresh_id = '{row['refresh_id']}'"
+    wanted = f"name = '{name}' and tags.refresh_id = '{manifest.refresh_id}'"
     found = sorted(client.search_model_versions(wanted), key=lambda one: int(one.version))
     champion = None if serving is None else str(serving.version)
-    return [_model(client, version, champion, row["sample_digest"]) for version in found]
+    return [_model(client, version, champion, manifest.sample_digest) for version in found]
 
 
 def _model(

@@ -7,11 +7,11 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import ConfigurationError
-from schemas.manifests import read_manifests
+from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import within
 from schemas.registry import champion_version, mlflow_client, registry_exists
@@ -20,7 +20,7 @@ from schemas.registry import champion_version, mlflow_client, registry_exists
 def refreshes_path(warehouse: str) -> str:
     """Where the table `refreshes` is. ConfigurationError where it is not."""
     path = within(warehouse, "refreshes")
-    if not DeltaTable.is_deltatable(path):
+    if not Snapshot.is_deltatable(path):
         raise ConfigurationError(
             f"table refreshes = {path}: not found. Remedy: run `tenforward init`, or correct"
             " --warehouse."
@@ -30,17 +30,27 @@ def refreshes_path(warehouse: str) -> str:
 
 def status(pipeline: Pipeline, warehouse: str, last: int = 10) -> dict[str, Any]:
     """The newest `last` refreshes with their model versions, and the champion's version."""
-    rows = read_manifests(refreshes_path(warehouse), pipeline=pipeline.name)[:last]
+    manifests = read_manifests(refreshes_path(warehouse), pipeline=pipeline.name)[:last]
     champion, trained = _registered(pipeline.name, warehouse)
-    shown = ("refresh_id", "ds", "policy", "candidates", "drawn", "rejected", "sample_digest")
     return {
         "pipeline": pipeline.name,
         "champion": champion,
-        "refreshes": [
-            {name: row[name] for name in shown}
-            | {"versions": list(gates := trained.get(row["refresh_id"], {})), "gates": gates}
-            for row in rows
-        ],
+        "refreshes": [_line(one, trained.get(one.refresh_id, {})) for one in manifests],
+    }
+
+
+def _line(manifest: Manifest, gates: dict[str, str]) -> dict[str, Any]:
+    """One refresh. gates: the gate's outcome of each version trained on it."""
+    return {
+        "refresh_id": manifest.refresh_id,
+        "ds": manifest.ds,
+        "policy": manifest.policy,
+        "candidates": manifest.counts.candidates,
+        "drawn": manifest.counts.drawn,
+        "rejected": manifest.counts.rejected,
+        "sample_digest": manifest.sample_digest,
+        "versions": list(gates),
+        "gates": gates,
     }
 
 

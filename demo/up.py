@@ -60,7 +60,7 @@ def newest_day(warehouse: str) -> date | None:
     if not (Path(warehouse) / "refreshes" / "_delta_log").exists():
         return None
     made = read_manifests(f"{warehouse}/refreshes", policy="calibrated")
-    return max((entry["ds"] for entry in made), default=None)
+    return max((one.ds for one in made), default=None)
 
 
 def answers(port: int) -> bool:

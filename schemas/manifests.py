@@ -1,35 +1,218 @@
-"""Reading the table `refreshes` without Spark: its rows are small and few."""
+"""The manifest of a refresh: what travels between Spark, the trainer and the console.
 
+One row of the table `refreshes`; a refresh exists when its manifest does. Here alone is it turned
+into a row and back, without Spark: the rows are small and few.
+
+Format 2 brought the checksums of the files, places relative to the warehouse, the version of the
+probabilities, and what decided the draw. A manifest of format 1 is read without them; one of a
+later format than `FORMAT` is refused by name.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from functools import reduce
+from operator import and_
 from typing import Any
 from urllib.parse import unquote
 
-import pyarrow.parquet as pq
-from deltalake import DeltaTable
+import pyarrow as pa
+from deltalake import DeltaTable as Snapshot
+from pyarrow.dataset import dataset, field
 
+from schemas.errors import ConfigurationError
 from schemas.places import filesystem
 from schemas.tables import refreshes
 
+FORMAT = 2
 REPORT_CARDS = "report_cards"  # the folder of the HTML report cards, in the warehouse
 
 
-def read_manifests(path: str, **wanted: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class StoredFile:
+    """One Parquet file of a refresh."""
+
+    path: str  # from the warehouse on
+    rows: int
+    bytes: int
+    sha256: str | None = None  # of the whole file, in hexadecimal; not known of format 1
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The rows of a refresh in one of its tables: the version to read, and the files there."""
+
+    version: int
+    files: tuple[StoredFile, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows the files hold."""
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was read: event dates from `window_start` to the refresh's day, as known at `cut`, at
+    one version of each table."""
+
+    window_start: date
+    cut: datetime
+    versions: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What decided a draw beside the inputs, the configuration and the seed.
+
+    budget: as `parse_budget` reads it, GPU hours as the rows they came to. engine: of the
+    selection. mixture: the weight of each score, as the refresh `mixture_from` left them.
+    model_versions: those that the registry had, a record of any other being refused; None where
+    any was taken.
+    """
+
+    budget: str
+    engine: int
+    mixture: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    mixture_from: str | None = None
+    model_versions: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows: candidates, those drawn, those held out, and records that were refused."""
+
+    candidates: int
+    drawn: int
+    held_out: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that is known of one refresh."""
+
+    refresh_id: str
+    pipeline: str
+    policy: str
+    ds: date
+    seed: int
+    config: str  # of the selection, as canonical JSON
+    config_digest: str
+    inputs: Inputs
+    counts: Counts
+    sampled: Stored
+    holdout: Stored
+    sample_digest: str
+    report: Mapping[str, Any]  # the figures of the report card
+    created_at: datetime
+    decided: Decided | None = None  # not known of format 1
+    probabilities_version: int | None = None  # not known of format 1
+    format: int = FORMAT
+
+    def versions(self) -> dict[str, int]:
+        """The table versions that the refresh read, and those that hold what training reads."""
+        written = {"sampled": self.sampled.version, "holdout": self.holdout.version}
+        return {**self.inputs.versions, **written}
+
+    def to_table(self) -> pa.Table:
+        """The one row of `refreshes`."""
+        row = {
+            "refresh_id": self.refresh_id,
+            "pipeline": self.pipeline,
+            "ds": self.ds,
+            "policy": self.policy,
+            "window_start": self.inputs.window_start,
+            "cut": self.inputs.cut,
+            "seed": self.seed,
+            "config": self.config,
+            "config_digest": self.config_digest,
+            "input_versions": json.dumps(dict(self.inputs.versions), sort_keys=True),
+            **asdict(self.counts),
+            "sampled_version": self.sampled.version,
+            "holdout_version": self.holdout.version,
+            "files": json.dumps([asdict(file) for file in self.sampled.files]),
+            "sample_digest": self.sample_digest,
+            "report": json.dumps(self.report),
+            "created_at": self.created_at,
+            "format": self.format,
+            "decided": None if self.decided is None else json.dumps(asdict(self.decided)),
+            "probabilities_version": self.probabilities_version,
+            "holdout_files": json.dumps([asdict(file) for file in self.holdout.files]),
+        }
+        return pa.Table.from_pylist([row], schema=refreshes().arrow_schema)
+
+
+def manifest_of(row: Mapping[str, Any]) -> Manifest:
+    """A row of `refreshes`. Raises ConfigurationError for a format that is not known here."""
+    written = row["format"] or 1
+    if written > FORMAT:
+        raise ConfigurationError(
+            f"refresh {row['refresh_id']}: its manifest has format {written}, this release reads"
+            f" up to {FORMAT}. Remedy: use the release of tenforward that wrote it, or a later one."
+        )
+    decided = json.loads(row["decided"] or "null")
+    return Manifest(
+        refresh_id=row["refresh_id"],
+        pipeline=row["pipeline"],
+        policy=row["policy"],
+        ds=row["ds"],
+        seed=row["seed"],
+        config=row["config"],
+        config_digest=row["config_digest"],
+        inputs=Inputs(row["window_start"], row["cut"], json.loads(row["input_versions"])),
+        counts=Counts(row["candidates"], row["drawn"], row["held_out"], row["rejected"]),
+        sampled=Stored(row["sampled_version"], _files(row["files"], written)),
+        holdout=Stored(row["holdout_version"], _files(row["holdout_files"] or "[]", written)),
+        sample_digest=row["sample_digest"],
+        report=json.loads(row["report"]),
+        created_at=row["created_at"].astimezone(UTC),
+        decided=None if decided is None else _decided(decided),
+        probabilities_version=row["probabilities_version"],
+        format=written,
+    )
+
+
+def _files(text: str, written: int) -> tuple[StoredFile, ...]:
+    files = [StoredFile(**file) for file in json.loads(text)]
+    if written == 1:  # paths as Delta's log has them: from the table on, written as in a URI
+        return tuple(
+            StoredFile(f"sampled/{unquote(file.path)}", file.rows, file.bytes) for file in files
+        )
+    return tuple(files)
+
+
+def _decided(entry: Mapping[str, Any]) -> Decided:
+    versions = entry["model_versions"]
+    return Decided(**{**entry, "model_versions": None if versions is None else tuple(versions)})
+
+
+def read_manifests(path: str, **wanted: str) -> list[Manifest]:
     """Manifests in the table at `path` whose columns equal `wanted`, newest day first.
 
     By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
     Raises deltalake's TableNotFoundError where there is no table.
     """
-    files = [unquote(uri) for uri in DeltaTable(path).file_uris()]
+    files = [unquote(uri) for uri in Snapshot(path).file_uris()]
     if not files:
         return []
-    table = refreshes()
     store, _ = filesystem(files[0])
-    read = pq.read_table(
+    rows = dataset(
         [filesystem(file)[1] for file in files],
+        # Spark's timestamps come without their zone, and an older file lacks later columns.
+        schema=refreshes().arrow_schema,
+        format="parquet",
         filesystem=store,
-        filters=[(name, "=", value) for name, value in wanted.items()] or None,
-        columns=table.column_names,
-        partitioning=None,
     )
-    # Spark's timestamps come without their zone.
-    rows: list[dict[str, Any]] = read.cast(table.arrow_schema).to_pylist()
-    return sorted(rows, key=lambda row: (row["ds"], row["created_at"]), reverse=True)
+    matching = [field(name) == value for name, value in wanted.items()]
+    read = rows.to_table(filter=reduce(and_, matching) if matching else None)
+    manifests = [manifest_of(row) for row in read.to_pylist()]
+    return sorted(manifests, key=lambda one: (one.ds, one.created_at), reverse=True)
+
+
+def find_manifest(path: str, refresh_id: str) -> Manifest | None:
+    """The manifest of a refresh in the table at `path`, or None where it does not exist."""
+    found = read_manifests(path, refresh_id=refresh_id)
+    return found[0] if found else None

@@ -172,10 +172,29 @@ def refreshes() -> Table:
             Column("held_out", "int64", "Number of rows in `holdout` for this refresh."),
             Column("sampled_version", "int64", "Delta version of `sampled` to read."),
             Column("holdout_version", "int64", "Delta version of `holdout` to read."),
-            Column("files", "string", "Files of `sampled`: path, rows and bytes of each, as JSON."),
+            Column(
+                "files",
+                "string",
+                "Files of `sampled`, as JSON: path from the warehouse on, rows, bytes and SHA-256.",
+            ),
             Column("sample_digest", "string", "SHA-256 over id, probability, weight and offset."),
             Column("report", "string", "The report card, as JSON."),
             Column("created_at", "timestamp", "When the manifest was written, UTC."),
+            # Null in manifests of format 1, which knew less.
+            Column("format", "int64", "Of the manifest, schemas/manifests.py.", nullable=True),
+            Column(
+                "decided",
+                "string",
+                "What decided the draw beside all this: budget, engine, mixture, ..., as JSON.",
+                nullable=True,
+            ),
+            Column(
+                "probabilities_version",
+                "int64",
+                "Delta version of `selection_probabilities` that this refresh wrote.",
+                nullable=True,
+            ),
+            Column("holdout_files", "string", "Files of `holdout`, as `files`.", nullable=True),
         ),
         properties=COMMON_PROPERTIES,
     )

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, Window
@@ -18,12 +17,14 @@ from pyspark.sql import functions as F
 
 from schemas.command import about, add_common_arguments, parse_date, require_order, run_command
 from schemas.errors import NoDataError
+from schemas.manifests import Decided, find_manifest
 from schemas.pipeline import load_pipeline
 from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
-from spark_jobs.refresh.write import manifest, write_refresh
-from spark_jobs.report.outcome import result
+from spark_jobs.refresh.write import Draw, write_refresh
+from spark_jobs.report.outcome import outcome
+from spark_jobs.selection.engine import ENGINE
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -32,9 +33,9 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     """Write the refresh of all labelled instances in [start, end], unless it is there."""
     warehouse.require(*warehouse.tables)
     refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
-    done = manifest(warehouse, refresh_id)
-    if done is not None:
-        return result(warehouse, "already done", done)
+    there = find_manifest(warehouse.path("refreshes"), refresh_id)
+    if there is not None:
+        return outcome(warehouse, "already done", there)
     plan = replace(
         plan_refresh(warehouse, end),
         refresh_id=refresh_id,
@@ -55,13 +56,12 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         )
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
     report = {"candidates": count, "budget": count, "drawn": count, "sum_probability": float(count)}
-    digest = _digest(decisions)
-    everything = decisions.withColumn("refresh_id", F.lit(refresh_id))
-    write = partial(warehouse.replace_refresh, everything, "selection_probabilities", refresh_id)
-    entry = write_refresh(warehouse, plan, decisions, write, kept, report, digest, rejected=0)
+    everything = Decided(budget="1", engine=ENGINE)
+    draw = Draw(decisions, decisions, report, _digest(decisions), everything)
+    manifest = write_refresh(warehouse, plan, draw, kept)
     decisions.unpersist()
     labels.unpersist()
-    return result(warehouse, "done", entry)
+    return outcome(warehouse, "done", manifest)
 
 
 def _labels(warehouse: Warehouse, plan: RefreshPlan) -> DataFrame:

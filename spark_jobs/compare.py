@@ -28,9 +28,10 @@ from schemas.pipeline import load_pipeline
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.narrow import narrow
-from spark_jobs.candidates.window import candidates_of, record_rules
+from spark_jobs.candidates.window import window_of
 from spark_jobs.refresh.gpu_hours import affordable
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
+from spark_jobs.refresh.registered import accepted_versions
 from spark_jobs.report.comparison_plot import draw_plot
 from spark_jobs.selection.comparison import Line, compare
 from spark_jobs.selection.policies import configured
@@ -67,11 +68,16 @@ def compare_day(
 
 
 def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
-    records, labels, at_most = candidates_of(warehouse, plan)
-    rules = record_rules(warehouse)
-    maturity = warehouse.pipeline.labels
-    rows = narrow(records, labels, plan.cut, sketch=True, rules=rules, maturity=maturity)
-    found, _ = assemble(_share_of_ids(rows, at_most).toArrow(), plan.seed, None)
+    window = window_of(warehouse, plan, accepted_versions(warehouse))
+    rows = narrow(
+        window.records,
+        window.labels,
+        plan.cut,
+        sketch=True,
+        rules=window.rules,
+        maturity=warehouse.pipeline.labels,
+    )
+    found, _ = assemble(_share_of_ids(rows, window.at_most).toArrow(), plan.seed, None)
     if found.size == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"

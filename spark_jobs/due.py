@@ -9,7 +9,6 @@ refresh's candidates, which its manifest holds. Only event dates with new labels
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,7 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from schemas.command import add_common_arguments, log, parse_date, require_over, run_command
-from schemas.manifests import read_manifests
+from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration
 from spark_jobs.refresh.plan import refresh_id
@@ -41,33 +40,33 @@ def due(warehouse: Warehouse, ds: date) -> dict[str, Any]:
         return _because(result, True, "[schedule] has no conditions: every day has a refresh")
     warehouse.require("refreshes", "forward_records", "labels")
     made = read_manifests(warehouse.path("refreshes"), policy=pipeline.selection.policy)
-    if any(entry["refresh_id"] == refresh_id(pipeline, ds) for entry in made):
+    if any(one.refresh_id == refresh_id(pipeline, ds) for one in made):
         return _because(result, True, "its refresh is there, to be left alone or repeated")
-    last = next((entry for entry in made if entry["ds"] < ds), None)
+    last = next((one for one in made if one.ds < ds), None)
     if last is None:
         return _because(result, True, "there is no earlier refresh of this policy")
-    result |= {"last_refresh": last["refresh_id"], "days": (ds - last["ds"]).days}
+    result |= {"last_refresh": last.refresh_id, "days": (ds - last.ds).days}
     if wanted.days is not None and result["days"] >= wanted.days:
-        return _because(result, True, f"{result['days']} days since {last['refresh_id']}")
+        return _because(result, True, f"{result['days']} days since {last.refresh_id}")
     if wanted.new_records is None and wanted.drift is None:
         return _because(result, False, f"{result['days']} of {wanted.days} days have passed")
     return _by_new_records(warehouse, ds, last, result)
 
 
 def _by_new_records(
-    warehouse: Warehouse, ds: date, last: dict[str, Any], result: dict[str, Any]
+    warehouse: Warehouse, ds: date, last: Manifest, result: dict[str, Any]
 ) -> dict[str, Any]:
     """Judge by what has matured since the last refresh, whose manifest is `last`."""
     pipeline, wanted = warehouse.pipeline, warehouse.pipeline.schedule
-    new = newly_matured(warehouse, _cut(last["ds"]), _cut(ds))
+    new = newly_matured(warehouse, _cut(last.ds), _cut(ds))
     result |= {"new_records": len(new)}
     if wanted.new_records is not None and len(new) >= wanted.new_records:
         return _because(result, True, f"{len(new)} new records, at least {wanted.new_records}")
     if wanted.drift is None:
         return _because(result, False, f"{len(new)} of {wanted.new_records} new records")
-    before = json.loads(last["report"]).get("loss_distribution")
+    before = last.report.get("loss_distribution")
     if not before:
-        return _because(result, True, f"{last['refresh_id']} has no losses to compare with")
+        return _because(result, True, f"{last.refresh_id} has no losses to compare with")
     index = stability_index(before, losses(pipeline, new))
     result |= {"drift": index}
     if index is None:

@@ -5,13 +5,11 @@
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import date
-from functools import partial
 from typing import Any
 
 from schemas.command import (
@@ -22,21 +20,20 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import DataQualityError
-from schemas.manifests import read_manifests
+from schemas.errors import ConfigurationError, DataQualityError
+from schemas.manifests import Decided, Manifest, find_manifest
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.candidates.assemble import Counts
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.refusal import refuse_bad
-from spark_jobs.candidates.window import candidates_of, held_out_rows, record_rules
-from spark_jobs.refresh.candidate_files import store_candidates
-from spark_jobs.refresh.gpu_hours import affordable
-from spark_jobs.refresh.plan import RefreshPlan, as_it_was, plan_refresh, refresh_id
-from spark_jobs.refresh.write import manifest, write_refresh
+from spark_jobs.candidates.window import held_out_rows, window_of
+from spark_jobs.refresh.decided import decide, decided_then
+from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refresh_id
+from spark_jobs.refresh.write import Draw, write_refresh
 from spark_jobs.report.card import write_card
-from spark_jobs.report.outcome import result
+from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import Selection, select
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
@@ -50,96 +47,103 @@ def select_day(
     """Select the refresh of a day, unless it is there; the result of the command.
 
     `force` makes it anew from the tables as they are now, in place of the old one; `rebuild` from
-    the versions that its manifest names, and refuses to write a sample of another digest.
+    what its manifest pins and nothing else, and refuses to write a sample of another digest.
     """
     pipeline = warehouse.pipeline
     about(pipeline=pipeline.name, ds=ds, refresh_id=refresh_id(pipeline, ds))
     configured(pipeline)  # refuse before anything is read
     warehouse.require(*warehouse.tables)
-    done = manifest(warehouse, refresh_id(pipeline, ds))
-    if done is not None and not (force or rebuild):
-        return result(warehouse, "already done", done)
+    there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, ds))
+    if there is not None and not (force or rebuild):
+        return outcome(warehouse, "already done", there)
     plan = plan_refresh(warehouse, ds)
     if rebuild:
-        plan = as_it_was(warehouse, plan, done)
-    before = previous_mixture(warehouse, ds)
-    policy = configured(pipeline, before.get("weights"))
-    records, labels, at_most = candidates_of(warehouse, plan)
-    rules = record_rules(warehouse)
-    narrowed = narrow(
-        records,
-        labels,
+        before = _to_rebuild(plan, there)
+        plan, decided = plan_then(warehouse, plan, before), decided_then(warehouse, before)
+        manifest = select_refresh(warehouse, plan, decided, digest=before.sample_digest)
+    else:
+        manifest = select_refresh(warehouse, plan, decide(warehouse, ds))
+    write_card(warehouse, manifest)
+    return outcome(warehouse, "done", manifest)
+
+
+def _to_rebuild(plan: RefreshPlan, there: Manifest | None) -> Manifest:
+    if there is None:
+        raise ConfigurationError(
+            f"--ds = {plan.ds}: there is no refresh {plan.refresh_id} to rebuild. Remedy: give the"
+            " pipeline file, policy, budget and seed that it was made with, or leave --rebuild out."
+        )
+    return there
+
+
+def select_refresh(
+    warehouse: Warehouse, plan: RefreshPlan, decided: Decided, digest: str | None = None
+) -> Manifest:
+    """Candidates -> draw -> tables. digest: that the sample must have; DataQualityError else."""
+    pipeline = warehouse.pipeline
+    policy = configured(pipeline, decided.mixture)
+    window = window_of(warehouse, plan, decided.model_versions)
+    rows = narrow(
+        window.records,
+        window.labels,
         plan.cut,
         sketch=policy.calibrated,
-        rules=rules,
+        rules=window.rules,
         maturity=pipeline.labels,
     )
-    blocks, counts = blocks_of(narrowed, at_most, plan.seed, pipeline.selection.provisional_label)
+    provisional = pipeline.selection.provisional_label
+    blocks, counts = blocks_of(rows, window.at_most, plan.seed, provisional)
     with closing(blocks):
-        refuse_bad(warehouse, plan, records, labels, counts, rules)
-        budget = affordable(warehouse, parse_budget(pipeline.selection.budget))
+        refuse_bad(warehouse, plan, window, counts)
+        budget = parse_budget(decided.budget)
         selection = select(blocks, policy, budget, plan.seed, pipeline.task)
-        if rebuild:
-            _require_same(done, selection.digest)
-        entry = write_refresh(
-            warehouse,
-            plan,
-            drawn_frame(warehouse.spark, selection),
-            partial(store_candidates, warehouse, selection, plan.refresh_id),
-            held_out_rows(warehouse, plan, labels),
-            _named(selection.report, pipeline, counts) | _lineage(plan, before, selection),
-            selection.digest,
-            counts.rejected,
+        if digest is not None:
+            _require_same(plan, digest, selection.digest)
+        draw = Draw(
+            drawn=drawn_frame(warehouse.spark, selection),
+            candidates=selection,
+            report=_report(selection, plan, decided, pipeline, counts),
+            digest=selection.digest,
+            decided=decided,
+            rejected=counts.rejected,
         )
-    write_card(warehouse, entry)
-    return result(warehouse, "done", entry)
+        return write_refresh(warehouse, plan, draw, held_out_rows(warehouse, plan, window.labels))
 
 
-def _require_same(done: dict[str, Any] | None, digest: str) -> None:
-    if done is not None and digest != done["sample_digest"]:
+def _require_same(plan: RefreshPlan, before: str, now: str) -> None:
+    if now != before:
         raise DataQualityError(
-            f"refresh {done['refresh_id']}: rebuilt with digest {digest[:12]}, its manifest has"
-            f" {done['sample_digest'][:12]}; nothing was written. Remedy: use the release of"
-            " tenforward that made it, or --force to replace it."
+            f"refresh {plan.refresh_id}: rebuilt with digest {now[:12]}, its manifest has"
+            f" {before[:12]}; nothing was written. Remedy: use the release of tenforward that made"
+            " it, or --force to replace it."
         )
 
 
-def previous_mixture(warehouse: Warehouse, ds: date) -> dict[str, Any]:
-    """The mixture's weights that the newest refresh before this day left, and which that is."""
-    parts = configured(warehouse.pipeline).mixture
-    if not parts:
-        return {}
-    policy = warehouse.pipeline.selection.policy
-    for entry in read_manifests(warehouse.path("refreshes"), policy=policy):
-        left = json.loads(entry["report"]).get("mixture", {}).get("next", {})
-        if entry["ds"] < ds and left.keys() == parts.keys():
-            return {"from": entry["refresh_id"], "weights": left}
-    return {}
-
-
-def _named(report: dict[str, Any], pipeline: Pipeline, counts: Counts) -> dict[str, Any]:
-    """The report with the segments' names, and what was not a candidate."""
+def _report(
+    selection: Selection, plan: RefreshPlan, decided: Decided, pipeline: Pipeline, counts: Counts
+) -> dict[str, Any]:
+    """The figures of the report card: the engine's with the segments' names, what was not a
+    candidate, and where the sample comes from."""
+    report = selection.report
     names = {f"segment{place}": name for place, name in enumerate(pipeline.instances.segments)}
     segments = [
         {**line, "segment": names.get(line["segment"], line["segment"])}
         for line in report["segments"]
     ]
-    waiting = {"records": counts.records, "unmatured_records": counts.unmatured}
-    return {**report, "segments": segments, **waiting, "rejects": counts.rejects}
-
-
-def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) -> dict[str, Any]:
-    """Where the sample comes from, as the report card shows it."""
     lines = {
+        "segments": segments,
+        "records": counts.records,
+        "unmatured_records": counts.unmatured,
+        "rejects": counts.rejects,
         "refresh_id": plan.refresh_id,
         "window": [str(plan.window_start), str(plan.ds)],
         "seed": plan.seed,
-        "input_versions": plan.versions,
+        "input_versions": dict(plan.versions),
         "sample_digest": selection.digest,
     }
-    if "mixture" in selection.report:
-        lines["mixture"] = {**selection.report["mixture"], "from": before.get("from")}
-    return lines
+    if "mixture" in report:
+        lines["mixture"] = {**report["mixture"], "from": decided.mixture_from}
+    return {**report, **lines}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -169,8 +173,8 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     warehouse = Warehouse(args.warehouse, pipeline)
     if args.dry_run:
         warehouse.require(*warehouse.tables)
-        there = manifest(warehouse, refresh_id(pipeline, args.ds)) is not None
-        status = "already done" if there else "planned"
+        there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, args.ds))
+        status = "planned" if there is None else "already done"
         return {"status": status, **vars(plan_refresh(warehouse, args.ds))}
     return select_day(warehouse, args.ds, force=args.force, rebuild=args.rebuild)
 

@@ -139,8 +139,8 @@ def test_ctrl_c_leaves_whole_refreshes_and_a_repeat_by_spark_submit_goes_on(loop
 def whole(warehouse: Warehouse) -> list[date]:
     """The days of the uniform refreshes, each of which has the rows that its manifest says."""
     made = read_manifests(warehouse.path("refreshes"), policy="uniform")
-    for entry in made:
-        own = F.col("refresh_id") == entry["refresh_id"]
-        assert warehouse.read("sampled").where(own).count() == entry["drawn"]
-        assert warehouse.read("selection_probabilities").where(own).count() == entry["candidates"]
-    return sorted(entry["ds"] for entry in made)
+    for manifest in made:
+        own, counts = F.col("refresh_id") == manifest.refresh_id, manifest.counts
+        assert warehouse.read("sampled").where(own).count() == counts.drawn
+        assert warehouse.read("selection_probabilities").where(own).count() == counts.candidates
+    return sorted(manifest.ds for manifest in made)

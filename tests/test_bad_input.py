@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 import tenforward
 from schemas.errors import DataQualityError
+from schemas.manifests import find_manifest
 from spark_jobs.refresh.plan import refresh_id
-from spark_jobs.refresh.write import manifest
 from spark_jobs.select_sample import select_day
 from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, versions
 
@@ -148,12 +148,12 @@ def test_a_few_nan_losses_and_labels_go_to_the_rejects_and_are_counted(loop, tmp
 def test_many_nan_losses_refuse_the_refresh_and_write_none(loop, tmp_path):
     warehouse = with_bad_records(loop, tmp_path, share=0.2)
     other = date(2013, 1, 9)
-    assert manifest(warehouse, refresh_id(warehouse.pipeline, other)) is None
+    assert find_manifest(warehouse.path("refreshes"), refresh_id(warehouse.pipeline, other)) is None
     with pytest.raises(DataQualityError, match=r"max_reject_share = 0\.01") as refused:
         select_day(warehouse, other)
     assert f"not-finite {refused.value.details['rejects']['not-finite']}" in str(refused.value)
     assert refused.value.exit_code == 4
-    assert manifest(warehouse, refresh_id(warehouse.pipeline, other)) is None
+    assert find_manifest(warehouse.path("refreshes"), refresh_id(warehouse.pipeline, other)) is None
 
 
 def test_a_warehouse_of_another_pipeline_is_refused(select_with):

@@ -11,9 +11,8 @@ from pyspark.sql import functions as F
 from schemas.pipeline import load_pipeline
 from schemas.sections.schedule import Schedule
 from spark_jobs import due
-from spark_jobs.refresh.write import manifest
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, manifest_of
 
 DS = LOOPED[1]
 
@@ -139,8 +138,8 @@ def test_labels_that_must_wait_are_new_when_they_have_waited(loop, tmp_path, mat
 
 
 def test_the_manifest_holds_the_losses_to_compare_with(loop):
-    entry = manifest(loop["warehouse"], loop["days"][0]["select"]["refresh_id"])
-    held = json.loads(entry["report"])["loss_distribution"]
+    manifest = manifest_of(loop["warehouse"], loop["days"][0]["select"]["refresh_id"])
+    held = manifest.report["loss_distribution"]
     assert len(held["shares"]) == len(held["edges"]) + 1 == 10
     assert sum(held["shares"]) == pytest.approx(1)
 

@@ -1,5 +1,6 @@
 """Labels that come late, are corrected, or never come: when they count, and for which refresh."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from spark_jobs.candidates.maturity import counting, where_counted, with_labels
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, manifest_of
 
 CUT = datetime(2013, 7, 2, tzinfo=UTC)
 TIME = pa.timestamp("us", tz="UTC")
@@ -132,9 +133,11 @@ def test_law_5_a_correction_counts_for_refreshes_whose_cut_comes_after_it(wareho
     assert len(changed) > 100
 
 
-def test_a_rebuild_that_differs_is_refused_and_writes_nothing(warehouse, monkeypatch):
+def test_a_rebuild_that_differs_is_refused_and_writes_nothing(warehouse):
     version = warehouse.version("sampled")
-    monkeypatch.setattr("spark_jobs.refresh.plan.refresh_seed", lambda *_: 5)
+    other = replace(manifest_of(warehouse, refresh_id(warehouse.pipeline, LOOPED[1])), seed=5)
+    row = warehouse.spark.createDataFrame(other.to_table())
+    warehouse.replace_refresh(row, "refreshes", other.refresh_id)
     with pytest.raises(DataQualityError, match="rebuilt with digest"):
         select_day(warehouse, LOOPED[1], rebuild=True)
     assert warehouse.version("sampled") == version

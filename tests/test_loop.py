@@ -10,18 +10,18 @@ from pyspark.sql import functions as F
 
 from reference.slow_candidates import candidates
 from schemas.errors import NoDataError, TenforwardError
+from schemas.manifests import find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
 from spark_jobs import backfill, compare, select_sample
 from spark_jobs.candidates.narrow import held_out, in_window
+from spark_jobs.refresh.decided import decide
 from spark_jobs.refresh.gpu_hours import affordable
 from spark_jobs.refresh.plan import plan_refresh, refresh_id
-from spark_jobs.refresh.write import manifest
-from spark_jobs.refresh.write import write as refresh
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection import draw
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, versions
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, manifest_of, versions
 
 DS = LOOPED[1]
 
@@ -85,20 +85,20 @@ def test_law_3_the_table_of_probabilities_sums_to_the_budget(loop):
     plan_id = loop["days"][1]["select"]["refresh_id"]
     table = rows(loop["warehouse"], "selection_probabilities", plan_id).to_pandas()
     assert table.probability.sum() == pytest.approx(table.drawn.sum(), rel=1e-9)
-    assert table.drawn.sum() == manifest(loop["warehouse"], plan_id)["drawn"]
+    assert table.drawn.sum() == manifest_of(loop["warehouse"], plan_id).counts.drawn
     assert np.allclose(
         table.offset, np.log(table.probability_positive / table.probability_negative)
     )
 
 
 def test_law_4_the_files_of_a_sample_are_equal_and_in_the_manifest(loop):
-    entry = manifest(loop["warehouse"], loop["days"][1]["select"]["refresh_id"])
-    sizes = [file["rows"] for file in json.loads(entry["files"])]
-    assert sum(sizes) == entry["drawn"]
+    manifest = manifest_of(loop["warehouse"], loop["days"][1]["select"]["refresh_id"])
+    sizes = [file.rows for file in manifest.sampled.files]
+    assert sum(sizes) == manifest.counts.drawn
     assert len(sizes) == 4
     assert max(sizes) - min(sizes) <= 1
-    sample = rows(loop["warehouse"], "sampled", entry["refresh_id"])
-    assert sorted(sample["position"].to_pylist()) == list(range(entry["drawn"]))
+    sample = rows(loop["warehouse"], "sampled", manifest.refresh_id)
+    assert sorted(sample["position"].to_pylist()) == list(range(manifest.counts.drawn))
     assert all(column.null_count == 0 for column in sample.columns)
 
 
@@ -172,7 +172,7 @@ def test_a_refresh_that_dies_before_its_manifest_is_no_refresh(loop, tmp_path, m
         patch.setattr(Warehouse, "replace_refresh", dies)
         with pytest.raises(OSError, match="disk is full"):
             select_day(other, DS)
-    assert refresh.manifest(other, name) is None
+    assert find_manifest(other.path("refreshes"), name) is None
     done = select_day(other, DS)
     assert done["status"] == "done"
     assert rows(other, "sampled", name).num_rows == done["drawn"]
@@ -284,8 +284,9 @@ def test_the_mixture_hands_its_weights_from_refresh_to_refresh(loop, tmp_path):
     mixed = Warehouse(warehouse.root, pipeline)
 
     def mixture(day: date) -> dict:
-        entry = manifest(mixed, select_day(mixed, day)["refresh_id"])
-        return json.loads(entry["report"])["mixture"]
+        manifest = manifest_of(mixed, select_day(mixed, day)["refresh_id"])
+        assert manifest.decided.mixture == manifest.report["mixture"]["used"]
+        return manifest.report["mixture"]
 
     first, second = mixture(LOOPED[0]), mixture(LOOPED[1])
     assert first["from"] is None
@@ -293,4 +294,4 @@ def test_the_mixture_hands_its_weights_from_refresh_to_refresh(loop, tmp_path):
     assert second["used"] == first["next"]
     assert sum(second["next"].values()) == pytest.approx(1)
     # A rerun of the second day finds the same weights, whatever has come after it.
-    assert select_sample.previous_mixture(mixed, LOOPED[1])["weights"] == second["used"]
+    assert decide(mixed, LOOPED[1]).mixture == second["used"]

@@ -1,6 +1,5 @@
 """Maintenance changes files and never a row that anybody may still read."""
 
-import json
 import os
 import subprocess
 import sys
@@ -19,12 +18,11 @@ from schemas.sections.maintenance import Maintenance
 from schemas.tables import forward_records
 from spark_jobs.maintain import maintain
 from spark_jobs.refresh.plan import refresh_id
-from spark_jobs.refresh.write import manifest
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.compaction import crowded
 from spark_jobs.storage.retention import pinned_refreshes
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, versions
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, manifest_of, versions
 from trainer.data.refresh import open_refresh
 
 DAY = date(2013, 1, 9)
@@ -102,7 +100,7 @@ def test_small_files_are_compacted_once_and_every_row_stays(crowd):
 def test_unused_files_go_and_pinned_versions_stay_readable(crowd):
     pins = pinned_refreshes(crowd, datetime.now(UTC))
     newest = pins[refresh_id(crowd.pipeline, LOOPED[1])]
-    pinned = json.loads(newest["input_versions"])["forward_records"]
+    pinned = newest.inputs.versions["forward_records"]
     then, loose = ids(crowd, "forward_records", pinned), crowd.version("forward_records") - 1
     without_delay = with_settings(crowd, unused_files="1s")
     report = maintain(without_delay, ["forward_records"])["tables"]["forward_records"]
@@ -143,9 +141,7 @@ def test_rows_that_are_due_expire_by_partition_and_pinned_refreshes_keep_theirs(
     again = select_day(expiring, LOOPED[1])
     assert again["status"] == "already done"
     assert open_refresh(crowd.root, crowd.pipeline, newest).drawn == again["drawn"]
-    entry = manifest(crowd, newest)
-    assert entry is not None
-    read = json.loads(entry["input_versions"])["forward_records"]
+    read = manifest_of(crowd, newest).inputs.versions["forward_records"]
     assert len(ids(crowd, "forward_records", read)) > 0
 
 

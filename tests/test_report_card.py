@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from schemas.manifests import Counts, Inputs, Manifest, Stored
 from spark_jobs.report import card as report_card
 from spark_jobs.report import plots as report_plots
 from spark_jobs.report import tables as report_tables
@@ -225,39 +227,38 @@ def test_small_levels_may_be_missed_and_absent_parts_are_not_judged(report):
 
 
 @pytest.fixture
-def entry(report) -> dict[str, Any]:
-    return {
-        "refresh_id": report["refresh_id"],
-        "pipeline": "flights",
-        "ds": date(2013, 2, 7),
-        "window_start": date(2013, 2, 1),
-        "cut": datetime(2013, 2, 8, tzinfo=UTC),
-        "seed": 4711,
-        "config_digest": "c0de" * 16,
-        "input_versions": json.dumps({"labels": 9}),
-        "rejected": 0,
-        "held_out": 12,
-        "sampled_version": 5,
-        "holdout_version": 6,
-        "sample_digest": "5eed" * 16,
-        "report": json.dumps(BOOTSTRAP),
-        "created_at": datetime(2013, 2, 8, 3, tzinfo=UTC),
-    }
+def manifest(report) -> Manifest:
+    return Manifest(
+        refresh_id=report["refresh_id"],
+        pipeline="flights",
+        policy="bootstrap",
+        ds=date(2013, 2, 7),
+        seed=4711,
+        config="{}",
+        config_digest="c0de" * 16,
+        inputs=Inputs(date(2013, 2, 1), datetime(2013, 2, 8, tzinfo=UTC), {"labels": 9}),
+        counts=Counts(candidates=900, drawn=900, held_out=12, rejected=0),
+        sampled=Stored(version=5),
+        holdout=Stored(version=6),
+        sample_digest="5eed" * 16,
+        report=BOOTSTRAP,
+        created_at=datetime(2013, 2, 8, 3, tzinfo=UTC),
+    )
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
-def test_a_card_is_written_whole_and_made_again_only_where_it_must(entry, tmp_path, form):
+def test_a_card_is_written_whole_and_made_again_only_where_it_must(manifest, tmp_path, form):
     warehouse: Any = SimpleNamespace(path=lambda name: form.format(tmp_path / name))
-    file = tmp_path / "report_cards" / f"{entry['refresh_id']}.html"
-    assert current_card(warehouse, entry) == form.format(file)
+    file = tmp_path / "report_cards" / f"{manifest.refresh_id}.html"
+    assert current_card(warehouse, manifest) == form.format(file)
     written = file.read_bytes()
     assert {"c0de" * 16, "5eed" * 16} <= set(Page(written.decode()).words)
     made = file.stat().st_ino
-    assert current_card(warehouse, entry) == form.format(file)
+    assert current_card(warehouse, manifest) == form.format(file)
     assert file.stat().st_ino == made
-    assert write_card(warehouse, entry) == form.format(file)
+    assert write_card(warehouse, manifest) == form.format(file)
     assert file.read_bytes() == written
-    later = entry | {"created_at": datetime(2013, 2, 9, tzinfo=UTC)}
+    later = replace(manifest, created_at=datetime(2013, 2, 9, tzinfo=UTC))
     current_card(warehouse, later)  # a forced refresh, whose job was killed before its card
     assert file.read_bytes() != written
     assert [path.name for path in file.parent.iterdir()] == [file.name]

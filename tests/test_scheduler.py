@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from demo.airflow_home import airflow_home
 from demo.airflow_server import AirflowServer
-from schemas.manifests import read_manifests
+from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import load_pipeline
 from schemas.registry import champion_version, mlflow_client
 from spark_jobs.bootstrap import bootstrap
@@ -80,9 +80,9 @@ def trainings(world: SimpleNamespace, day: str) -> list[str]:
     return [str(one.version) for one in versions if one.tags["refresh_id"] in wanted]
 
 
-def refreshes(world: SimpleNamespace, day: str) -> list[dict[str, Any]]:
+def refreshes(world: SimpleNamespace, day: str) -> list[Manifest]:
     found = read_manifests(world.warehouse.path("refreshes"), policy="calibrated")
-    return [entry for entry in found if str(entry["ds"]) == day]
+    return [manifest for manifest in found if str(manifest.ds) == day]
 
 
 def commits(world: SimpleNamespace, table: str, stamp: str) -> int:

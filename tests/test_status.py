@@ -67,5 +67,5 @@ def test_a_warehouse_may_have_a_space_in_its_path(tmp_path):
     root, pipeline = tmp_path / "our tables", small_pipeline()
     root.mkdir()
     write_refresh(root, pipeline, "r", random_rows(100, seed=1))
-    assert [row["refresh_id"] for row in read_manifests(str(root / "refreshes"))] == ["r"]
+    assert [one.refresh_id for one in read_manifests(str(root / "refreshes"))] == ["r"]
     assert len(read_sampled(pipeline, open_refresh(str(root), pipeline, "r"))) == 100

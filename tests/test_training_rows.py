@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.refresh.plan import plan_refresh
-from spark_jobs.refresh.write import training_rows
+from spark_jobs.refresh.training_rows import training_rows
 from spark_jobs.storage.settle import DRIVER_ROWS_SETTING
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from schemas.errors import ConfigurationError
 
 _FORMS = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(?: (rows|gpu hours))?")
@@ -15,6 +17,11 @@ class Budget:
 
     amount: float
     unit: str  # share, rows or gpu hours
+
+    def __str__(self) -> str:
+        """As `parse_budget` reads it."""
+        amount = np.format_float_positional(self.amount, trim="-")
+        return amount if self.unit == "share" else f"{amount} {self.unit}"
 
     def rows(self, count: int) -> int:
         """k for `count` candidates: at least one row, at most all.

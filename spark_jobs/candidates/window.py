@@ -1,5 +1,7 @@
 """What a refresh chooses from and judges by: records and labels of its window, the hold-out."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -7,7 +9,6 @@ from pyspark.sql import functions as F
 
 from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of
-from spark_jobs.candidates.registered import registered_versions
 from spark_jobs.candidates.rejects import (
     Rules,
     label_fault,
@@ -17,31 +18,36 @@ from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 
 
-def candidates_of(warehouse: Warehouse, plan: RefreshPlan) -> tuple[DataFrame, DataFrame, int]:
-    """Records of the days drawn from without the hold-out, labels of the window as they arrived, a
-    bound on both."""
+@dataclass(frozen=True)
+class Window:
+    """Records of the days drawn from without the hold-out, labels of the whole window as they
+    arrived, a bound on the number of both, and what a record must fit."""
 
-    def window(name: str, last: date) -> tuple[DataFrame, int]:
+    records: DataFrame
+    labels: DataFrame
+    at_most: int
+    rules: Rules
+
+
+def window_of(
+    warehouse: Warehouse, plan: RefreshPlan, model_versions: Collection[str] | None
+) -> Window:
+    """What a refresh draws from. model_versions: whose records count; None for all."""
+
+    def rows_to(name: str, last: date) -> tuple[DataFrame, int]:
         rows = warehouse.read(name, plan.versions[name])
         dates = warehouse.rows_by_date(name, plan.versions[name]).items()
         count = sum(count for day, count in dates if plan.window_start <= day <= last)
         return in_window(rows, plan.window_start, last), count
 
-    arrived, label_count = window("labels", plan.ds)
-    recorded, record_count = window("forward_records", plan.last_drawn)
+    arrived, label_count = rows_to("labels", plan.ds)
+    recorded, record_count = rows_to("forward_records", plan.last_drawn)
     label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
     labels = arrived.select("instance_id", "event_date", "known_at", label)
     records = recorded.where(~held_out(warehouse.pipeline.holdout))
-    return records, labels, label_count + record_count
-
-
-def record_rules(warehouse: Warehouse) -> Rules:
-    """What the records of this warehouse must fit."""
-    pipeline = warehouse.pipeline
-    # The models of an imported log are somebody else's; no registry of ours knows them.
-    if pipeline.selection.unknown_models == "accept" or pipeline.records is not None:
-        return rules_of(pipeline)
-    return rules_of(pipeline, registered_versions(warehouse.root, pipeline.name))
+    known = None if model_versions is None else frozenset(model_versions)
+    rules = rules_of(warehouse.pipeline, known)
+    return Window(records, labels, label_count + record_count, rules)
 
 
 def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:

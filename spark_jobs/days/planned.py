@@ -1,13 +1,12 @@
 """What a backfill finds and would do, from logs and manifests: no Spark, no data read."""
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
 from deltalake.exceptions import DeltaError
 
-from schemas.manifests import read_manifests
+from schemas.manifests import Manifest, read_manifests
 from schemas.sections.budget import parse_budget
 from spark_jobs.days.answered import answered_days, states
 from spark_jobs.refresh.plan import refresh_id
@@ -37,27 +36,28 @@ def _planned(
     warehouse: Warehouse,
     ds: date,
     now: Mapping[str, Mapping[date, int]],
-    manifests: list[dict[str, Any]],
+    manifests: list[Manifest],
     scored: set[date],
 ) -> dict[str, Any]:
     own = refresh_id(warehouse.pipeline, ds)
-    found = next((entry for entry in manifests if entry["refresh_id"] == own), None)
+    instances = now["instances"]
+    found = next((one for one in manifests if one.refresh_id == own), None)
     stale = [] if found is None else _changed_inputs(warehouse, found, now)
     return {
         "ds": ds,
-        "instances": now["instances"].get(ds, 0),
+        "instances": instances.get(ds, 0),
         "scored": ds in scored,
         "selected": found is not None,
         "refresh_id": own,
         "stale": stale,
         "other_configurations": [
-            entry["refresh_id"]
-            for entry in manifests
-            if entry["ds"] == ds
-            and entry["policy"] == warehouse.pipeline.selection.policy
-            and entry["refresh_id"] != own
+            one.refresh_id
+            for one in manifests
+            if one.ds == ds
+            and one.policy == warehouse.pipeline.selection.policy
+            and one.refresh_id != own
         ],
-        "estimated_rows": found["drawn"] if found else _estimate(warehouse, ds, now["instances"]),
+        "estimated_rows": found.counts.drawn if found else _estimate(warehouse, ds, instances),
     }
 
 
@@ -74,11 +74,11 @@ def _estimate(warehouse: Warehouse, ds: date, instances: Mapping[date, int]) -> 
 
 
 def _changed_inputs(
-    warehouse: Warehouse, entry: dict[str, Any], now: Mapping[str, Mapping[date, int]]
+    warehouse: Warehouse, manifest: Manifest, now: Mapping[str, Mapping[date, int]]
 ) -> list[str]:
     """Why a refresh made anew could differ: inputs whose rows of its window are more or fewer."""
     reasons = []
-    for name, version in json.loads(entry["input_versions"]).items():
+    for name, version in manifest.inputs.versions.items():
         if name not in _INPUTS:
             continue
         try:
@@ -86,7 +86,7 @@ def _changed_inputs(
         except DeltaError:
             reasons.append(f"{name}: version {version} has expired, its rows cannot be compared")
             continue
-        window = entry["window_start"], entry["ds"]
+        window = manifest.inputs.window_start, manifest.ds
         before, after = _in_window(then, *window), _in_window(now[name], *window)
         if before != after:
             reasons.append(f"{name}: {before} rows of the window at version {version}, now {after}")

@@ -1,12 +1,12 @@
 """What is known of a refresh before it is drawn: its name, its seed, what it reads."""
 
 import hashlib
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 from schemas.errors import ConfigurationError
+from schemas.manifests import Manifest
 from schemas.pipeline import Pipeline
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -22,7 +22,7 @@ class RefreshPlan:
     cut: datetime
     policy: str
     seed: int
-    versions: dict[str, int]  # of every table that is read
+    versions: Mapping[str, int]  # of every table that is read
 
 
 def refresh_id(pipeline: Pipeline, ds: date) -> str:
@@ -53,14 +53,19 @@ def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
     )
 
 
-def as_it_was(warehouse: Warehouse, plan: RefreshPlan, done: dict[str, Any] | None) -> RefreshPlan:
-    """The plan with the table versions of the manifest. ConfigurationError where one is gone."""
-    if done is None:
+def plan_then(warehouse: Warehouse, plan: RefreshPlan, manifest: Manifest) -> RefreshPlan:
+    """The plan as it was when `manifest` was written: seed, cut and table versions of then.
+
+    Raises ConfigurationError where a version is gone, or another configuration drew.
+    """
+    if manifest.config_digest != warehouse.pipeline.selection_digest():
         raise ConfigurationError(
-            f"--ds = {plan.ds}: there is no refresh {plan.refresh_id} to rebuild. Remedy: give the"
-            " pipeline file, policy, budget and seed that it was made with, or leave --rebuild out."
+            f"refresh {manifest.refresh_id}: drawn under the configuration"
+            f" {manifest.config_digest[:12]}, the pipeline file gives"
+            f" {warehouse.pipeline.selection_digest()[:12]}. Remedy: give the pipeline file,"
+            " policy, budget and seed that it was made with."
         )
-    versions = json.loads(done["input_versions"])
+    versions = manifest.inputs.versions
     gone = [name for name, version in versions.items() if not warehouse.has(name, version)]
     if gone:
         raise ConfigurationError(
@@ -68,4 +73,10 @@ def as_it_was(warehouse: Warehouse, plan: RefreshPlan, done: dict[str, Any] | No
             " Remedy: with --force it is made from the tables as they are; maintenance.reproduce"
             " and maintenance.pinned decide how long versions are kept."
         )
-    return replace(plan, versions=versions)
+    return replace(
+        plan,
+        window_start=manifest.inputs.window_start,
+        cut=manifest.inputs.cut,
+        seed=manifest.seed,
+        versions=versions,
+    )

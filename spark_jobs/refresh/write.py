@@ -4,167 +4,124 @@ The manifest row is the commit. A job that dies before it leaves rows that no ma
 next run of the same refresh replaces them.
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.manifests import read_manifests
-from spark_jobs.features.point_in_time import with_features
-from spark_jobs.features.segments import segment_keys
+from schemas.manifests import Counts, Decided, Inputs, Manifest
+from spark_jobs.refresh.candidate_files import store_candidates
 from spark_jobs.refresh.plan import RefreshPlan
-from spark_jobs.storage.placement import placed
-from spark_jobs.storage.settle import driver_rows, settle
+from spark_jobs.refresh.stored import stored
+from spark_jobs.refresh.training_rows import in_files, training_rows, wanted_rows
+from spark_jobs.selection.engine import Selection
+from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
 
-_DECIDED = "tenforward_decided"  # beside the user's own columns, so not a name of theirs
+
+@dataclass(frozen=True)
+class Draw:
+    """What was decided of the candidates of a refresh, and by what.
+
+    drawn: the drawn ones, with the columns of `selection_probabilities` but the refresh id.
+    candidates: all of them, to be written where they lie, or a DataFrame in the form of the table.
+    rejected: records of the window that were none.
+    """
+
+    drawn: DataFrame
+    candidates: Selection | DataFrame
+    report: Mapping[str, Any]
+    digest: str
+    decided: Decided
+    rejected: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many rows were drawn."""
+        return int(self.report["drawn"])
 
 
-def manifest(warehouse: Warehouse, refresh_id: str) -> dict[str, Any] | None:
-    """The manifest of a refresh, or None where it does not exist."""
-    rows = read_manifests(warehouse.path("refreshes"), refresh_id=refresh_id)
-    return rows[0] if rows else None
+@dataclass(frozen=True)
+class _Versions:
+    """The versions of the tables that hold the rows of a refresh."""
+
+    probabilities: int
+    sampled: int
+    holdout: int
 
 
 def write_refresh(
-    warehouse: Warehouse,
-    plan: RefreshPlan,
-    drawn: DataFrame,
-    write_candidates: Callable[[], int],
-    held_out: DataFrame,
-    report: dict[str, Any],
-    digest: str,
-    rejected: int,
-) -> dict[str, Any]:
+    warehouse: Warehouse, plan: RefreshPlan, draw: Draw, held_out: DataFrame
+) -> Manifest:
     """Write a refresh whole and return its manifest.
 
-    drawn: the drawn candidates with the columns of `selection_probabilities` but the refresh id;
-    write_candidates puts all of them there. held_out: instance_id and label of the held-out rows
-    of the window.
+    held_out: instance_id and label of the held-out rows of the window. Raises ConflictError where
+    another run writes the same refresh meanwhile.
     """
     held_out = held_out.persist()
-    at_most = int(report["drawn"]) + held_out.count()
-    wanted = settle(_wanted(drawn, held_out), at_most)
+    at_most = draw.count + held_out.count()
+    wanted = settle(wanted_rows(draw.drawn, held_out), at_most)
     rows = settle(training_rows(warehouse, plan, wanted, at_most), at_most)
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        trained = _in_files(
-            rows.where("position >= 0 and trains"),
-            warehouse.pipeline.selection.files,
-            int(report["drawn"]),
-        )
-        judged = rows.where("not trains").coalesce(1)
-        writes = (
-            pool.submit(write_candidates),
-            pool.submit(warehouse.replace_refresh, trained, "sampled", plan.refresh_id),
-            pool.submit(warehouse.replace_refresh, judged, "holdout", plan.refresh_id),
-        )
-        _, sampled_version, holdout_version = (write.result() for write in writes)
+    versions = _write_tables(warehouse, plan, draw, rows)
     for kept in (rows, wanted, held_out):
         kept.unpersist()
-    files = _files(warehouse, "sampled", sampled_version, plan.refresh_id)
-    entry = {
-        "refresh_id": plan.refresh_id,
-        "pipeline": warehouse.pipeline.name,
-        "ds": plan.ds,
-        "policy": plan.policy,
-        "window_start": plan.window_start,
-        "cut": plan.cut,
-        "seed": plan.seed,
-        "config": warehouse.pipeline.selection_config(),
-        "config_digest": warehouse.pipeline.selection_digest(),
-        "input_versions": json.dumps(plan.versions, sort_keys=True),
-        "candidates": int(report["candidates"]),
-        "drawn": sum(file["rows"] for file in files),
-        "rejected": rejected,
-        "held_out": sum(
-            file["rows"] for file in _files(warehouse, "holdout", holdout_version, plan.refresh_id)
-        ),
-        "sampled_version": sampled_version,
-        "holdout_version": holdout_version,
-        "files": json.dumps(files),
-        "sample_digest": digest,
-        "report": json.dumps(report),
-        "created_at": datetime.now(UTC),
-    }
-    if entry["drawn"] != report["drawn"]:
+    manifest = _manifest(warehouse, plan, draw, versions)
+    row = warehouse.spark.createDataFrame(manifest.to_table())
+    warehouse.replace_refresh(row, "refreshes", plan.refresh_id)
+    return manifest
+
+
+def _write_tables(
+    warehouse: Warehouse, plan: RefreshPlan, draw: Draw, rows: DataFrame
+) -> _Versions:
+    """The three tables side by side. rows: as `training_rows` gives them."""
+    drawn = rows.where("position >= 0 and trains")
+    trained = in_files(drawn, warehouse.pipeline.selection.files, draw.count)
+    judged = rows.where("not trains").coalesce(1)
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        candidates = pool.submit(_write_candidates, warehouse, draw.candidates, plan.refresh_id)
+        sampled = pool.submit(warehouse.replace_refresh, trained, "sampled", plan.refresh_id)
+        holdout = pool.submit(warehouse.replace_refresh, judged, "holdout", plan.refresh_id)
+        return _Versions(candidates.result(), sampled.result(), holdout.result())
+
+
+def _write_candidates(
+    warehouse: Warehouse, candidates: Selection | DataFrame, refresh_id: str
+) -> int:
+    if isinstance(candidates, Selection):
+        return store_candidates(warehouse, candidates, refresh_id)
+    rows = candidates.withColumn("refresh_id", F.lit(refresh_id))
+    return warehouse.replace_refresh(rows, "selection_probabilities", refresh_id)
+
+
+def _manifest(warehouse: Warehouse, plan: RefreshPlan, draw: Draw, versions: _Versions) -> Manifest:
+    """What the tables hold. Raises ArithmeticError where that is not what was drawn."""
+    sampled = stored(warehouse, "sampled", versions.sampled, plan.refresh_id)
+    holdout = stored(warehouse, "holdout", versions.holdout, plan.refresh_id)
+    if sampled.rows != draw.count:
         raise ArithmeticError(
-            f"refresh {plan.refresh_id}: {report['drawn']} rows drawn, {entry['drawn']} written"
+            f"refresh {plan.refresh_id}: {draw.count} rows drawn, {sampled.rows} written"
         )
-    table = pa.Table.from_pylist([entry], schema=warehouse.tables["refreshes"].arrow_schema)
-    warehouse.replace_refresh(warehouse.spark.createDataFrame(table), "refreshes", plan.refresh_id)
-    return entry
-
-
-def _wanted(drawn: DataFrame, held_out: DataFrame) -> DataFrame:
-    """Drawn and held-out rows without their features; `trains` tells them apart."""
-    trained = drawn.select(
-        "instance_id",
-        "label",
-        "weight",
-        "offset",
-        "probability",
-        "position",
-        F.lit(True).alias("trains"),
+    candidates = int(draw.report["candidates"])
+    return Manifest(
+        refresh_id=plan.refresh_id,
+        pipeline=warehouse.pipeline.name,
+        policy=plan.policy,
+        ds=plan.ds,
+        seed=plan.seed,
+        config=warehouse.pipeline.selection_config(),
+        config_digest=warehouse.pipeline.selection_digest(),
+        inputs=Inputs(plan.window_start, plan.cut, plan.versions),
+        decided=draw.decided,
+        counts=Counts(candidates, sampled.rows, holdout.rows, draw.rejected),
+        sampled=sampled,
+        holdout=holdout,
+        probabilities_version=versions.probabilities,
+        sample_digest=draw.digest,
+        report=draw.report,
+        created_at=datetime.now(UTC),
     )
-    order = F.row_number().over(Window.orderBy("instance_id")) - 1
-    kept = held_out.select(
-        "instance_id",
-        "label",
-        F.lit(0.0).alias("weight"),
-        F.lit(0.0).alias("offset"),
-        F.lit(1.0).alias("probability"),
-        order.cast("bigint").alias("position"),
-        F.lit(False).alias("trains"),
-    )
-    return trained.unionByName(kept)
-
-
-def training_rows(
-    warehouse: Warehouse, plan: RefreshPlan, wanted: DataFrame, at_most: int
-) -> DataFrame:
-    """Drawn and held-out rows with their features: one point-in-time join for both."""
-    instances = warehouse.read("instances", plan.versions["instances"]).where(
-        F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
-    )
-    # Only the chosen ids meet the wide rows: nine tenths of the feature join is never done. Where
-    # they are few they go to the wide rows, which then stay where they are; where they are many, a
-    # Bloom filter of them does (see `session`): Spark makes one of rows that passed a filter.
-    few = at_most <= driver_rows(warehouse.spark)
-    decided = F.struct(*(name for name in wanted.columns if name != "instance_id"))
-    decisions = wanted.where("position >= 0").select("instance_id", decided.alias(_DECIDED))
-    chosen = instances.join(F.broadcast(decisions) if few else decisions, "instance_id", "inner")
-    chosen = settle(chosen, at_most)
-    features = with_features(warehouse, chosen, plan.versions).drop("event_time")
-    narrow = chosen.select(
-        "instance_id",
-        f"{_DECIDED}.*",
-        segment_keys(warehouse.pipeline.instances.segments).alias("segments"),
-        (F.col("event_date") > F.lit(plan.last_drawn)).alias("forward"),
-    )
-    label, weight, offset = (F.col(c).cast("float") for c in ("label", "weight", "offset"))
-    return (
-        features.join(F.broadcast(narrow) if few else narrow, "instance_id", "inner")
-        .withColumns({"label": label, "weight": weight, "offset": offset})
-        .withColumn("refresh_id", F.lit(plan.refresh_id))
-    )
-
-
-def _in_files(rows: DataFrame, files: int, count: int) -> DataFrame:
-    """Rows in `files` partitions of equal size, by position: Spark writes one file of each."""
-    files = max(1, min(files, count))
-    number = F.floor(F.col("position") * files / F.lit(count))
-    return placed(rows, number, files).sortWithinPartitions("refresh_id", "position")
-
-
-def _files(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> list[dict[str, Any]]:
-    """Path, rows and bytes of every file of a refresh, from the pinned version's log."""
-    return [
-        {key: file[key] for key in ("path", "rows", "bytes")}
-        for file in warehouse.files(name, version)
-        if file["partition"]["refresh_id"] == refresh_id
-    ]

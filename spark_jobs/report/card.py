@@ -1,10 +1,9 @@
 """The report card of a refresh: one HTML file that a person reads at a glance."""
 
-import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from pyarrow import fs
 
-from schemas.manifests import REPORT_CARDS
+from schemas.manifests import REPORT_CARDS, Manifest
 from schemas.places import filesystem
 from spark_jobs.report import plots, tables
 from spark_jobs.report.checks import checks
@@ -152,48 +151,46 @@ def _policy(report: Report) -> str:
     return f"Policy {policy['name']}: " + ", ".join(part for part in parts if part)
 
 
-def write_card(warehouse: Warehouse, entry: dict[str, Any]) -> str:
-    """Write the card of a manifest row beside the tables; its path or URI."""
-    place = _place(warehouse, entry)
-    _write(place, render(_described(entry)).encode())
+def write_card(warehouse: Warehouse, manifest: Manifest) -> str:
+    """Write the card of a refresh beside the tables; its path or URI."""
+    place = _place(warehouse, manifest)
+    _write(place, render(_described(manifest)).encode())
     return place
 
 
-def current_card(warehouse: Warehouse, entry: dict[str, Any]) -> str:
-    """The card of a manifest row, written where a killed job left none, or an older one's."""
-    place = _place(warehouse, entry)
-    return place if _made_at(entry).encode() in _read(place) else write_card(warehouse, entry)
+def current_card(warehouse: Warehouse, manifest: Manifest) -> str:
+    """The card of a refresh, written where a killed job left none, or an older one's."""
+    place = _place(warehouse, manifest)
+    current = manifest.created_at.isoformat().encode() in _read(place)
+    return place if current else write_card(warehouse, manifest)
 
 
-def _place(warehouse: Warehouse, entry: dict[str, Any]) -> str:
-    return f"{warehouse.path(REPORT_CARDS)}/{entry['refresh_id']}.html"
+def _place(warehouse: Warehouse, manifest: Manifest) -> str:
+    return f"{warehouse.path(REPORT_CARDS)}/{manifest.refresh_id}.html"
 
 
-def _made_at(entry: dict[str, Any]) -> str:
-    made: datetime = entry["created_at"]
-    return made.astimezone(UTC).isoformat()
-
-
-def _described(entry: dict[str, Any]) -> dict[str, Any]:
+def _described(manifest: Manifest) -> dict[str, Any]:
     """The report with all that the manifest knows of where the sample comes from."""
+    inputs, decided = manifest.inputs, manifest.decided
     lineage = {
-        "refresh_id": entry["refresh_id"],
-        "window": [str(entry["window_start"]), str(entry["ds"])],
-        "seed": entry["seed"],
-        "input_versions": json.loads(entry["input_versions"]),
-        "sample_digest": entry["sample_digest"],
+        "refresh_id": manifest.refresh_id,
+        "window": [str(inputs.window_start), str(manifest.ds)],
+        "seed": manifest.seed,
+        "input_versions": inputs.versions,
+        "sample_digest": manifest.sample_digest,
     }
-    manifest = {
-        "pipeline": entry["pipeline"],
-        "configuration digest": entry["config_digest"],
-        "labels as of": entry["cut"].astimezone(UTC).isoformat(),
-        "sampled, version": entry["sampled_version"],
-        "holdout, version": entry["holdout_version"],
-        "held-out rows": entry["held_out"],
-        "rejected records": entry["rejected"],
-        "made at": _made_at(entry),
+    lines = {
+        "pipeline": manifest.pipeline,
+        "configuration digest": manifest.config_digest,
+        "selection engine": None if decided is None else decided.engine,
+        "labels as of": inputs.cut.astimezone(UTC).isoformat(),
+        "sampled, version": manifest.sampled.version,
+        "holdout, version": manifest.holdout.version,
+        "held-out rows": manifest.counts.held_out,
+        "rejected records": manifest.counts.rejected,
+        "made at": manifest.created_at.isoformat(),
     }
-    return {**lineage, **json.loads(entry["report"]), "manifest": manifest}
+    return {**lineage, **manifest.report, "manifest": lines}
 
 
 def _read(place: str) -> bytes:

@@ -1,29 +1,37 @@
 """What the commands print of a refresh."""
 
-import json
 from typing import Any
 
-from schemas.command import (
-    about,
-)
+from schemas.command import about
+from schemas.manifests import Manifest
 from spark_jobs.report.card import current_card
 from spark_jobs.storage.warehouse import Warehouse
 
 
-def result(warehouse: Warehouse, status: str, entry: dict[str, Any]) -> dict[str, Any]:
+def outcome(warehouse: Warehouse, status: str, manifest: Manifest) -> dict[str, Any]:
     """What the command prints of a refresh, from its manifest; a card that is missing is made."""
-    shown = ("refresh_id", "pipeline", "ds", "policy", "seed", "candidates", "drawn", "rejected")
-    report = json.loads(entry["report"])
-    lineage = {name: entry[name] for name in ("pipeline", "ds", "refresh_id")}
-    about(**lineage, table_version=entry["sampled_version"])
+    about(
+        pipeline=manifest.pipeline,
+        ds=manifest.ds,
+        refresh_id=manifest.refresh_id,
+        table_version=manifest.sampled.version,
+    )
+    report, counts = manifest.report, manifest.counts
     return {
         "status": status,
-        **{name: entry[name] for name in shown},
+        "refresh_id": manifest.refresh_id,
+        "pipeline": manifest.pipeline,
+        "ds": manifest.ds,
+        "policy": manifest.policy,
+        "seed": manifest.seed,
+        "candidates": counts.candidates,
+        "drawn": counts.drawn,
+        "rejected": counts.rejected,
         "rejects": report.get("rejects", {}),
-        "held_out": entry["held_out"],
-        "sample_digest": entry["sample_digest"],
+        "held_out": counts.held_out,
+        "sample_digest": manifest.sample_digest,
         "mean_loss_gap": report.get("mean_loss_gap"),
         "effective_sample_size": report.get("effective_sample_size"),
-        "sampled": {"path": warehouse.path("sampled"), "version": entry["sampled_version"]},
-        "report_card": current_card(warehouse, entry),
+        "sampled": {"path": warehouse.path("sampled"), "version": manifest.sampled.version},
+        "report_card": current_card(warehouse, manifest),
     }

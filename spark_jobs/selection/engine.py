@@ -37,6 +37,9 @@ from spark_jobs.selection.tree import add_sums
 
 T = TypeVar("T")
 
+# Counts up when the same candidates, policy, budget and seed would give another sample.
+ENGINE = 1
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -7,8 +7,7 @@ pinned, whatever is compacted, expired or deleted. A running job reads versions 
 when it began: their files are kept for `maintenance.unused_files`, at least seven days.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -19,7 +18,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from schemas.errors import ConfigurationError, ConflictError
-from schemas.manifests import read_manifests
+from schemas.manifests import Manifest, read_manifests
 from schemas.places import for_spark
 from schemas.registry import champion_version, mlflow_client, registry_exists
 from schemas.sections.section import parse_duration
@@ -28,11 +27,11 @@ from spark_jobs.storage.warehouse import CONFLICTS, Warehouse
 REFRESH_TABLES = ("selection_probabilities", "sampled", "holdout")
 
 
-def pinned_refreshes(warehouse: Warehouse, now: datetime) -> dict[str, dict[str, Any]]:
+def pinned_refreshes(warehouse: Warehouse, now: datetime) -> dict[str, Manifest]:
     """Manifests of the refreshes that must stay reproducible, by id."""
     settings = warehouse.pipeline.maintenance
     manifests = read_manifests(warehouse.path("refreshes"))
-    known = {entry["refresh_id"]: entry for entry in manifests}
+    known = {manifest.refresh_id: manifest for manifest in manifests}
     unknown = sorted(set(settings.pinned) - set(known))
     if unknown:
         raise ConfigurationError(
@@ -40,12 +39,12 @@ def pinned_refreshes(warehouse: Warehouse, now: datetime) -> dict[str, dict[str,
             " correct the name (`tenforward status` lists them)."
         )
     since = now - parse_duration(settings.reproduce)
-    newest = {entry["policy"]: entry["refresh_id"] for entry in reversed(manifests)}
+    newest = {manifest.policy: manifest.refresh_id for manifest in reversed(manifests)}
     wanted = {*settings.pinned, *newest.values(), *_learnt_from(warehouse)}
     return {
-        name: entry
-        for name, entry in known.items()
-        if name in wanted or entry["created_at"] >= since
+        name: manifest
+        for name, manifest in known.items()
+        if name in wanted or manifest.created_at >= since
     }
 
 
@@ -57,16 +56,11 @@ def _learnt_from(warehouse: Warehouse) -> set[str]:
     return set() if version is None else {version.tags.get("refresh_id", "")}
 
 
-def pinned_versions(manifests: Iterable[Mapping[str, Any]]) -> dict[str, set[int]]:
+def pinned_versions(manifests: Iterable[Manifest]) -> dict[str, set[int]]:
     """The table versions that these refreshes read and wrote."""
     versions: dict[str, set[int]] = {}
-    for entry in manifests:
-        named = {
-            **json.loads(entry["input_versions"]),
-            "sampled": entry["sampled_version"],
-            "holdout": entry["holdout_version"],
-        }
-        for name, version in named.items():
+    for manifest in manifests:
+        for name, version in manifest.versions().items():
             versions.setdefault(name, set()).add(version)
     return versions
 
@@ -84,7 +78,7 @@ def expired_rows(
     kept = set(pinned)
     if by_refresh:
         manifests = read_manifests(warehouse.path("refreshes"))
-        due = {m["refresh_id"] for m in manifests if m["ds"] < before} - kept
+        due = {manifest.refresh_id for manifest in manifests if manifest.ds < before} - kept
     rows: dict[Any, int] = {}
     for file in warehouse.files(name):
         value = next(iter(file["partition"].values()))

@@ -9,6 +9,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from schemas.manifests import Manifest, find_manifest
 from schemas.pipeline import load_pipeline
 from spark_jobs.backfill import backfill
 from spark_jobs.bootstrap import bootstrap
@@ -62,3 +63,10 @@ def twin_of(warehouse: Warehouse, folder: Path) -> Warehouse:
 def versions(warehouse: Warehouse) -> dict[str, int]:
     """The version of every table."""
     return {name: DeltaTable(warehouse.path(name)).version() for name in warehouse.tables}
+
+
+def manifest_of(warehouse: Warehouse, refresh_id: str) -> Manifest:
+    """The manifest of a refresh that is there."""
+    found = find_manifest(warehouse.path("refreshes"), refresh_id)
+    assert found is not None, f"no manifest of {refresh_id}"
+    return found

@@ -1,17 +1,20 @@
 """Tiny refreshes for the trainer's tests: Delta tables written by delta-rs, no Spark."""
 
-import json
+import hashlib
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable as Snapshot
+from deltalake import write_deltalake
 
 from schemas.bundle import ModelCard
 from schemas.inputs import model_inputs
+from schemas.manifests import Counts, Inputs, Manifest, Stored, StoredFile
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
 from trainer.data.reader import Rows, rows_from
@@ -91,46 +94,50 @@ def write_refresh(
     few = len(held_out["label"])
     held_out = {"segments": [[]] * few, "forward": np.zeros(few, np.bool_)} | held_out
     _write(warehouse, holdout(pipeline), refresh_id, held_out, 1)
-    table = DeltaTable(str(warehouse / "sampled"))
-    row = {
-        "refresh_id": refresh_id,
-        "pipeline": pipeline.name,
-        "ds": date(2013, 2, day),
-        "policy": pipeline.selection.policy,
-        "window_start": date(2013, 1, 1),
-        "cut": datetime(2013, 2, day, tzinfo=UTC) + timedelta(days=1),
-        "seed": 7,
-        "config": pipeline.selection_config(),
-        "config_digest": pipeline.selection_digest(),
-        "input_versions": "{}",
-        "candidates": count * 10,
-        "drawn": count,
-        "rejected": 0,
-        "held_out": len(held_out["label"]),
-        "sampled_version": table.version(),
-        "holdout_version": DeltaTable(str(warehouse / "holdout")).version(),
-        "files": json.dumps(list_files(warehouse, refresh_id)),
-        "sample_digest": f"digest-of-{refresh_id}",
-        "report": "{}",
-        "created_at": datetime(2013, 2, day, 12, tzinfo=UTC),
-    }
-    write_manifest(warehouse, row | manifest)
+    made = Manifest(
+        refresh_id=refresh_id,
+        pipeline=pipeline.name,
+        ds=date(2013, 2, day),
+        policy=pipeline.selection.policy,
+        seed=7,
+        config=pipeline.selection_config(),
+        config_digest=pipeline.selection_digest(),
+        inputs=Inputs(
+            window_start=date(2013, 1, 1),
+            cut=datetime(2013, 2, day, tzinfo=UTC) + timedelta(days=1),
+            versions={},
+        ),
+        counts=Counts(count * 10, drawn=count, held_out=few, rejected=0),
+        sampled=_stored(warehouse, "sampled", refresh_id),
+        holdout=_stored(warehouse, "holdout", refresh_id),
+        sample_digest=f"digest-of-{refresh_id}",
+        report={},
+        created_at=datetime(2013, 2, day, 12, tzinfo=UTC),
+    )
+    write_manifest(warehouse, made, **manifest)
 
 
-def write_manifest(warehouse: Path, row: dict[str, Any]) -> None:
-    """Append one row to `refreshes`."""
-    manifest = pa.Table.from_pylist([row], schema=refreshes().arrow_schema)
-    write_deltalake(str(warehouse / "refreshes"), manifest, mode="append")
+def write_manifest(warehouse: Path, manifest: Manifest, **changed: Any) -> None:
+    """Append a manifest to `refreshes`; `changed` overrides columns of its row."""
+    [row] = manifest.to_table().to_pylist()
+    table = pa.Table.from_pylist([row | changed], schema=refreshes().arrow_schema)
+    write_deltalake(str(warehouse / "refreshes"), table, mode="append")
 
 
-def list_files(warehouse: Path, refresh_id: str) -> list[dict[str, Any]]:
+def _stored(warehouse: Path, name: str, refresh_id: str) -> Stored:
     """The files of a refresh as its manifest records them."""
-    actions = pa.table(DeltaTable(str(warehouse / "sampled")).get_add_actions(flatten=True))
-    return [
-        {"path": a["path"], "rows": a["num_records"], "bytes": a["size_bytes"]}
-        for a in actions.to_pylist()
-        if a["partition.refresh_id"] == refresh_id
+    table = Snapshot(str(warehouse / name))
+    files = [
+        StoredFile(
+            path=(path := f"{name}/{unquote(action['path'])}"),
+            rows=action["num_records"],
+            bytes=action["size_bytes"],
+            sha256=hashlib.sha256((warehouse / path).read_bytes()).hexdigest(),
+        )
+        for action in pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        if action["partition.refresh_id"] == refresh_id
     ]
+    return Stored(table.version(), tuple(files))
 
 
 def _write(warehouse: Path, table: Any, refresh_id: str, rows: Columns, parts: int) -> None:

@@ -4,18 +4,16 @@ Three accounts of the sample must agree before a row is read: the manifest, the 
 the pinned version, and storage. A refresh that was vacuumed or altered is refused by name.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
-from schemas.manifests import read_manifests
+from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
 
@@ -63,39 +61,42 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
     Raises ConfigurationError when it (or a table) does not exist, DataQualityError when it is not
     what its manifest says any more.
     """
-    rows = _manifests(warehouse, refresh_id=refresh_id)
-    if not rows:
+    manifests = _manifests(warehouse, refresh_id=refresh_id)
+    if not manifests:
         newest = ", ".join(known_refreshes(warehouse, pipeline)[:NEWEST_SHOWN]) or "none"
         raise ConfigurationError(
             f"--refresh {refresh_id}: not in table refreshes; the newest of {pipeline.name} are:"
             f" {newest}. Remedy: name one of these, or run `tenforward select` first."
         )
-    if len(rows) > 1:
-        raise _refused(refresh_id, f"table refreshes has {len(rows)} manifests of it")
-    row = rows[0]
-    if row["pipeline"] != pipeline.name:
+    if len(manifests) > 1:
+        raise _refused(refresh_id, f"table refreshes has {len(manifests)} manifests of it")
+    manifest = manifests[0]
+    if manifest.pipeline != pipeline.name:
         raise ConfigurationError(
-            f"--refresh {refresh_id}: belongs to pipeline {row['pipeline']!r}, not"
+            f"--refresh {refresh_id}: belongs to pipeline {manifest.pipeline!r}, not"
             f" {pipeline.name!r}. Remedy: give that pipeline's file as --pipeline."
         )
-    files = _sampled_files(warehouse, row)
+    counts = manifest.counts
+    sampled = _sampled_files(warehouse, manifest)
     return Refresh(
         refresh_id=refresh_id,
-        policy=row["policy"],
-        ds=row["ds"].isoformat(),
-        sample_digest=row["sample_digest"],
-        drawn=row["drawn"],
-        held_out=row["held_out"],
-        sampled=files,
-        shards=_shards(refresh_id, files),
-        holdout=_pinned(warehouse, "holdout", row["holdout_version"], row, row["held_out"]),
+        policy=manifest.policy,
+        ds=manifest.ds.isoformat(),
+        sample_digest=manifest.sample_digest,
+        drawn=counts.drawn,
+        held_out=counts.held_out,
+        sampled=sampled,
+        shards=_shards(refresh_id, sampled),
+        holdout=_pinned(
+            warehouse, "holdout", manifest.holdout.version, refresh_id, counts.held_out
+        ),
     )
 
 
 def known_refreshes(warehouse: str, pipeline: Pipeline, policy: str | None = None) -> list[str]:
     """Refreshes of the pipeline (of one policy, if given), newest day first."""
-    rows = _manifests(warehouse, pipeline=pipeline.name, **({"policy": policy} if policy else {}))
-    return [row["refresh_id"] for row in rows]
+    wanted = {"policy": policy} if policy else {}
+    return [one.refresh_id for one in _manifests(warehouse, pipeline=pipeline.name, **wanted)]
 
 
 def newest_refresh(warehouse: str, pipeline: Pipeline) -> str:
@@ -109,27 +110,26 @@ def newest_refresh(warehouse: str, pipeline: Pipeline) -> str:
     return known[0]
 
 
-def _manifests(warehouse: str, **wanted: str) -> list[dict[str, Any]]:
-    """Rows of table `refreshes` that match, newest day first."""
+def _manifests(warehouse: str, **wanted: str) -> list[Manifest]:
+    """Manifests in table `refreshes` that match, newest day first."""
     _table(warehouse, "refreshes", None)  # refuses a warehouse that has none
     return read_manifests(within(warehouse, "refreshes"), **wanted)
 
 
-def _sampled_files(warehouse: str, row: dict[str, Any]) -> tuple[DataFile, ...]:
+def _sampled_files(warehouse: str, manifest: Manifest) -> tuple[DataFile, ...]:
     """The sample's files, the manifest's list against the snapshot's."""
-    name = row["refresh_id"]
-    pinned = _pinned(warehouse, "sampled", row["sampled_version"], row, row["drawn"])
-    root = within(warehouse, "sampled")
+    name, version = manifest.refresh_id, manifest.sampled.version
+    pinned = _pinned(warehouse, "sampled", version, name, manifest.counts.drawn)
     recorded = sorted(
-        DataFile(f"{root}/{unquote(entry['path'])}", int(entry["rows"]), int(entry["bytes"]))
-        for entry in json.loads(row["files"])
+        DataFile(within(warehouse, file.path), file.rows, file.bytes)
+        for file in manifest.sampled.files
     )
     if recorded != list(pinned):
         both = len({file.path for file in recorded} & {file.path for file in pinned})
         raise _refused(
             name,
-            f"its manifest lists {len(recorded)} files of {sum(f.rows for f in recorded)} rows,"
-            f" version {row['sampled_version']} of sampled has {len(pinned)} of"
+            f"its manifest lists {len(recorded)} files of {manifest.sampled.rows} rows,"
+            f" version {version} of sampled has {len(pinned)} of"
             f" {sum(f.rows for f in pinned)} rows ({both} paths in common)",
         )
     return pinned
@@ -157,10 +157,9 @@ def _shards(refresh_id: str, files: Sequence[DataFile]) -> tuple[Shard, ...]:
 
 
 def _pinned(
-    warehouse: str, table: str, version: int, row: dict[str, Any], expected: int
+    warehouse: str, table: str, version: int, name: str, expected: int
 ) -> tuple[DataFile, ...]:
-    """Files of one refresh at a version of `table`, sorted by path, each whole on storage."""
-    name = row["refresh_id"]
+    """Files of refresh `name` at a version of `table`, sorted by path, each whole on storage."""
     root = within(warehouse, table)
     try:
         snapshot = _table(warehouse, table, version)
@@ -168,7 +167,7 @@ def _pinned(
         raise _refused(name, f"version {version} of {table} is gone ({error})") from error
     actions = pa.table(snapshot.get_add_actions(flatten=True)).to_pylist()
     files = sorted(
-        # The log writes paths as URIs do; the manifest copies them.
+        # The log writes paths as URIs do.
         DataFile(
             f"{root}/{unquote(a['path'])}",
             a["num_records"] or 0,
@@ -201,10 +200,10 @@ def _refused(refresh_id: str, what: str) -> DataQualityError:
     )
 
 
-def _table(warehouse: str, table: str, version: int | None) -> DeltaTable:
+def _table(warehouse: str, table: str, version: int | None) -> Snapshot:
     folder = within(warehouse, table)
     try:
-        return DeltaTable(folder, version=version)
+        return Snapshot(folder, version=version)
     except TableNotFoundError as error:
         raise ConfigurationError(
             f"table {table} = {folder}: not found. Remedy: run `tenforward select` first, or"

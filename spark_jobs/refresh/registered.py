@@ -7,8 +7,19 @@ from pathlib import Path
 
 from schemas.places import is_remote
 from schemas.registry import mlflow_client, registry_exists
+from spark_jobs.storage.warehouse import Warehouse
 
 log = logging.getLogger("tenforward")
+
+
+def accepted_versions(warehouse: Warehouse) -> tuple[str, ...] | None:
+    """The model versions whose records count, sorted; None where any does."""
+    pipeline = warehouse.pipeline
+    # The models of an imported log are somebody else's; no registry of ours knows them.
+    if pipeline.selection.unknown_models == "accept" or pipeline.records is not None:
+        return None
+    known = registered_versions(warehouse.root, pipeline.name)
+    return None if known is None else tuple(sorted(known))
 
 
 def registered_versions(warehouse: str, name: str) -> frozenset[str] | None:

@@ -1,0 +1,66 @@
+"""What decides a draw beside the tables, the configuration and the seed: looked up once, pinned."""
+
+from datetime import date
+
+from schemas.errors import ConfigurationError
+from schemas.manifests import Decided, Manifest, read_manifests
+from schemas.sections.budget import parse_budget
+from spark_jobs.refresh.gpu_hours import affordable
+from spark_jobs.refresh.registered import accepted_versions
+from spark_jobs.selection.engine import ENGINE
+from spark_jobs.selection.policies import configured
+from spark_jobs.storage.warehouse import Warehouse
+
+# Which release has which engine, for those who want an older refresh again.
+RELEASES = {1: "0.1"}
+
+
+def decide(warehouse: Warehouse, ds: date) -> Decided:
+    """What decides the draw of a day, as things are now. Raises what `affordable` raises."""
+    parts, before = configured(warehouse.pipeline).mixture, _mixture_before(warehouse, ds)
+    return Decided(
+        budget=str(affordable(warehouse, parse_budget(warehouse.pipeline.selection.budget))),
+        engine=ENGINE,
+        mixture=dict(parts) if before is None else before.report["mixture"]["next"],
+        mixture_from=None if before is None else before.refresh_id,
+        model_versions=accepted_versions(warehouse),
+    )
+
+
+def _mixture_before(warehouse: Warehouse, ds: date) -> Manifest | None:
+    """The newest refresh before this day that left weights for the policy's mixture."""
+    parts = configured(warehouse.pipeline).mixture
+    if not parts:
+        return None
+    policy = warehouse.pipeline.selection.policy
+    for earlier in read_manifests(warehouse.path("refreshes"), policy=policy):
+        left = earlier.report.get("mixture", {}).get("next", {})
+        if earlier.ds < ds and left.keys() == parts.keys():
+            return earlier
+    return None
+
+
+def decided_then(warehouse: Warehouse, manifest: Manifest) -> Decided:
+    """What decided the draw of a refresh, from its manifest alone.
+
+    One of format 1 does not tell which model versions the registry had; those of now stand in.
+    Raises ConfigurationError where another engine drew.
+    """
+    decided = manifest.decided
+    if decided is None:
+        mixture = manifest.report.get("mixture", {})
+        decided = Decided(
+            budget=f"{manifest.report['budget']} rows",
+            engine=1,
+            mixture=mixture.get("used", {}),
+            mixture_from=mixture.get("from"),
+            model_versions=accepted_versions(warehouse),
+        )
+    if decided.engine != ENGINE:
+        release = RELEASES.get(decided.engine, "a later one")
+        raise ConfigurationError(
+            f"refresh {manifest.refresh_id}: drawn by version {decided.engine} of the selection"
+            f" engine, this release has {ENGINE} and would draw another sample. Remedy: rebuild it"
+            f" with tenforward {release}, or replace it with --force."
+        )
+    return decided
