@@ -46,7 +46,7 @@ def twin(loop: dict[str, Any], tmp_path: Path) -> Warehouse:
 FIRST = (
     "test_scheduler",
     "test_cluster",
-    "test_recorder",
+    "test_recorder_durability",
     "test_score_frequencies",
     "test_three_ways",
     "test_up",

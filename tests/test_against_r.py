@@ -10,9 +10,8 @@ import pytest
 from spark_jobs.selection.designs.systematic import ONE
 from spark_jobs.selection.hashing import hash_step
 from spark_jobs.selection.policy import Policy
-from tests.helpers.dense import truncated
+from tests.helpers.dense import problem, solved, truncated
 from tests.helpers.drawing import PROBABILITIES, drawn_by, population
-from tests.test_calibration_kernels import problem, solved
 
 
 def has_sampling() -> bool:

@@ -8,7 +8,7 @@ from schemas.errors import ConfigurationError
 from spark_jobs.selection import calibration
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records, from_arrow
-from tests.helpers.dense import by_scipy, columns_of, truncated
+from tests.helpers.dense import by_scipy, columns_of, problem, solved, truncated
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 N = 300
@@ -87,32 +87,6 @@ def test_a_label_that_has_not_matured_leaves_no_residual():
     rows = calibration.factors(records, np.zeros(N), auxiliary(records, "binary"))
     assert (rows.residual[~records.matured] == 0).all()
     assert (rows.residual[records.matured] != 0).all()
-
-
-def solved(a, weight, target, policy: Policy, k: int, square: float = 1.0) -> calibration.Solution:
-    """`calibration.solve` on a dense matrix."""
-
-    def evaluate(q):
-        factor = truncated(a, q, policy.bounds)
-        inside = (factor > policy.bounds[0]) & (factor < policy.bounds[1])
-        return {
-            "total": (weight * factor) @ a,
-            "scale": weight @ a**2,
-            "gram": (a.T * (weight * inside)) @ a,
-        }
-
-    first = evaluate(np.zeros(a.shape[1])) | {"target": target, "square": np.asarray(square)}
-    return calibration.solve(evaluate, first, k, policy)
-
-
-def problem(seed: int, k: int = 200, p: int = 8, shift: float = 0.1):
-    """Drawn rows, and totals that are off by about `shift` of a column's spread."""
-    random = np.random.default_rng(seed)
-    a = np.column_stack([np.ones(k), random.normal(size=(k, p - 1)) * np.arange(1, p)])
-    weight = random.uniform(0.5, 2, k)
-    weight *= k / weight.sum()
-    off = shift * random.normal(size=p) * np.r_[0.1, np.arange(1, p)]
-    return a, weight, weight @ a / k + off
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.1, 5.0])

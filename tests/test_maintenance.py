@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 from schemas.errors import ConfigurationError
 from schemas.pipeline import load_pipeline
 from schemas.sections.maintenance import Maintenance
-from schemas.tables import forward_records
 from spark_jobs.maintain import maintain
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
@@ -23,10 +22,9 @@ from spark_jobs.storage.compaction import crowded
 from spark_jobs.storage.retention import pinned_refreshes
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, manifest_of, versions
+from tests.helpers.writers import COMMITS, DAY, ROWS, records
 from trainer.data.refresh import open_refresh
 
-DAY = date(2013, 1, 9)
-NOON = datetime(2013, 1, 9, 12, tzinfo=UTC)
 MB = 1 << 20
 
 
@@ -44,18 +42,6 @@ def test_a_partition_is_compacted_where_it_has_enough_small_files():
 def test_a_table_without_partitions_is_one():
     (found,) = crowded([{"partition": {}, "bytes": 1, "rows": 1}] * 2, target=MB, at_least=2)
     assert (found.where, found.files) == ("", 2)
-
-
-def records(writer: str, count: int, day: date = DAY) -> pa.Table:
-    """Records of a day as somebody's model server writes them."""
-    moment = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-    row = {
-        "event_time": moment, "event_date": day, "model_version": "1", "batch_id": writer,
-        "recorded_at": moment, "prediction": 0.5, "logits": None, "label": None, "loss": None,
-        "segments": ["JFK", "AA"], "sketch": [0.0] * 16,
-    }  # fmt: skip
-    rows = [{"instance_id": f"{writer}/{number}", **row} for number in range(count)]
-    return pa.Table.from_pylist(rows, schema=forward_records().arrow_schema)
 
 
 def with_settings(warehouse: Warehouse, **changes: object) -> Warehouse:
@@ -173,43 +159,13 @@ def test_maintenance_settings_do_not_change_a_sample():
     assert other.selection_digest() == pipeline.selection_digest()
 
 
-WRITERS, COMMITS, ROWS = 8, 5, 3
-
-SPARK_WRITERS = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from schemas.pipeline import load_pipeline
-from spark_jobs.storage.warehouse import Warehouse
-from tests.test_maintenance import COMMITS, PIPELINE, ROWS, records
-warehouse = Warehouse(sys.argv[1], load_pipeline(PIPELINE))
-spark = warehouse.spark
-def write(writer):
-    for commit in range(COMMITS):
-        name = f"spark-{writer}-{commit}"
-        rows = spark.createDataFrame(records(name, ROWS))
-        for _ in range(2):  # a retry of a commit that went through
-            warehouse.append_once(rows, "forward_records", name)
-with ThreadPoolExecutor(2) as pool:
-    list(pool.map(write, sys.argv[2:]))
-"""
-RECORDER = """
-import sys
-from inference.recorder import ForwardRecorder
-from tests.test_maintenance import COMMITS, NOON, PIPELINE, ROWS
-root, writer = sys.argv[1:]
-with ForwardRecorder(PIPELINE, warehouse=root, model_version="1", segment_bytes=100,
-                     journal=f"{root}/journal-{writer}") as recorder:
-    for commit in range(COMMITS):
-        ids = [f"server-{writer}-{commit}/{number}" for number in range(ROWS)]
-        keys = {"origin": ["JFK"] * ROWS, "carrier": ["AA"] * ROWS}
-        recorder.record(ids, [NOON] * ROWS, [0.5] * ROWS, segments=keys)
-"""
+WRITERS = 8
 
 
-def started(log: Path, code: str, *arguments: str) -> subprocess.Popen[bytes]:
+def started(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
     root = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    line = [sys.executable, "-c", code, *arguments]
+    line = [sys.executable, "-m", "tests.helpers.writers", *arguments]
     with log.open("ab") as file:
         return subprocess.Popen(line, cwd=root, env=environment, stdout=file, stderr=file)
 
@@ -221,8 +177,8 @@ def test_law_2_eight_writers_a_compaction_and_a_selection_at_once(loop, tmp_path
     there = len(ids(warehouse, "forward_records"))
     digest = loop["days"][1]["select"]["sample_digest"]
     root, log = warehouse.root, tmp_path / "writers.log"
-    writers = [started(log, SPARK_WRITERS, root, *pair) for pair in ("01", "23")]
-    writers += [started(log, RECORDER, root, writer) for writer in "4567"]
+    writers = [started(log, "spark", root, *pair) for pair in ("01", "23")]
+    writers += [started(log, "recorder", root, writer) for writer in "4567"]
     compactions = 0
     with ThreadPoolExecutor(max_workers=1) as pool:
         selection = pool.submit(select_day, warehouse, LOOPED[1], force=True)

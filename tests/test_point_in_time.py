@@ -1,12 +1,11 @@
 """The as-of join, against its rules one by one and against a slow reference on random rows."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -16,12 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from schemas.errors import ConfigurationError
-from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.store import FeatureView
-from spark_jobs.features.point_in_time import as_of_join, as_of_joins, columns_used, with_features
-from spark_jobs.ingest import to_arrow, trim
-from spark_jobs.sources import flights
-from spark_jobs.storage.warehouse import Warehouse
+from spark_jobs.features.point_in_time import as_of_joins
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 TIME = pa.timestamp("us", tz="UTC")
@@ -57,6 +52,11 @@ def frame(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: pa.Schem
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def as_of_join(instances: DataFrame, rows: DataFrame, one: FeatureView) -> DataFrame:
+    """`instances` with the columns of one view's rows."""
+    return as_of_joins(instances, [(one, rows)]).select("instances.*", f"{one.name}.*")
 
 
 @dataclass(frozen=True)
@@ -239,91 +239,3 @@ def test_an_entity_that_the_instances_lack_is_refused(spark: SparkSession) -> No
     instances = frame(spark, [], ASKED)
     with pytest.raises(ConfigurationError, match=r"feature_views\.view\.entity = 'plane'.*Remedy"):
         as_of_join(instances, frame(spark, [], KNOWN), view(None, ("plane",)))
-
-
-@dataclass(frozen=True)
-class Shelf(Warehouse):
-    """A warehouse of tables in memory, that remembers which versions were asked for."""
-
-    tables_by_name: Mapping[str, pa.Table] = field(default_factory=dict)
-    asked: dict[str, int | None] = field(default_factory=dict)
-
-    def read(self, name: str, version: int | None = None) -> DataFrame:
-        self.asked[name] = version
-        return self.spark.createDataFrame(self.tables_by_name[name])
-
-
-@pytest.fixture(scope="module")
-def real_day(spark: SparkSession) -> tuple[Shelf, DataFrame, dict[str, pd.DataFrame]]:
-    """Real flights of 1 February, with the features they can need."""
-    pipeline: Pipeline = load_pipeline("pipelines/flights.toml")
-    day = date(2013, 2, 1)
-    files = flights.read_files(flights.data_dir())
-    winter = files.flights[files.flights["month"] <= 2]
-    frames = trim(flights.build(replace(files, flights=winter)), pipeline, day, day)
-    shelf = Shelf("nowhere", pipeline)
-    tables = {name: to_arrow(frames, shelf.tables[name]) for name in frames}
-    shelf = Shelf("nowhere", pipeline, tables)
-    return shelf, spark.createDataFrame(tables["instances"]), frames
-
-
-def test_features_of_a_real_day(
-    real_day: tuple[Shelf, DataFrame, dict[str, pd.DataFrame]],
-) -> None:
-    shelf, instances, frames = real_day
-    pipeline = shelf.pipeline
-    found = with_features(shelf, instances, {"features/planes": 3}).toArrow()
-    assert found.column_names == ["instance_id", "event_time", *pipeline.features]
-    assert all(column.null_count == 0 for column in found.columns)
-    assert shelf.asked["features/planes"] == 3
-    assert shelf.asked["features/weather"] is None
-    expected = merged(frames, pipeline)
-    result = found.to_pandas().sort_values("instance_id", ignore_index=True)
-    assert result["instance_id"].tolist() == expected["instance_id"].tolist()
-    for name, feature in pipeline.features.items():
-        if feature.kind == "number":
-            wanted = expected[pipeline.feature_source(name)[1]].fillna(feature.default)
-            np.testing.assert_array_equal(result[name], wanted.astype("float32"), err_msg=name)
-
-
-def merged(frames: Mapping[str, pd.DataFrame], pipeline: Pipeline) -> pd.DataFrame:
-    """The features by pandas: each view's rows become known in the order of their timestamps."""
-    rows = frames["instances"].sort_values("event_time", kind="stable")
-    rows = rows.astype({"event_time": "datetime64[us, UTC]"})
-    for each in pipeline.feature_views:
-        created, timestamp = each.created_timestamp_column, each.timestamp_field
-        known = frames[f"features/{each.name}"].sort_values([timestamp, created])
-        assert known[created].is_monotonic_increasing
-        known = known.astype({created: "datetime64[us, UTC]"})
-        keys = each.entity
-        rows = pd.merge_asof(rows, known, left_on="event_time", right_on=created, by=keys)
-        if each.ttl is not None:
-            stale = rows[timestamp] <= rows["event_time"] - pd.Timedelta(each.ttl)
-            rows.loc[stale, list(each.columns)] = np.nan
-        rows = rows.drop(columns=[created, timestamp])
-    return rows.sort_values("instance_id", ignore_index=True)
-
-
-def test_only_what_a_feature_names_is_read(
-    real_day: tuple[Shelf, DataFrame, dict[str, pd.DataFrame]],
-) -> None:
-    shelf, instances, _ = real_day
-    kept = {"temp": shelf.pipeline.features["temp"]}
-    small = Shelf("nowhere", shelf.pipeline.model_copy(update={"features": kept}))
-    narrow = {"features/weather": shelf.tables_by_name["features/weather"]}
-    small = Shelf("nowhere", small.pipeline, narrow)
-    found = with_features(small, instances.select("instance_id", "event_time", "origin"))
-    assert found.columns == ["instance_id", "event_time", "temp"]
-    assert columns_used(small.pipeline) == {"weather": {"temp"}}
-    assert list(small.asked) == ["features/weather"]
-
-
-def test_features_of_the_instances_alone_need_no_view(
-    real_day: tuple[Shelf, DataFrame, dict[str, pd.DataFrame]],
-) -> None:
-    shelf, instances, frames = real_day
-    kept = {name: shelf.pipeline.features[name] for name in ("hour", "distance")}
-    small = Shelf("nowhere", shelf.pipeline.model_copy(update={"features": kept}))
-    found = with_features(small, instances).toArrow()
-    assert found.column_names == ["instance_id", "event_time", "hour", "distance"]
-    assert found.num_rows == len(frames["instances"])

@@ -1,7 +1,6 @@
 """Training to the registry, on real tables: what is registered, what serves, and why."""
 
 import json
-import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -9,12 +8,16 @@ import numpy as np
 import pytest
 
 from inference.champion import find_champion
-from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
+from schemas.errors import ConfigurationError
 from schemas.manifests import REPORT_CARDS
-from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
-from trainer.processes.lock import exclusive
+from tests.helpers.trainer_tables import (
+    random_rows,
+    small_pipeline,
+    sound_and_flipped,
+    write_refresh,
+)
 from trainer.promotion.registry import open_registry
-from trainer.train import main, train_refresh
+from trainer.train import train_refresh
 
 PIPELINE = small_pipeline(gate={"max_loss_increase": 0.05})
 
@@ -22,13 +25,7 @@ PIPELINE = small_pipeline(gate={"max_loss_increase": 0.05})
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two refreshes: a sound one, and a later one whose labels are upside down."""
-    root = tmp_path_factory.mktemp("untrained")
-    shutil.copy(empty_database(tmp_path_factory.getbasetemp()), root / "mlflow.db")
-    write_refresh(root, PIPELINE, "sound", random_rows(500, seed=1), day=1)
-    flipped = random_rows(500, seed=2)
-    flipped["label"] = 1 - flipped["label"]
-    write_refresh(root, PIPELINE, "flipped", flipped, day=2)
-    return root
+    return sound_and_flipped(tmp_path_factory, PIPELINE)
 
 
 @pytest.fixture
@@ -93,37 +90,11 @@ def test_a_failed_gate_leaves_the_champion_serving_and_says_why(warehouse: Path)
     assert again["reason"] == result["reason"]
 
 
-def test_a_trained_refresh_is_already_done_unless_forced(warehouse: Path) -> None:
-    first = train_refresh(PIPELINE, str(warehouse), "sound")
-    again = train_refresh(PIPELINE, str(warehouse), "sound")
-    assert again["status"] == "already done"
-    assert (again["version"], again["run_id"]) == (first["version"], first["run_id"])
-    forced = train_refresh(PIPELINE, str(warehouse), "sound", force=True)
-    assert (forced["status"], forced["version"]) == ("done", "2")
-
-
-def test_latest_takes_the_newest_refresh_and_then_has_nothing_to_do(warehouse: Path) -> None:
-    other = small_pipeline()
-    write_refresh(warehouse, other, "of-a-comparison", random_rows(50), day=3, policy="uniform")
-    result = train_refresh(PIPELINE, str(warehouse))
-    assert (result["status"], result["refresh_id"]) == ("done", "flipped")
-    assert train_refresh(PIPELINE, str(warehouse))["status"] == "nothing to do"
-
-
 def test_another_model_name_is_another_line_of_models(warehouse: Path) -> None:
     train_refresh(PIPELINE, str(warehouse), "sound")
     result = train_refresh(PIPELINE, str(warehouse), "sound", model_name="small_uniform")
     assert (result["status"], result["version"]) == ("done", "1")
     assert result["parent_version"] is None
-
-
-def test_retraining_on_the_same_rows_gives_the_same_weights(warehouse: Path) -> None:
-    scratch = small_pipeline(training={"warm_start": False})
-    train_refresh(scratch, str(warehouse), "sound", model_name="one")
-    train_refresh(scratch, str(warehouse), "sound", model_name="two")
-    bundles = [find_champion(name, str(warehouse)) for name in ("one", "two")]
-    one, two = [(c.folder / "weights.safetensors").read_bytes() for c in bundles if c]
-    assert one == two
 
 
 @pytest.fixture
@@ -169,30 +140,6 @@ def test_a_roll_back_is_not_undone_by_repeating_a_training(warehouse: Path) -> N
     assert champion.version == "1"
 
 
-def test_a_nan_loss_registers_nothing(warehouse: Path) -> None:
-    broken = random_rows(64, seed=3) | {"weight": np.full(64, np.nan, np.float32)}
-    write_refresh(warehouse, PIPELINE, "broken", broken, day=3)
-    with pytest.raises(DataQualityError, match="loss = nan"):
-        train_refresh(PIPELINE, str(warehouse), "broken")
-    registry = open_registry(str(warehouse), "small", "small")
-    assert registry.trained("broken", "digest-of-broken") is None
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "words"),
-    [
-        ({"label": np.full(64, 2, np.float32)}, DataQualityError, "label = 2.0: not a class"),
-        ({"weight": np.zeros(64, np.float32)}, DataQualityError, "weights sum to 0"),
-    ],
-)
-def test_rows_that_cannot_be_trained_on_are_refused(
-    warehouse: Path, change: dict[str, np.ndarray], error: type[Exception], words: str
-) -> None:
-    write_refresh(warehouse, PIPELINE, "odd", random_rows(64, seed=3) | change, day=3)
-    with pytest.raises(error, match=words):
-        train_refresh(PIPELINE, str(warehouse), "odd")
-
-
 def test_a_champion_of_other_features_cannot_be_compared(warehouse: Path) -> None:
     train_refresh(PIPELINE, str(warehouse), "sound")
     wider = PIPELINE.model_dump()
@@ -208,105 +155,3 @@ def test_other_layers_start_from_scratch_and_still_face_the_champion(warehouse: 
     result = train_refresh(deeper, str(warehouse), "flipped")
     assert result["parent_version"] is None
     assert set(result["metrics"]) == {"train", "challenger", "champion", "increase"}
-
-
-def test_no_refresh_yet_is_no_data(warehouse: Path) -> None:
-    other = small_pipeline().model_copy(update={"name": "other"})
-    with pytest.raises(NoDataError, match="no refresh of policy 'calibrated' yet"):
-        train_refresh(other, str(warehouse))
-
-
-def test_one_training_of_a_model_at_a_time(warehouse: Path) -> None:
-    with (
-        exclusive(warehouse / ".train-small.lock", wait=False),
-        pytest.raises(ConflictError, match="held by another process"),
-    ):
-        train_refresh(PIPELINE, str(warehouse), "sound")
-
-
-# Pulls to choose from.
-
-
-def test_the_pull_that_answers_best_on_later_days_is_taken_and_told(warehouse: Path) -> None:
-    train_refresh(PIPELINE, str(warehouse), "sound")
-    pulls = small_pipeline(
-        training={"pulls": [0.0, 1000.0], "learning_rate": 0.05, "checkpoint_steps": 3},
-        selection={"forward_days": 1},
-        gate={"max_loss_increase": 10},
-    )
-    held = random_rows(400, seed=97) | {"forward": np.arange(400) >= 200}
-    mirrored = random_rows(300, seed=2)
-    mirrored["price"] = 100 - mirrored["price"]  # the later days are not: trust the parent
-    write_refresh(warehouse, pulls, "odd", mirrored, held, day=5)
-    result = train_refresh(pulls, str(warehouse), "odd")
-    told = result["metrics"]["pull"]
-    assert told["loss_of_0.0"] > told["loss_of_1000.0"]
-    assert told["taken"] == 1000.0
-    assert result["metrics"]["forward.challenger"]["rows"] == 100  # the half that did not choose
-    assert list((warehouse / "checkpoints").iterdir()) == []
-    registry = open_registry(str(warehouse), "small", "small")
-    assert registry.client.get_run(result["run_id"]).data.params["pull"] == "1000.0"
-
-
-def test_too_few_later_rows_choose_nothing(warehouse: Path) -> None:
-    train_refresh(PIPELINE, str(warehouse), "sound")
-    pulls = small_pipeline(
-        training={"pulls": [0.0, 1.0], "pull": 0.5}, selection={"forward_days": 1}
-    )
-    write_refresh(warehouse, pulls, "odd", random_rows(300, seed=2), day=5)
-    result = train_refresh(pulls, str(warehouse), "odd")
-    assert "pull" not in result["metrics"]
-    registry = open_registry(str(warehouse), "small", "small")
-    assert registry.client.get_run(result["run_id"]).data.params["pull"] == "0.5"
-
-
-# The command.
-
-
-def pipeline_file(folder: Path) -> str:
-    """PIPELINE as a file; TOML is close enough to JSON for one this small."""
-    lines = ['name = "small"', 'task = "binary"', "holdout = 0.05"]
-    for section in ("instances", "labels", "features", "training", "gate"):
-        lines += _toml(section, PIPELINE.model_dump(exclude_none=True)[section])
-    path = folder / "small.toml"
-    path.write_text("\n".join(lines))
-    return str(path)
-
-
-def _toml(name: str, table: dict[str, object]) -> list[str]:
-    plain = [f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict)]
-    nested = [_toml(f"{name}.{k}", v) for k, v in table.items() if isinstance(v, dict)]
-    return [f"[{name}]", *plain, *(line for part in nested for line in part)]
-
-
-def test_the_command_prints_one_result_and_returns_its_code(
-    warehouse: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    common = ["--pipeline", pipeline_file(tmp_path), "--warehouse", str(warehouse)]
-    codes, results = [], []
-    for options in (["--dry-run"], ["--refresh", "sound"], ["--refresh", "nope"]):
-        codes.append(main(common + options))
-        (line,) = capfd.readouterr().out.splitlines()
-        results.append(json.loads(line))
-    assert codes == [0, 0, 2]
-    assert [result["status"] for result in results] == ["planned", "done", "failed"]
-    assert results[0]["refresh_id"] == "flipped"
-    assert results[0]["files"] == 4
-    assert "flipped, sound" in results[2]["error"]
-
-
-def test_a_dry_run_makes_no_registry(tmp_path: Path) -> None:
-    write_refresh(tmp_path, PIPELINE, "sound", random_rows(50), day=1)
-    assert train_refresh(PIPELINE, str(tmp_path), dry_run=True)["status"] == "planned"
-    assert not (tmp_path / "mlflow.db").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_may_make_the_registry_at_once(tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")  # so that neither imports MLflow again
-    both = [fork.Process(target=open_registry, args=(str(tmp_path), "a", "a")) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(120)
-    assert [process.exitcode for process in both] == [0, 0]

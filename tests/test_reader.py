@@ -9,16 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from petastorm import make_batch_reader
 from petastorm.workers_pool.ventilator import ConcurrentVentilator
 
-from schemas.errors import ConfigurationError, DataQualityError
+from schemas.errors import DataQualityError
 from schemas.tables import sampled
-from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
-from trainer.data.epoch import epoch_order, shares, sorted_places, steps
+from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
 from trainer.data.petastorm_pool import end_only_when_done
 from trainer.data.reader import (
     Batches,
@@ -28,21 +24,17 @@ from trainer.data.reader import (
     read_holdout,
     read_sampled,
 )
-from trainer.data.refresh import newest_refresh, open_refresh
+from trainer.data.refresh import open_refresh
 
 PIPELINE = small_pipeline()
 FIELDS = sampled(PIPELINE).reader_fields
 FLOATS = pa.list_(pa.float32())
-GOLDEN_ORDER = [4, 1, 6, 3, 2, 7, 5, 0]
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse with two refreshes; tests that alter it take a copy."""
-    root = tmp_path_factory.mktemp("written")
-    write_refresh(root, PIPELINE, "first", random_rows(503, seed=1), day=1)
-    write_refresh(root, PIPELINE, "second", random_rows(300, seed=2), parts=2, day=2)
-    return root
+    return two_refreshes(tmp_path_factory.mktemp("written"), PIPELINE)
 
 
 @pytest.fixture
@@ -116,6 +108,13 @@ def test_law_4_the_order_does_not_depend_on_file_names(written: Path) -> None:
     )
     for name in FIELDS:
         np.testing.assert_array_equal(forwards[name], backwards[name])
+
+
+def test_a_code_the_model_has_no_place_for_names_the_feature(warehouse: Path) -> None:
+    rows = random_rows(20) | {"slot": np.full(20, 8, np.int32)}
+    write_refresh(warehouse, PIPELINE, "odd", rows, day=3)
+    with pytest.raises(DataQualityError, match=r"features.slot: codes from 8 to 8"):
+        read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "odd"))
 
 
 # A short read is never trained on.
@@ -211,136 +210,3 @@ def test_twenty_passes_are_whole_and_equal(written: Path) -> None:
     ]
     assert all(np.array_equal(one, passes[0]) for one in passes)
     assert len(passes[0]) == 503
-
-
-# A refresh that is not what its manifest says is refused by name.
-
-
-def test_a_vacuumed_refresh_is_refused_by_name(warehouse: Path) -> None:
-    Path(open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path).unlink()
-    with pytest.raises(DataQualityError, match=r"refresh first: refused.*vacuumed.*Remedy"):
-        open_refresh(str(warehouse), PIPELINE, "first")
-    assert open_refresh(str(warehouse), PIPELINE, "second").drawn == 300
-
-
-def test_an_altered_file_is_refused_by_name(warehouse: Path) -> None:
-    path = Path(open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path)
-    path.write_bytes(path.read_bytes() + b"!")
-    with pytest.raises(DataQualityError, match=r"refresh first: refused.* bytes"):
-        open_refresh(str(warehouse), PIPELINE, "first")
-
-
-def test_a_manifest_of_other_files_is_refused_by_name(warehouse: Path) -> None:
-    other = '[{"path": "refresh_id=x/part-0.parquet", "rows": 10, "bytes": 100}]'
-    write_refresh(warehouse, PIPELINE, "odd", random_rows(10), day=3, files=other)
-    with pytest.raises(DataQualityError, match="refresh odd: refused, its manifest lists 1 files"):
-        open_refresh(str(warehouse), PIPELINE, "odd")
-
-
-def test_a_manifest_that_counts_other_rows_is_refused_by_name(warehouse: Path) -> None:
-    write_refresh(warehouse, PIPELINE, "odd", random_rows(10), day=3, drawn=11)
-    with pytest.raises(DataQualityError, match=r"refresh odd: refused.* has 10 rows, not 11"):
-        open_refresh(str(warehouse), PIPELINE, "odd")
-
-
-def test_a_version_that_is_gone_is_refused_by_name(warehouse: Path) -> None:
-    write_refresh(warehouse, PIPELINE, "odd", random_rows(10), day=3, sampled_version=999)
-    with pytest.raises(DataQualityError, match="refresh odd: refused, version 999 of sampled"):
-        open_refresh(str(warehouse), PIPELINE, "odd")
-
-
-def test_a_refresh_deleted_from_the_table_is_still_read_at_its_version(warehouse: Path) -> None:
-    DeltaTable(str(warehouse / "sampled")).delete("refresh_id = 'first'")
-    rows = read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "first"))
-    assert len(rows) == 503
-
-
-def test_an_unknown_refresh_names_the_newest(written: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"--refresh nope: .*second, first.* Remedy"):
-        open_refresh(str(written), PIPELINE, "nope")
-    assert newest_refresh(str(written), PIPELINE) == "second"
-
-
-def test_a_missing_table_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"table refreshes .* not found. Remedy"):
-        open_refresh(str(tmp_path), PIPELINE, "first")
-
-
-def test_a_refresh_may_have_any_name(warehouse: Path) -> None:
-    write_refresh(warehouse, PIPELINE, "50 % of: it's", random_rows(20), day=3)
-    assert (
-        len(read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "50 % of: it's"))) == 20
-    )
-
-
-def test_a_code_the_model_has_no_place_for_names_the_feature(warehouse: Path) -> None:
-    rows = random_rows(20) | {"slot": np.full(20, 8, np.int32)}
-    write_refresh(warehouse, PIPELINE, "odd", rows, day=3)
-    with pytest.raises(DataQualityError, match=r"features.slot: codes from 8 to 8"):
-        read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "odd"))
-
-
-# The order of an epoch.
-
-sizes = st.integers(1, 700)
-worlds = st.integers(1, 9)
-batch_sizes = st.integers(1, 300)
-
-
-@settings(max_examples=200, deadline=None)
-@given(rows=sizes, world=worlds, batch_size=batch_sizes, seed=st.integers(1, 1 << 31))
-def test_law_4_every_row_once_an_epoch_and_equal_steps_on_every_rank(
-    rows: int, world: int, batch_size: int, seed: int
-) -> None:
-    order = epoch_order(rows, seed, epoch=3)
-    ranks = [list(shares(order, batch_size, rank, world)) for rank in range(world)]
-    seen = np.concatenate([share.rows[share.real] for rank in ranks for share in rank])
-    assert sorted(seen) == list(range(rows))
-    assert {len(rank) for rank in ranks} == {steps(rows, batch_size)}
-    for step in zip(*ranks, strict=True):
-        assert len({len(share.rows) for share in step}) == 1
-    assert sum((~share.real).sum() for share in ranks[0]) == 0
-
-
-@settings(max_examples=50, deadline=None)
-@given(rows=sizes, world=worlds, batch_size=batch_sizes)
-def test_a_batch_holds_the_same_rows_whatever_the_number_of_ranks(
-    rows: int, world: int, batch_size: int
-) -> None:
-    order = epoch_order(rows, seed=1, epoch=0)
-    ranks = [list(shares(order, batch_size, rank, world)) for rank in range(world)]
-    for step, alone in enumerate(shares(order, batch_size)):
-        together = [rank[step].rows[rank[step].real] for rank in ranks]
-        assert sorted(np.concatenate(together)) == sorted(alone.rows)
-
-
-def test_law_4_the_order_is_a_function_of_seed_and_epoch() -> None:
-    order = epoch_order(1000, seed=7, epoch=2)
-    np.random.default_rng(0).random(100)  # nothing draws from elsewhere
-    np.testing.assert_array_equal(order, epoch_order(1000, seed=7, epoch=2))
-    assert not np.array_equal(order, epoch_order(1000, seed=8, epoch=2))
-    assert list(epoch_order(8, seed=7, epoch=0)) == GOLDEN_ORDER
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    upper=st.lists(st.sampled_from([0, 1, 1 << 31, (1 << 32) - 1]), max_size=40),
-    seed=st.integers(0, 99),
-)
-def test_places_are_sorted_by_the_whole_key_and_equal_keys_stay_as_they_lie(
-    upper: list[int], seed: int
-) -> None:
-    lower = np.random.default_rng(seed).integers(0, 3, len(upper)).astype(np.uint64)
-    keys = np.array(upper, np.uint64) << np.uint64(32) | lower
-    np.testing.assert_array_equal(sorted_places(keys), np.argsort(keys, kind="stable"))
-
-
-def test_positions_of_two_epochs_are_unrelated() -> None:
-    orders = [np.argsort(epoch_order(5000, seed=1, epoch=epoch)) for epoch in range(6)]
-    correlation = np.corrcoef(orders) - np.eye(6)
-    assert np.abs(correlation).max() < 4 / np.sqrt(5000)
-
-
-def test_an_impossible_rank_is_refused() -> None:
-    with pytest.raises(ValueError, match="rank 2 of 2"):
-        next(shares(epoch_order(10, 1, 0), 4, rank=2, world=2))

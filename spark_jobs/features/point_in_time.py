@@ -66,11 +66,6 @@ def columns_used(pipeline: Pipeline) -> dict[str, set[str]]:
     return used
 
 
-def as_of_join(instances: DataFrame, view_rows: DataFrame, view: FeatureView) -> DataFrame:
-    """`instances` with the columns of one view's rows; see `as_of_joins`."""
-    return as_of_joins(instances, [(view, view_rows)]).select(f"{INSTANCES}.*", f"{view.name}.*")
-
-
 def as_of_joins(instances: DataFrame, views: Sequence[tuple[FeatureView, DataFrame]]) -> DataFrame:
     """One row an instance: a struct `instances`, and one named for each view with its columns.
 

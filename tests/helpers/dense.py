@@ -1,11 +1,12 @@
-"""Calibration the obvious way: the matrix a written out, and its dual minimised by SciPy."""
+"""Calibration the obvious way, with the matrix a written out: by SciPy, and by our own solver."""
 
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
-from spark_jobs.selection import tasks
+from spark_jobs.selection import calibration, tasks
+from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 
 
@@ -49,3 +50,29 @@ def by_scipy(a, weight, target, rho: float, bounds: tuple[float, float], k: int)
     options = {"maxiter": 100_000, "maxfun": 100_000, "ftol": 0, "gtol": 1e-12, "maxcor": 50}
     start = np.zeros(a.shape[1])
     return minimize(dual, start, jac=True, method="L-BFGS-B", options=options).x
+
+
+def solved(a, weight, target, policy: Policy, k: int, square: float = 1.0) -> calibration.Solution:
+    """`calibration.solve` on a dense matrix."""
+
+    def evaluate(q):
+        factor = truncated(a, q, policy.bounds)
+        inside = (factor > policy.bounds[0]) & (factor < policy.bounds[1])
+        return {
+            "total": (weight * factor) @ a,
+            "scale": weight @ a**2,
+            "gram": (a.T * (weight * inside)) @ a,
+        }
+
+    first = evaluate(np.zeros(a.shape[1])) | {"target": target, "square": np.asarray(square)}
+    return calibration.solve(evaluate, first, k, policy)
+
+
+def problem(seed: int, k: int = 200, p: int = 8, shift: float = 0.1):
+    """Drawn rows, and totals that are off by about `shift` of a column's spread."""
+    random = np.random.default_rng(seed)
+    a = np.column_stack([np.ones(k), random.normal(size=(k, p - 1)) * np.arange(1, p)])
+    weight = random.uniform(0.5, 2, k)
+    weight *= k / weight.sum()
+    off = shift * random.normal(size=p) * np.r_[0.1, np.arange(1, p)]
+    return a, weight, weight @ a / k + off

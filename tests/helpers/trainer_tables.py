@@ -1,6 +1,7 @@
 """Tiny refreshes for the trainer's tests: Delta tables written by delta-rs, no Spark."""
 
 import hashlib
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from deltalake import DeltaTable as Snapshot
 from deltalake import write_deltalake
 
@@ -115,6 +117,24 @@ def write_refresh(
         created_at=datetime(2013, 2, day, 12, tzinfo=UTC),
     )
     write_manifest(warehouse, made, **manifest)
+
+
+def two_refreshes(root: Path, pipeline: Pipeline) -> Path:
+    """A new warehouse with the refreshes "first", 503 rows, and "second", 300 rows."""
+    write_refresh(root, pipeline, "first", random_rows(503, seed=1), day=1)
+    write_refresh(root, pipeline, "second", random_rows(300, seed=2), parts=2, day=2)
+    return root
+
+
+def sound_and_flipped(factory: pytest.TempPathFactory, pipeline: Pipeline) -> Path:
+    """A new warehouse of two refreshes: "sound", and a later one whose labels are upside down."""
+    root = factory.mktemp("untrained")
+    shutil.copy(empty_database(factory.getbasetemp()), root / "mlflow.db")
+    write_refresh(root, pipeline, "sound", random_rows(500, seed=1), day=1)
+    flipped = random_rows(500, seed=2)
+    flipped["label"] = 1 - flipped["label"]
+    write_refresh(root, pipeline, "flipped", flipped, day=2)
+    return root
 
 
 def write_manifest(warehouse: Path, manifest: Manifest, **changed: Any) -> None:

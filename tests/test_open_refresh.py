@@ -1,0 +1,84 @@
+"""A refresh is opened as its manifest says, or refused by name."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from schemas.errors import ConfigurationError, DataQualityError
+from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
+from trainer.data.reader import (
+    read_sampled,
+)
+from trainer.data.refresh import newest_refresh, open_refresh
+
+PIPELINE = small_pipeline()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with two refreshes; tests that alter it take a copy."""
+    return two_refreshes(tmp_path_factory.mktemp("written"), PIPELINE)
+
+
+@pytest.fixture
+def warehouse(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "warehouse"))
+
+
+def test_a_vacuumed_refresh_is_refused_by_name(warehouse: Path) -> None:
+    Path(open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path).unlink()
+    with pytest.raises(DataQualityError, match=r"refresh first: refused.*vacuumed.*Remedy"):
+        open_refresh(str(warehouse), PIPELINE, "first")
+    assert open_refresh(str(warehouse), PIPELINE, "second").drawn == 300
+
+
+def test_an_altered_file_is_refused_by_name(warehouse: Path) -> None:
+    path = Path(open_refresh(str(warehouse), PIPELINE, "first").sampled[0].path)
+    path.write_bytes(path.read_bytes() + b"!")
+    with pytest.raises(DataQualityError, match=r"refresh first: refused.* bytes"):
+        open_refresh(str(warehouse), PIPELINE, "first")
+
+
+def test_a_manifest_of_other_files_is_refused_by_name(warehouse: Path) -> None:
+    other = '[{"path": "refresh_id=x/part-0.parquet", "rows": 10, "bytes": 100}]'
+    write_refresh(warehouse, PIPELINE, "odd", random_rows(10), day=3, files=other)
+    with pytest.raises(DataQualityError, match="refresh odd: refused, its manifest lists 1 files"):
+        open_refresh(str(warehouse), PIPELINE, "odd")
+
+
+def test_a_manifest_that_counts_other_rows_is_refused_by_name(warehouse: Path) -> None:
+    write_refresh(warehouse, PIPELINE, "odd", random_rows(10), day=3, drawn=11)
+    with pytest.raises(DataQualityError, match=r"refresh odd: refused.* has 10 rows, not 11"):
+        open_refresh(str(warehouse), PIPELINE, "odd")
+
+
+def test_a_version_that_is_gone_is_refused_by_name(warehouse: Path) -> None:
+    write_refresh(warehouse, PIPELINE, "odd", random_rows(10), day=3, sampled_version=999)
+    with pytest.raises(DataQualityError, match="refresh odd: refused, version 999 of sampled"):
+        open_refresh(str(warehouse), PIPELINE, "odd")
+
+
+def test_a_refresh_deleted_from_the_table_is_still_read_at_its_version(warehouse: Path) -> None:
+    DeltaTable(str(warehouse / "sampled")).delete("refresh_id = 'first'")
+    rows = read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "first"))
+    assert len(rows) == 503
+
+
+def test_an_unknown_refresh_names_the_newest(written: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--refresh nope: .*second, first.* Remedy"):
+        open_refresh(str(written), PIPELINE, "nope")
+    assert newest_refresh(str(written), PIPELINE) == "second"
+
+
+def test_a_missing_table_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"table refreshes .* not found. Remedy"):
+        open_refresh(str(tmp_path), PIPELINE, "first")
+
+
+def test_a_refresh_may_have_any_name(warehouse: Path) -> None:
+    write_refresh(warehouse, PIPELINE, "50 % of: it's", random_rows(20), day=3)
+    assert (
+        len(read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "50 % of: it's"))) == 20
+    )

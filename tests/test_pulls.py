@@ -1,0 +1,62 @@
+"""The pull to the parent, chosen among several by the later days."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.trainer_tables import (
+    random_rows,
+    small_pipeline,
+    sound_and_flipped,
+    write_refresh,
+)
+from trainer.promotion.registry import open_registry
+from trainer.train import train_refresh
+
+PIPELINE = small_pipeline(gate={"max_loss_increase": 0.05})
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two refreshes: a sound one, and a later one whose labels are upside down."""
+    return sound_and_flipped(tmp_path_factory, PIPELINE)
+
+
+@pytest.fixture
+def warehouse(untrained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(untrained, tmp_path / "warehouse"))
+
+
+def test_the_pull_that_answers_best_on_later_days_is_taken_and_told(warehouse: Path) -> None:
+    train_refresh(PIPELINE, str(warehouse), "sound")
+    pulls = small_pipeline(
+        training={"pulls": [0.0, 1000.0], "learning_rate": 0.05, "checkpoint_steps": 3},
+        selection={"forward_days": 1},
+        gate={"max_loss_increase": 10},
+    )
+    held = random_rows(400, seed=97) | {"forward": np.arange(400) >= 200}
+    mirrored = random_rows(300, seed=2)
+    mirrored["price"] = 100 - mirrored["price"]  # the later days are not: trust the parent
+    write_refresh(warehouse, pulls, "odd", mirrored, held, day=5)
+    result = train_refresh(pulls, str(warehouse), "odd")
+    told = result["metrics"]["pull"]
+    assert told["loss_of_0.0"] > told["loss_of_1000.0"]
+    assert told["taken"] == 1000.0
+    assert result["metrics"]["forward.challenger"]["rows"] == 100  # the half that did not choose
+    assert list((warehouse / "checkpoints").iterdir()) == []
+    registry = open_registry(str(warehouse), "small", "small")
+    assert registry.client.get_run(result["run_id"]).data.params["pull"] == "1000.0"
+
+
+def test_too_few_later_rows_choose_nothing(warehouse: Path) -> None:
+    train_refresh(PIPELINE, str(warehouse), "sound")
+    pulls = small_pipeline(
+        training={"pulls": [0.0, 1.0], "pull": 0.5}, selection={"forward_days": 1}
+    )
+    write_refresh(warehouse, pulls, "odd", random_rows(300, seed=2), day=5)
+    result = train_refresh(pulls, str(warehouse), "odd")
+    assert "pull" not in result["metrics"]
+    registry = open_registry(str(warehouse), "small", "small")
+    assert registry.client.get_run(result["run_id"]).data.params["pull"] == "0.5"
