@@ -297,9 +297,13 @@ def _model_column(name: str, feature: Feature) -> Column:
     return Column(name, _FORMS[feature.kind], f"Feature, {feature.kind}.", check=check, size=size)
 
 
+def fixed_tables() -> list[Table]:
+    """The tables that take no column of a pipeline's own."""
+    return [forward_records(), forward_rejects(), selection_probabilities(), refreshes()]
+
+
 def all_tables(pipeline: Pipeline) -> dict[str, Table]:
     """Every table of a pipeline by name, which is also its folder in the warehouse."""
     views = [feature_view(view) for view in pipeline.feature_views]
-    fixed = [forward_records(), forward_rejects(), selection_probabilities(), refreshes()]
     own = [instances(pipeline), labels(pipeline), sampled(pipeline), holdout(pipeline)]
-    return {table.name: table for table in [*views, *own, *fixed]}
+    return {table.name: table for table in [*views, *own, *fixed_tables()]}

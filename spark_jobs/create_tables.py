@@ -1,4 +1,7 @@
-"""`tenforward init`: create the tables of a pipeline that are missing, for rows of your own."""
+"""`tenforward init`: create the tables of a pipeline that are missing, for rows of your own.
+
+Tables of an earlier release get the columns that this one brought.
+"""
 
 import argparse
 import sys
@@ -8,6 +11,7 @@ from typing import Any
 from schemas.command import add_common_arguments, run_command
 from schemas.pipeline import load_pipeline
 from spark_jobs.storage.warehouse import Warehouse
+from spark_jobs.storage.widen import widen
 
 
 def parser() -> argparse.ArgumentParser:
@@ -20,15 +24,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
-    """Arguments -> the tables created; those that were there are checked."""
+    """Arguments -> the tables created, the columns added; the others are checked."""
     args = parser().parse_args(argv)
     warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
-    created = warehouse.create_missing()
+    created, added = warehouse.create_missing(), widen(warehouse)
     warehouse.require(*warehouse.tables)
     return {
-        "status": "done" if created else "already done",
+        "status": "done" if created or added else "already done",
         "pipeline": warehouse.pipeline.name,
         "created": created,
+        "added": added,
     }
 
 

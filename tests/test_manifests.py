@@ -24,12 +24,13 @@ from schemas.manifests import (
     read_manifests,
 )
 from schemas.tables import refreshes
+from spark_jobs import create_tables
 from spark_jobs.refresh import decided as refresh_decided
 from spark_jobs.refresh.decided import decided_then
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.flights_loop import LOOPED, manifest_of
+from tests.helpers.flights_loop import LOOPED, PIPELINE, manifest_of
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_manifest, write_refresh
 from trainer.data.refresh import open_refresh
 
@@ -128,3 +129,20 @@ def test_what_another_engine_drew_is_not_rebuilt_but_named(loop):
     other = replace(before, decided=replace(before.decided, engine=0))
     with pytest.raises(ConfigurationError, match=r"drawn by version 0 .* Remedy: rebuild it with"):
         decided_then(warehouse, other)
+
+
+def test_a_warehouse_of_format_1_is_widened_by_init_and_goes_on(twin: Warehouse, capfd):
+    place = twin.path("refreshes")
+    older = [manifest.to_table() for manifest in read_manifests(place)]
+    shutil.rmtree(place)
+    write_deltalake(place, pa.concat_tables(older).drop_columns(NEW))
+    with pytest.raises(
+        ConfigurationError, match=r"table refreshes, column format.*tenforward init"
+    ):
+        select_day(twin, LOOPED[1])
+    assert create_tables.main(["--pipeline", PIPELINE, "--warehouse", twin.root]) == 0
+    assert json.loads(capfd.readouterr().out)["added"] == [f"refreshes.{name}" for name in NEW]
+    rebuilt = select_day(twin, LOOPED[1], rebuild=True)
+    assert rebuilt["status"] == "done"
+    assert manifest_of(twin, rebuilt["refresh_id"]).format == FORMAT
+    assert {manifest.format for manifest in read_manifests(place)} == {1, FORMAT}

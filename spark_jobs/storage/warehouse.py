@@ -281,5 +281,6 @@ def _require_columns(table: Table, there: pa.Schema) -> None:
         if found.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
             raise ConfigurationError(
                 f"table {table.name}, column {field.name}: expected {field.type}, found {found}."
-                " Remedy: add or cast the column, or correct the pipeline file."
+                " Remedy: run `tenforward init`, which adds what a later release brought; add or"
+                " cast a column of your own, or correct the pipeline file."
             )
