@@ -201,7 +201,7 @@ import sys
 from inference.recorder import ForwardRecorder
 from tests.test_maintenance import COMMITS, NOON, PIPELINE, ROWS
 root, writer = sys.argv[1:]
-with ForwardRecorder(PIPELINE, warehouse=root, model_version="1", segment_bytes=100,
+with ForwardRecorder(PIPELINE, warehouse=root, model_version="1", file_bytes=100,
                      journal=f"{root}/journal-{writer}") as recorder:
     for commit in range(COMMITS):
         ids = [f"server-{writer}-{commit}/{number}" for number in range(ROWS)]
