@@ -19,10 +19,10 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from inference.champion import find_champion
 from inference.recording.frame import frame_of
 from inference.recording.journal import Journal, JournalFile
 from inference.recording.storing import Stored, store
+from inference.registered import find_champion
 from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
 from schemas.pipeline import Pipeline, load_pipeline
 

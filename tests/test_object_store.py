@@ -18,8 +18,8 @@ from deltalake import DeltaTable, write_deltalake
 from test_promotion import pipeline_file
 
 import tenforward
-from inference.champion import find_champion
 from inference.recorder import ForwardRecorder
+from inference.registered import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError
 from schemas.places import filesystem, for_spark, state_folder, within
 from schemas.tables import all_tables

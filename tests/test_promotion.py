@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.champion import find_champion
+from inference.registered import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
 from schemas.manifests import REPORT_CARDS
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
