@@ -229,9 +229,9 @@ def _calibrated(
 
 
 def _goal_and_sums(
-    held: calibration.Held, *, q: Array, bounds: tuple[float, float]
+    drawn: calibration.DrawnRows, *, q: Array, bounds: tuple[float, float]
 ) -> dict[str, Array]:
-    return held.goal | calibration.sums(held, q, bounds)
+    return drawn.goal | calibration.sums(drawn, q, bounds)
 
 
 def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any]) -> Selection:
