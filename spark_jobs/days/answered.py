@@ -44,7 +44,7 @@ def answered_days(
 ) -> set[date]:
     """The days of which every instance has its answer, from the tables' logs alone.
 
-    state: as `states` gives it. model_version: the one that answers; None where the champion serves.
+    state: as `states` gives it. model_version: the one that answers; None: the champion serves.
     """
     records = Snapshot(warehouse.path("forward_records"))
     return {

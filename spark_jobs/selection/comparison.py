@@ -29,7 +29,7 @@ _RIDGE = 1e-3  # of the mean curvature: a feature that is constant or double sta
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparisonLine:
     """One policy at one budget; medians over the draws. Losses are in the task's own units."""
 
     policy: str
@@ -116,7 +116,7 @@ def compare(
     policies: Mapping[str, Policy],
     budgets: Mapping[str, Budget],
     seeds: Sequence[int],
-) -> Iterator[Line]:
+) -> Iterator[ComparisonLine]:
     """One line a policy and budget, as they are ready."""
     orders = [reordered(records, seed) for seed in seeds]
     spaces = [features(one, seeds[0]) for one in orders]
@@ -137,14 +137,16 @@ def _draw(selection: Selection) -> Draw:
     return Draw(*(rows[name].to_numpy() for name in names))
 
 
-def _line(policy: str, budget: str, found: list[tuple[list[float], dict[str, Any]]]) -> Line:
+def _line(
+    policy: str, budget: str, found: list[tuple[list[float], dict[str, Any]]]
+) -> ComparisonLine:
     losses = np.array([one for one, _ in found])
     reports = [report for _, report in found]
 
     def median(values: list[float]) -> float:
         return float(np.median(values))
 
-    return Line(
+    return ComparisonLine(
         policy=policy,
         budget=budget,
         rows=reports[0]["budget"],

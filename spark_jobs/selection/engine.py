@@ -236,9 +236,10 @@ def _goal_and_sums(
 
 def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any]) -> Selection:
     sketch = ("sketch",) if plan.columns is not None else ()
-    lines, sums = blocks.each_and_total(partial(card, plan=plan, newest=newest), add_cards, sketch)
-    before = accumulate((line.drawn for line in lines.values()), initial=0)
-    positions = dict(zip(lines, before, strict=False))
+    kernel = partial(card, plan=plan, newest=newest)
+    samples, sums = blocks.each_and_total(kernel, add_cards, sketch)
+    before = accumulate((sample.drawn for sample in samples.values()), initial=0)
+    positions = dict(zip(samples, before, strict=False))
     told = {**report(sums, plan), **calibrated}
     _require_drawn(plan, told["drawn"])
     if plan.policy.score == "mixture":
@@ -250,7 +251,7 @@ def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any
         rows=lambda drawn_only: blocks.rows(partial(decided, drawn_only=drawn_only), parts),
         stored=lambda store: blocks.stored(partial(decided, drawn_only=False), store, parts),
         report=told,
-        digest=hashlib.sha256(b"".join(line.digest for line in lines.values())).hexdigest(),
+        digest=hashlib.sha256(b"".join(sample.digest for sample in samples.values())).hexdigest(),
     )
 
 
