@@ -37,7 +37,7 @@ from spark_jobs.refresh.plan import RefreshPlan, as_it_was, plan_refresh, refres
 from spark_jobs.refresh.write import manifest, write_refresh
 from spark_jobs.report.card import write_card
 from spark_jobs.report.outcome import result
-from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -128,7 +128,9 @@ def _named(report: dict[str, Any], pipeline: Pipeline, counts: Counts) -> dict[s
     return {**report, "segments": segments, **waiting, "rejects": counts.rejects}
 
 
-def _lineage(plan: RefreshPlan, before: dict[str, Any], selection: Selection) -> dict[str, Any]:
+def _lineage(
+    plan: RefreshPlan, before: dict[str, Any], selection: SelectionResult
+) -> dict[str, Any]:
     """Where the sample comes from, as the report card shows it."""
     lines = {
         "refresh_id": plan.refresh_id,

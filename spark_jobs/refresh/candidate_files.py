@@ -24,7 +24,7 @@ from schemas.columns import Table
 from schemas.errors import DataQualityError
 from schemas.places import filesystem
 from schemas.tables import selection_probabilities
-from spark_jobs.selection.engine import Selection
+from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.storage.warehouse import Warehouse, overtaken
 
 TRIES = 20  # commits of other refreshes in a row, each of which makes ours look again
@@ -42,7 +42,7 @@ class NewFile(NamedTuple):
     bytes: int
 
 
-def store_candidates(warehouse: Warehouse, selection: Selection, refresh_id: str) -> int:
+def store_candidates(warehouse: Warehouse, selection: SelectionResult, refresh_id: str) -> int:
     """Write every candidate of a refresh in place of what was there; the version that holds them.
 
     Raises ConflictError where another run writes the same refresh meanwhile.

@@ -18,7 +18,7 @@ from schemas.sections.budget import Budget
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import ArrowBlocks
-from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.hashing import hash_step
 from spark_jobs.selection.one_thread import one_thread
 from spark_jobs.selection.policy import Policy
@@ -131,7 +131,7 @@ def compare(
             yield _line(policy_name, budget_name, found)
 
 
-def _draw(selection: Selection) -> Draw:
+def _draw(selection: SelectionResult) -> Draw:
     rows = selection.rows(False)  # in the order of the records: that of the hash
     names = ("drawn", "weight", "offset")
     return Draw(*(rows[name].to_numpy() for name in names))

@@ -39,8 +39,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Selection:
-    """A finished selection: its rows, the report card and the digest of the sample.
+class SelectionResult:
+    """What a selection leaves: its rows, the report card and the digest of the sample.
 
     rows(drawn_only): every candidate, or the drawn ones, with what was decided; a pyarrow.Table or
     a DataFrame, as the blocks give. stored(store): what `store` says of every candidate, in tables
@@ -53,7 +53,7 @@ class Selection:
     digest: str
 
 
-def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> Selection:
+def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> SelectionResult:
     """Choose `budget` of the candidates. Raises NoDataError where there are none.
 
     The passes: survey, with the means of the scores; sizes, and caps where probabilities reach 1;
@@ -234,7 +234,9 @@ def _goal_and_sums(
     return drawn.goal | calibration.sums(drawn, q, bounds)
 
 
-def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any]) -> Selection:
+def _finished(
+    blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any]
+) -> SelectionResult:
     sketch = ("sketch",) if plan.columns is not None else ()
     kernel = partial(card, plan=plan, newest=newest)
     samples, sums = blocks.each_and_total(kernel, add_cards, sketch)
@@ -247,7 +249,7 @@ def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any
         told["mixture"] = {"used": used, "next": mixture.updated(used, sums["mixture"])}
     decided = partial(kernels.result_rows, plan=plan, positions=positions)
     parts = ("kept", *sketch)
-    return Selection(
+    return SelectionResult(
         rows=lambda drawn_only: blocks.rows(partial(decided, drawn_only=drawn_only), parts),
         stored=lambda store: blocks.stored(partial(decided, drawn_only=False), store, parts),
         report=told,
