@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 
 from schemas.command import add_common_arguments, log, run_command
 from schemas.errors import ConfigurationError
@@ -20,7 +20,7 @@ from schemas.registry import champion_version, mlflow_client, registry_exists
 def refreshes_path(warehouse: str) -> str:
     """Where the table `refreshes` is. ConfigurationError where it is not."""
     path = within(warehouse, "refreshes")
-    if not DeltaTable.is_deltatable(path):
+    if not Snapshot.is_deltatable(path):
         raise ConfigurationError(
             f"table refreshes = {path}: not found. Remedy: run `tenforward init`, or correct"
             " --warehouse."

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 
 from schemas.places import filesystem
 from schemas.tables import refreshes
@@ -18,7 +18,7 @@ def read_manifests(path: str, **wanted: str) -> list[dict[str, Any]]:
     By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
     Raises deltalake's TableNotFoundError where there is no table.
     """
-    files = [unquote(uri) for uri in DeltaTable(path).file_uris()]
+    files = [unquote(uri) for uri in Snapshot(path).file_uris()]
     if not files:
         return []
     table = refreshes()

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable as Snapshot
+from deltalake import write_deltalake
 from test_promotion import pipeline_file
 
 import tenforward
@@ -168,7 +169,7 @@ def test_law_2_four_recorders_at_once_lose_no_record(store: dict[str, str], tmp_
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(record, range(4)))
-    actions = pa.table(DeltaTable(within(there, "forward_records")).get_add_actions())
+    actions = pa.table(Snapshot(within(there, "forward_records")).get_add_actions())
     assert sum(actions["num_records"].to_pylist()) == 200
 
 

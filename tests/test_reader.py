@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from petastorm import make_batch_reader
@@ -250,7 +250,7 @@ def test_a_version_that_is_gone_is_refused_by_name(warehouse: Path) -> None:
 
 
 def test_a_refresh_deleted_from_the_table_is_still_read_at_its_version(warehouse: Path) -> None:
-    DeltaTable(str(warehouse / "sampled")).delete("refresh_id = 'first'")
+    Snapshot(str(warehouse / "sampled")).delete("refresh_id = 'first'")
     rows = read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "first"))
     assert len(rows) == 503
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
+from deltalake import DeltaTable as Snapshot
 
 from inference.recording.journal import JournalFile
 from inference.recording.rows import rows_in
@@ -49,7 +50,7 @@ def _application(file: JournalFile) -> str:
 
 def _append_once(path: str, rows: pa.Table, file: JournalFile) -> None:
     """Append unless it was done: delta-rs records transactions, but does not look at them."""
-    table = DeltaTable(path)
+    table = Snapshot(path)
     done = table.transaction_version(_application(file))
     if done is None or done < file.number:
         mark = Transaction(_application(file), file.number)

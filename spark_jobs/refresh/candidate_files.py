@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
+from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -106,7 +107,7 @@ def replace_files(
         {"userMetadata": stamp}, app_transactions=[Transaction(application, number)]
     )
     for _ in range(TRIES):
-        snapshot = DeltaTable(warehouse.path(table.name))
+        snapshot = Snapshot(warehouse.path(table.name))
         if (snapshot.transaction_version(application) or 0) >= number:
             break
         there = warehouse.has_refresh(table.name, refresh_id, snapshot.version())

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable as Snapshot
+from deltalake import write_deltalake
 
 from schemas.bundle import ModelCard
 from schemas.inputs import model_inputs
@@ -91,7 +92,7 @@ def write_refresh(
     few = len(held_out["label"])
     held_out = {"segments": [[]] * few, "forward": np.zeros(few, np.bool_)} | held_out
     _write(warehouse, holdout(pipeline), refresh_id, held_out, 1)
-    table = DeltaTable(str(warehouse / "sampled"))
+    table = Snapshot(str(warehouse / "sampled"))
     row = {
         "refresh_id": refresh_id,
         "pipeline": pipeline.name,
@@ -108,7 +109,7 @@ def write_refresh(
         "rejected": 0,
         "held_out": len(held_out["label"]),
         "sampled_version": table.version(),
-        "holdout_version": DeltaTable(str(warehouse / "holdout")).version(),
+        "holdout_version": Snapshot(str(warehouse / "holdout")).version(),
         "files": json.dumps(list_files(warehouse, refresh_id)),
         "sample_digest": f"digest-of-{refresh_id}",
         "report": "{}",
@@ -125,7 +126,7 @@ def write_manifest(warehouse: Path, row: dict[str, Any]) -> None:
 
 def list_files(warehouse: Path, refresh_id: str) -> list[dict[str, Any]]:
     """The files of a refresh as its manifest records them."""
-    actions = pa.table(DeltaTable(str(warehouse / "sampled")).get_add_actions(flatten=True))
+    actions = pa.table(Snapshot(str(warehouse / "sampled")).get_add_actions(flatten=True))
     return [
         {"path": a["path"], "rows": a["num_records"], "bytes": a["size_bytes"]}
         for a in actions.to_pylist()
