@@ -18,8 +18,8 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
-from inference.champion import find_champion
 from inference.recorder import ForwardRecorder, JournalFullError
+from inference.registered import find_champion
 from inference.scorer import load_scorer
 from schemas.command import add_common_arguments
 from schemas.errors import ConfigurationError, DataQualityError

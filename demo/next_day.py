@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 from torch import nn
 
-from inference.champion import find_version
+from inference.registered import find_version
 from inference.scorer import load_scorer
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.refresh.plan import refresh_id

@@ -1,9 +1,9 @@
 """The forward recorder: leaves forward records from a model server, without Spark and a JVM.
 
 `record` writes a request's rows to a local journal and returns: from then on they survive the
-process. A thread stores them in `forward_records`, one Delta commit a segment of the journal, which
-carries the segment's name as its transaction. So a segment that was stored before a crash is
-recognised and not stored again.
+process. A thread stores them in `forward_records`, one Delta commit a file of the journal, which
+carries the file's name as its transaction. So a file that was stored before a crash is recognised
+and not stored again.
 """
 
 import logging
@@ -19,10 +19,10 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from inference.champion import find_champion
 from inference.recording.frame import frame_of
-from inference.recording.journal import Journal, Segment
+from inference.recording.journal import Journal, JournalFile
 from inference.recording.storing import Stored, store
+from inference.registered import find_champion
 from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
 from schemas.pipeline import Pipeline, load_pipeline
 
@@ -59,10 +59,10 @@ class ForwardRecorder:
 
     pipeline: the pipeline, or its file. model_version: the champion's where none is given.
     journal: a local folder of this process alone (default: $TENFORWARD_JOURNAL, else ./journal).
-    A segment is stored once it has `segment_bytes` or is `segment_age_s` old. When the journal
-    holds `journal_bytes` that storage has not taken, `when_full` decides: "raise"
-    JournalFullError, or "block" the request up to `block_s`, then raise. `fsync` makes each request
-    survive the loss of power too, at the price of a disk write.
+    A file there is stored once it has `file_bytes` or is `file_age_s` old. When the journal holds
+    `journal_bytes` that storage has not taken, `when_full` decides: "raise" JournalFullError, or
+    "block" the request up to `block_s`, then raise. `fsync` makes each request survive the loss of
+    power too, at the price of a disk write.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class ForwardRecorder:
         warehouse: str | None = None,
         model_version: str | None = None,
         journal: str | Path | None = None,
-        segment_bytes: int = 16 << 20,
-        segment_age_s: float = 10.0,
+        file_bytes: int = 16 << 20,
+        file_age_s: float = 10.0,
         journal_bytes: int = 1 << 30,
         when_full: Literal["raise", "block"] = "raise",
         block_s: float = 5.0,
@@ -84,12 +84,12 @@ class ForwardRecorder:
         self.model_version = model_version or self._champion()
         folder = Path(journal or os.environ.get("TENFORWARD_JOURNAL", "./journal"))
         self._journal = Journal(folder, fsync=fsync)
-        self._segment_bytes, self._segment_age_s = segment_bytes, segment_age_s
+        self._file_bytes, self._file_age_s = file_bytes, file_age_s
         self._journal_bytes, self._when_full, self._block_s = journal_bytes, when_full, block_s
         self._metrics, self._recorded = Metrics(), 0
-        self._queued: dict[Segment, int] = {}
+        self._queued: dict[JournalFile, int] = {}
         self._waiting_bytes = self._journal.size()
-        # When each waiting segment was begun; now, for those of an earlier process.
+        # When each waiting file was begun; now, for those of an earlier process.
         self._begun = dict.fromkeys(self._journal.sealed(), time.monotonic())
         self._changed = threading.Condition()
         self._closing = False
@@ -127,7 +127,7 @@ class ForwardRecorder:
         then none of the rows is recorded. A row whose values cannot be used goes to
         `forward_rejects` later, with its reason; the others go on.
         """
-        # The segments of the journal become Arrow later, in the thread that stores them.
+        # Frames become Arrow later, in the thread that stores them.
         frame = frame_of(
             self.pipeline,
             ids,
@@ -145,13 +145,13 @@ class ForwardRecorder:
             before = self._journal.open_bytes
             self._journal.append(frame)
             self._waiting_bytes += self._journal.open_bytes - before
-            segment = self._journal.open_segment
-            if segment is not None:
+            file = self._journal.open_file
+            if file is not None:
                 if before == 0:
-                    self._begun[segment] = time.monotonic()
-                self._queued[segment] = self._queued.get(segment, 0) + len(ids)
+                    self._begun[file] = time.monotonic()
+                self._queued[file] = self._queued.get(file, 0) + len(ids)
             self._recorded += len(ids)
-            if self._journal.open_bytes >= self._segment_bytes:
+            if self._journal.open_bytes >= self._file_bytes:
                 self._changed.notify_all()
 
     def _make_room(self, size: int) -> None:
@@ -223,37 +223,37 @@ class ForwardRecorder:
         self.close()
 
     def _store_all(self) -> None:
-        """The thread: seals the open segment when it is due, stores what is sealed, in order."""
+        """The thread: seals the open file when it is due, stores what is sealed, in order."""
         pause = 0.0  # after a failure
         while True:
             with self._changed:
                 if pause:
                     self._changed.wait(pause)
                 else:
-                    self._changed.wait_for(self._due, timeout=self._segment_age_s / 4)
+                    self._changed.wait_for(self._due, timeout=self._file_age_s / 4)
                 if self._due():
                     self._journal.seal()
                 sealed = self._journal.sealed()
                 if self._closing and not sealed:
                     return
-            # An earlier segment must not be passed over: transactions only count upwards.
-            stored = all(self._stored(segment) for segment in sealed)
+            # An earlier file must not be passed over: transactions only count upwards.
+            stored = all(self._stored(file) for file in sealed)
             pause = 0.0 if stored else min(max(2 * pause, 0.1), SLOWEST_RETRY_S)
 
     def _due(self) -> bool:
-        segment = self._journal.open_segment
-        if segment is None:
+        file = self._journal.open_file
+        if file is None:
             return self._closing
-        old = time.monotonic() - self._begun[segment] >= self._segment_age_s
-        return old or self._closing or self._journal.open_bytes >= self._segment_bytes
+        old = time.monotonic() - self._begun[file] >= self._file_age_s
+        return old or self._closing or self._journal.open_bytes >= self._file_bytes
 
-    def _stored(self, segment: Segment) -> bool:
-        """Whether a sealed segment is in the tables by now, and out of the journal."""
-        size, stored, error = self._journal.bytes_of(segment), Stored(0, 0), None
+    def _stored(self, file: JournalFile) -> bool:
+        """Whether a sealed file is in the tables by now, and out of the journal."""
+        size, stored, error = self._journal.bytes_of(file), Stored(0, 0), None
         try:
-            stored = store(self.pipeline, self.warehouse, segment, self._journal.payloads(segment))
+            stored = store(self.pipeline, self.warehouse, file, self._journal.payloads(file))
         except DataQualityError as damage:
-            self._journal.set_aside(segment, damage)
+            self._journal.set_aside(file, damage)
             error = str(damage)
         except (DeltaError, OSError, pa.ArrowException) as failure:
             log.warning("recorder: %d bytes wait, will try again: %s", size, failure)
@@ -262,11 +262,11 @@ class ForwardRecorder:
                 self._metrics = replace(self._metrics, last_error=told)
             return False
         else:
-            self._journal.remove(segment)
+            self._journal.remove(file)
         with self._changed:
             self._waiting_bytes -= size
-            del self._begun[segment]
-            self._queued.pop(segment, None)  # an earlier process counted its own
+            del self._begun[file]
+            self._queued.pop(file, None)  # an earlier process counted its own
             self._metrics = replace(
                 self._metrics,
                 written=self._metrics.written + stored.written,

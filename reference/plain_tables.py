@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 from pyarrow.dataset import HivePartitioning, dataset
 
 from schemas.columns import Table
@@ -13,7 +13,7 @@ from schemas.tables import forward_records, forward_rejects
 
 def create(root: Path, table: Table) -> None:
     """The table with its columns, partitions and constraints."""
-    made = DeltaTable.create(
+    made = Snapshot.create(
         str(root / table.name), table.arrow_schema, partition_by=list(table.partition_by)
     )
     if table.constraints:
@@ -33,6 +33,6 @@ _SCHEMAS = {table.name: table.arrow_schema for table in (forward_records(), forw
 
 def stored(root: Path, name: str = "forward_records") -> list[dict[str, Any]]:
     """The rows of one of the two tables, by instance."""
-    files = DeltaTable(str(root / name)).file_uris()
+    files = Snapshot(str(root / name)).file_uris()
     table = dataset(files, format="parquet", partitioning=_HIVE, schema=_SCHEMAS[name]).to_table()
     return sorted(table.to_pylist(), key=lambda row: row["instance_id"])

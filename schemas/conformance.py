@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import TYPES, Column, Table
 
@@ -35,7 +35,7 @@ class Finding:
         return asdict(self)
 
 
-def differences(table: Table, stored: DeltaTable) -> list[Finding]:
+def differences(table: Table, stored: Snapshot) -> list[Finding]:
     """Every difference between the definition and what is stored, errors first."""
     where = f"delta.`{stored.table_uri.rstrip('/')}`"
     found = [
@@ -48,7 +48,7 @@ def differences(table: Table, stored: DeltaTable) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.severity)  # stable: "error" before "warning"
 
 
-def _fields(stored: DeltaTable) -> dict[str, dict[str, Any]]:
+def _fields(stored: Snapshot) -> dict[str, dict[str, Any]]:
     fields = json.loads(stored.schema().to_json())["fields"]
     return {field["name"]: field for field in fields}
 
@@ -62,7 +62,7 @@ def _ddl(kind: Any) -> str:
     return _NAMES.get(kind, str(kind).upper())
 
 
-def _columns(table: Table, stored: DeltaTable, where: str) -> list[Finding]:
+def _columns(table: Table, stored: Snapshot, where: str) -> list[Finding]:
     fields = _fields(stored)
     found: list[Finding] = []
     for column in table.columns:
@@ -92,7 +92,7 @@ def _add(column: Column, where: str) -> str:
     return f"{add} and fill it ({column.doc.rstrip('.')})"
 
 
-def _extra_columns(table: Table, stored: DeltaTable, where: str) -> list[Finding]:
+def _extra_columns(table: Table, stored: Snapshot, where: str) -> list[Finding]:
     found = []
     for name, field in _fields(stored).items():
         if name in table.column_names:
@@ -108,7 +108,7 @@ def _extra_columns(table: Table, stored: DeltaTable, where: str) -> list[Finding
     return found
 
 
-def _partitioning(table: Table, stored: DeltaTable) -> list[Finding]:
+def _partitioning(table: Table, stored: Snapshot) -> list[Finding]:
     found = tuple(stored.metadata().partition_columns)
     if found == table.partition_by:
         return []
@@ -121,7 +121,7 @@ def _partitioning(table: Table, stored: DeltaTable) -> list[Finding]:
     return [Finding("error", table.name, "partitioning", wanted, there, remedy)]
 
 
-def _protocol(table: Table, stored: DeltaTable, where: str) -> list[Finding]:
+def _protocol(table: Table, stored: Snapshot, where: str) -> list[Finding]:
     protocol = stored.protocol()
     if protocol.min_reader_version == 1:
         return []
@@ -135,7 +135,7 @@ def _protocol(table: Table, stored: DeltaTable, where: str) -> list[Finding]:
     return [Finding("error", table.name, "reader version", "1", there, remedy)]
 
 
-def _settings(table: Table, stored: DeltaTable, where: str) -> list[Finding]:
+def _settings(table: Table, stored: Snapshot, where: str) -> list[Finding]:
     """Constraints and properties: without them the jobs work, but nothing guards the table."""
     there = stored.metadata().configuration
     found = []

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
 from schemas.command import add_common_arguments, log, run_command
@@ -37,13 +37,13 @@ def check(pipeline: Pipeline, places: dict[str, str]) -> dict[str, Any]:
     return {
         "status": "done",
         **result,
-        "tables": {name: DeltaTable(at).version() for name, at in places.items()},
+        "tables": {name: Snapshot(at).version() for name, at in places.items()},
     }
 
 
 def _compare(table: Table, path: str) -> list[Finding]:
-    if DeltaTable.is_deltatable(path):
-        return differences(table, DeltaTable(path))
+    if Snapshot.is_deltatable(path):
+        return differences(table, Snapshot(path))
     remedy = "run `tenforward init`, or correct --warehouse or --path"
     return [Finding("error", table.name, "table", f"a Delta table at {path}", "none", remedy)]
 

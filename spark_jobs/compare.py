@@ -33,7 +33,7 @@ from spark_jobs.refresh.gpu_hours import affordable
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.registered import accepted_versions
 from spark_jobs.report.comparison_plot import draw_plot
-from spark_jobs.selection.comparison import Line, compare
+from spark_jobs.selection.comparison import ComparisonLine, compare
 from spark_jobs.selection.policies import configured
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
@@ -51,7 +51,7 @@ def compare_day(
     policies: dict[str, Policy],
     budgets: dict[str, Budget],
     draws: int,
-) -> tuple[list[Line], dict[str, int]]:
+) -> tuple[list[ComparisonLine], dict[str, int]]:
     """A line each policy and budget, and how many candidates they were judged on.
 
     Above `DRIVER_ROWS` candidates a share of the ids stands for all of them. Raises NoDataError.
@@ -95,7 +95,7 @@ def _share_of_ids(rows: DataFrame, at_most: int) -> DataFrame:
     return rows.where(place < F.lit(share))
 
 
-def _shown(line: Line) -> str:
+def _shown(line: ComparisonLine) -> str:
     return (
         f"{line.policy:<22} {line.budget:>12} {line.rows:>9,} rows"
         f"  predicted excess loss {line.wider_loss:.3g}"
@@ -103,7 +103,7 @@ def _shown(line: Line) -> str:
     )
 
 
-def table(lines: Sequence[Line]) -> str:
+def table(lines: Sequence[ComparisonLine]) -> str:
     """The comparison as text, against the baseline at the same budget."""
     base = {line.budget: line for line in lines if line.policy == BASELINE}
     head = (

@@ -19,8 +19,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from inference.champion import Champion, find_alias, find_champion, find_version
 from inference.outputs import prediction_columns
+from inference.registered import RegisteredVersion, find_alias, find_champion, find_version
 from inference.worker_model import scorer_of
 from schemas.command import about, add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
@@ -41,9 +41,9 @@ _ANSWER = (
 )
 
 
-def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
+def forward_passes(features: DataFrame, model: RegisteredVersion) -> DataFrame:
     """One forward pass a row: instance_id, prediction, logits, statistics, sketch."""
-    bundle = {file.name: file.read_bytes() for file in champion.folder.iterdir() if file.is_file()}
+    bundle = {file.name: file.read_bytes() for file in model.folder.iterdir() if file.is_file()}
     shared = features.sparkSession.sparkContext.broadcast(bundle)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -66,7 +66,7 @@ def forward_passes(features: DataFrame, champion: Champion) -> DataFrame:
 
 
 def forward_records(
-    instances: DataFrame, answers: DataFrame, pipeline: Pipeline, version: str
+    instances: DataFrame, answers: DataFrame, pipeline: Pipeline, model_version: str
 ) -> DataFrame:
     """The records that the answers leave behind; the columns of the table, but the batch."""
     segments = segment_keys(pipeline.instances.segments)
@@ -74,7 +74,7 @@ def forward_records(
     nothing = F.lit(None).cast("double")
     return asked.join(answers, "instance_id", "inner").withColumns(
         {
-            "model_version": F.lit(version),
+            "model_version": F.lit(model_version),
             "recorded_at": F.current_timestamp(),
             "label": nothing,
             "loss": nothing,
@@ -82,32 +82,32 @@ def forward_records(
     )
 
 
-def score_day(warehouse: Warehouse, ds: date, model: str | None = None) -> dict[str, Any]:
+def score_day(warehouse: Warehouse, ds: date, model_version: str | None = None) -> dict[str, Any]:
     """Score a day, unless that is done; the result of the command. See `score_days`."""
     name = warehouse.pipeline.name
     about(pipeline=name, ds=ds)
     warehouse.require(*warehouse.tables)
-    scored = score_days(warehouse, [ds], model)[0]
+    scored = score_days(warehouse, [ds], model_version)[0]
     about(pipeline=name, ds=ds, table_version=scored["version"])
     return scored
 
 
 def score_days(
-    warehouse: Warehouse, dates: Sequence[date], model: str | None = None
+    warehouse: Warehouse, dates: Sequence[date], model_version: str | None = None
 ) -> list[dict[str, Any]]:
     """Score what lacks an answer on several days: one job over them all, one append a day.
 
-    model: the version that answers beside the champion; None lets the champion serve. Instances
+    model_version: the one that answers beside the champion; None lets the champion serve. Instances
     that arrive later are answered by the next run, and no instance twice (`days.answered`).
     Of a day that is not over only what has been asked by now is answered. Raises NoDataError for
     a day without instances, ConflictError where another run scores one of the days meanwhile.
     """
     now, version = datetime.now(UTC), warehouse.version("instances")
     state = states(warehouse, version)
-    done = answered_days(warehouse, dates, state, model)
+    done = answered_days(warehouse, dates, state, model_version)
     todo = [ds for ds in dates if ds not in done]
-    fresh = _score(warehouse, todo, version, now, model) if todo else {}
-    mark(warehouse, [ds for ds in todo if ds < now.date()], state, model)
+    fresh = _score(warehouse, todo, version, now, model_version) if todo else {}
+    mark(warehouse, [ds for ds in todo if ds < now.date()], state, model_version)
     return [fresh.get(ds) or _already_done(warehouse, ds) for ds in dates]
 
 
@@ -121,7 +121,11 @@ def _already_done(warehouse: Warehouse, ds: date) -> dict[str, Any]:
 
 
 def _score(
-    warehouse: Warehouse, dates: Sequence[date], version: int, now: datetime, model: str | None
+    warehouse: Warehouse,
+    dates: Sequence[date],
+    version: int,
+    now: datetime,
+    model_version: str | None,
 ) -> dict[date, dict[str, Any]]:
     """The results of the days on which an instance of that table version lacked an answer."""
     counts = warehouse.rows_by_date("instances", version)
@@ -133,22 +137,22 @@ def _score(
             )
     # Numbered before the look for what is there: a run unseen competes for these numbers.
     numbers = {ds: _Numbers.next(warehouse, ds) for ds in dates}
-    champion = _champion(warehouse, model)
+    model = _answering(warehouse, model_version)
     day = warehouse.read("instances", version).where(F.col("event_date").isin(*dates))
     day = day.where(F.col("event_time") <= F.lit(now))
     asked = sum(counts[ds] for ds in dates)
-    lacking = unanswered(warehouse, day, dates, champion.version, serves=model is None)
+    lacking = unanswered(warehouse, day, dates, model.version, serves=model_version is None)
     instances = settle(lacking, asked)
     if instances.isEmpty():
         return {}
     features = with_features(warehouse, instances, None).drop("event_time")
-    answers = forward_passes(features, champion)
-    records = forward_records(instances, answers, warehouse.pipeline, champion.version)
+    answers = forward_passes(features, model)
+    records = forward_records(instances, answers, warehouse.pipeline, model.version)
     records = settle(records, asked)
-    kind = SERVED if model is None else NAMED
+    kind = SERVED if model_version is None else NAMED
 
     def finish(ds: date) -> dict[str, Any] | None:
-        batch = f"{kind}{ds}/{champion.version}/{numbers[ds].records}"
+        batch = f"{kind}{ds}/{model.version}/{numbers[ds].records}"
         return _append(warehouse, ds, records.withColumn("batch_id", F.lit(batch)), numbers[ds])
 
     with ThreadPoolExecutor(max_workers=4) as pool:  # an append mostly waits for its commit
@@ -183,7 +187,7 @@ def _append(
         F.count("*"), F.count("fault"), F.first("model_version"), F.first("batch_id")
     ).first()
     assert counted is not None
-    total, bad, model, batch = counted
+    total, bad, model_version, batch = counted
     if not total:
         return None
     # A kill between the two leaves rejects that the next run finds, and leaves alone.
@@ -195,16 +199,17 @@ def _append(
         "status": "done",
         "pipeline": warehouse.pipeline.name,
         "ds": ds,
-        "model_version": model,
+        "model_version": model_version,
         "records": added.rows,
         "rejected": bad,
         "version": added.version,
     }
 
 
-def _champion(warehouse: Warehouse, model: str | None) -> Champion:
-    if model is not None:
-        return find_version(warehouse.pipeline.name, model, warehouse.root)
+def _answering(warehouse: Warehouse, model_version: str | None) -> RegisteredVersion:
+    """The version that is named; where none is, the champion. ConfigurationError if not there."""
+    if model_version is not None:
+        return find_version(warehouse.pipeline.name, model_version, warehouse.root)
     champion = find_champion(warehouse.pipeline.name, warehouse.root)
     if champion is None:
         raise ConfigurationError(
@@ -235,10 +240,10 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         raise ConfigurationError(
             f"--ds = {args.ds}: this UTC day has not begun. Remedy: give today or an earlier day."
         )
-    model = args.model_version
+    model_version = args.model_version
     if args.alias is not None:
-        model = find_alias(pipeline.name, args.alias, args.warehouse).version
-    return score_day(Warehouse(args.warehouse, pipeline), args.ds, model)
+        model_version = find_alias(pipeline.name, args.alias, args.warehouse).version
+    return score_day(Warehouse(args.warehouse, pipeline), args.ds, model_version)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

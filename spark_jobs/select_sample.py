@@ -34,7 +34,7 @@ from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refres
 from spark_jobs.refresh.write import Draw, write_refresh
 from spark_jobs.report.card import write_card
 from spark_jobs.report.outcome import outcome
-from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -120,7 +120,11 @@ def _require_same(plan: RefreshPlan, before: str, now: str) -> None:
 
 
 def _report(
-    selection: Selection, plan: RefreshPlan, decided: Decided, pipeline: Pipeline, counts: Counts
+    selection: SelectionResult,
+    plan: RefreshPlan,
+    decided: Decided,
+    pipeline: Pipeline,
+    counts: Counts,
 ) -> dict[str, Any]:
     """The figures of the report card: the engine's with the segments' names, what was not a
     candidate, and where the sample comes from."""

@@ -72,7 +72,7 @@ def test_multipliers_and_sums_are_the_dense_products(case, size):
     inside = (factor > BOUNDS[0]) & (factor < BOUNDS[1])
     assert inside.any()
     np.testing.assert_allclose(calibration.multipliers(rows, q, BOUNDS), factor, rtol=1e-10)
-    found = calibration.sums(calibration.Held(rows, weight, {}), q, BOUNDS)
+    found = calibration.sums(calibration.DrawnRows(rows, weight, {}), q, BOUNDS)
     close = {"rtol": 1e-9, "atol": 1e-9}
     np.testing.assert_allclose(found["total"], (weight * factor) @ a, **close)
     np.testing.assert_allclose(found["scale"], weight @ a**2, **close)

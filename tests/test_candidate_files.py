@@ -6,7 +6,7 @@ from itertools import count
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -84,9 +84,9 @@ def test_spark_reads_what_was_decided_and_the_log_counts_it(warehouse, refresh_i
 def test_a_second_run_replaces_its_refresh_and_leaves_the_table_as_it_is(warehouse, refresh_id):
     replaced(warehouse, f"{refresh_id}-other", candidates("x"))
     replaced(warehouse, refresh_id, candidates("a"), candidates("b"))
-    before = DeltaTable(warehouse.path(TABLE.name))
+    before = Snapshot(warehouse.path(TABLE.name))
     replaced(warehouse, refresh_id, candidates("c"))
-    after = DeltaTable(warehouse.path(TABLE.name))
+    after = Snapshot(warehouse.path(TABLE.name))
     assert written(warehouse, refresh_id) == ["c"]
     assert written(warehouse, f"{refresh_id}-other") == ["x"]
     assert after.schema() == before.schema()

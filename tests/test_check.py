@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable as Snapshot
+from deltalake import write_deltalake
 
 import tenforward
 from schemas.conformance import differences
@@ -28,7 +29,7 @@ def stored(
 
 def errors(path: str) -> dict[str, tuple[str, str]]:
     """(expected, found) of every error, by what it is about."""
-    found = differences(OURS, DeltaTable(path))
+    found = differences(OURS, Snapshot(path))
     return {f.what: (f.expected, f.found) for f in found if f.severity == "error"}
 
 
@@ -51,7 +52,7 @@ def test_missing_wrong_and_extra_columns_are_told_apart(tmp_path):
     schema = changed(
         sketch=None, prediction=pa.string(), segments=pa.list_(pa.int64()), score=pa.float64()
     ).append(pa.field("shard", pa.int32(), nullable=False))
-    found = differences(OURS, DeltaTable(stored(tmp_path, schema)))
+    found = differences(OURS, Snapshot(stored(tmp_path, schema)))
     told = {
         f.what: (f.severity, f.expected, f.found) for f in found if f.what.startswith("column ")
     }
@@ -75,7 +76,7 @@ def test_another_partitioning_is_an_error(tmp_path):
 def test_missing_constraints_and_properties_are_warnings_with_the_statement_that_adds_them(
     tmp_path,
 ):
-    found = differences(OURS, DeltaTable(stored(tmp_path, OURS.arrow_schema)))
+    found = differences(OURS, Snapshot(stored(tmp_path, OURS.arrow_schema)))
     remedies = {f.what: f.remedy for f in found if f.severity == "warning"}
     assert (
         "ADD CONSTRAINT predicted CHECK (prediction IS NOT NULL" in remedies["constraint predicted"]
@@ -86,7 +87,7 @@ def test_missing_constraints_and_properties_are_warnings_with_the_statement_that
 def test_nothing_is_found_in_the_tables_that_we_make(loop):
     warehouse = loop["warehouse"]
     for name, table in all_tables(load_pipeline(PIPELINE)).items():
-        assert differences(table, DeltaTable(warehouse.path(name))) == []
+        assert differences(table, Snapshot(warehouse.path(name))) == []
 
 
 def check(capfd, *arguments: str) -> tuple[int, dict]:

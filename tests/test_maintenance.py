@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable as Snapshot
+from deltalake import write_deltalake
 from pyspark.sql import functions as F
 
 from schemas.errors import ConfigurationError
@@ -77,7 +78,7 @@ def test_small_files_are_compacted_once_and_every_row_stays(crowd):
     assert report["files"][1] == report["files"][0] - 5
     assert ids(crowd, "forward_records") == before[0]
     assert done["tables"]["sampled"]["version"] == before[1]["sampled"]
-    actions = pa.table(DeltaTable(crowd.path("forward_records")).get_add_actions(flatten=True))
+    actions = pa.table(Snapshot(crowd.path("forward_records")).get_add_actions(flatten=True))
     for bound in ("num_records", "min.event_time", "max.event_time", "min.model_version"):
         assert actions[bound].null_count == 0, bound  # what a window is pruned by
     assert maintain(crowd, ["forward_records"])["status"] == "already done"
@@ -118,7 +119,7 @@ def test_rows_that_are_due_expire_by_partition_and_pinned_refreshes_keep_theirs(
     tables = maintain(expiring, ["forward_records", "sampled"], now=later)["tables"]
     assert ids(crowd, "forward_records") == []
     assert tables["forward_records"]["expired_partitions"] == 3
-    settings = DeltaTable(crowd.path("forward_records")).metadata().configuration
+    settings = Snapshot(crowd.path("forward_records")).metadata().configuration
     assert settings["delta.appendOnly"] == "true"
     refresh_ids = {f["partition"]["refresh_id"] for f in crowd.files("sampled")}
     newest = refresh_id(crowd.pipeline, LOOPED[1])

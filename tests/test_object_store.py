@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable as Snapshot
+from deltalake import write_deltalake
 from test_promotion import pipeline_file
 
 import tenforward
-from inference.champion import find_champion
 from inference.recorder import ForwardRecorder
+from inference.registered import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError
 from schemas.places import filesystem, for_spark, state_folder, within
 from schemas.tables import all_tables
@@ -168,7 +169,7 @@ def test_law_2_four_recorders_at_once_lose_no_record(store: dict[str, str], tmp_
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(record, range(4)))
-    actions = pa.table(DeltaTable(within(there, "forward_records")).get_add_actions())
+    actions = pa.table(Snapshot(within(there, "forward_records")).get_add_actions())
     assert sum(actions["num_records"].to_pylist()) == 200
 
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 
 from schemas.errors import ConfigurationError, DataQualityError
 from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
@@ -61,7 +61,7 @@ def test_a_version_that_is_gone_is_refused_by_name(warehouse: Path) -> None:
 
 
 def test_a_refresh_deleted_from_the_table_is_still_read_at_its_version(warehouse: Path) -> None:
-    DeltaTable(str(warehouse / "sampled")).delete("refresh_id = 'first'")
+    Snapshot(str(warehouse / "sampled")).delete("refresh_id = 'first'")
     rows = read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "first"))
     assert len(rows) == 503
 

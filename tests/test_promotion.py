@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.champion import find_champion
+from inference.registered import find_champion
 from schemas.errors import ConfigurationError
 from schemas.manifests import REPORT_CARDS
 from tests.helpers.trainer_tables import (

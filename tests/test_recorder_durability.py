@@ -40,8 +40,8 @@ def test_a_request_never_waits_for_storage(tmp_path, monkeypatch):
     root, stuck = record_tables(tmp_path), threading.Event()
     append = storing._append_once
     monkeypatch.setattr(storing, "_append_once", lambda *a: (stuck.wait(60), append(*a)))
-    recorder = opened(root, segment_bytes=500)
-    for request in range(200):  # a storage that answers nothing, and segments that are due
+    recorder = opened(root, file_bytes=500)
+    for request in range(200):  # a storage that answers nothing, and files that are due
         recorder.record([f"{request}-a", f"{request}-b"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
     told = recorder.metrics()
     assert (told.recorded, told.queued, told.written) == (400, 400, 0)
@@ -71,7 +71,7 @@ def test_a_server_that_may_wait_waits_for_room_and_not_longer(tmp_path):
 
 
 def test_law_7_a_full_journal_is_an_error_and_never_a_dropped_row(tmp_path):
-    recorder = opened(tmp_path, journal_bytes=4000, segment_age_s=60)
+    recorder = opened(tmp_path, journal_bytes=4000, file_age_s=60)
 
     def fill() -> None:
         for _ in range(100):
@@ -89,7 +89,7 @@ def test_law_2_eight_recorders_on_one_table_at_once(tmp_path):
     root = record_tables(tmp_path)
 
     def serve(server: int) -> None:
-        settings = {"journal": root / f"journal{server}", "segment_bytes": 5_000}
+        settings = {"journal": root / f"journal{server}", "file_bytes": 5_000}
         with opened(root, **settings) as recorder:
             for request in range(40):
                 ids = [f"{server}-{request}-a", f"{server}-{request}-b"]
@@ -104,7 +104,7 @@ def test_law_2_eight_recorders_on_one_table_at_once(tmp_path):
 
 def test_a_full_disk_takes_nothing_of_the_request_and_loses_nothing_else(tmp_path, monkeypatch):
     root = record_tables(tmp_path)
-    recorder = opened(root, segment_age_s=60)
+    recorder = opened(root, file_age_s=60)
     recorder.record(["a", "b"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
     write = os.write
     with monkeypatch.context() as full:
@@ -122,7 +122,7 @@ from datetime import UTC, datetime
 from inference.recorder import ForwardRecorder
 root, turn = sys.argv[1:]
 recorder = ForwardRecorder("pipelines/flights.toml", warehouse=root, model_version="3",
-                           journal=root + "/journal", segment_bytes=20_000, segment_age_s=0.05)
+                           journal=root + "/journal", file_bytes=20_000, file_age_s=0.05)
 asked = datetime(2013, 1, 7, 12, tzinfo=UTC)
 for number in range(1_000_000):
     ids = [f"{turn}-{number}-{row}" for row in range(10)]
@@ -169,7 +169,7 @@ def killed_again_and_again(root: Path, times: int) -> None:
     found = [row["instance_id"] for row in stored(root)]
     assert len(found) == len(set(found)), "a record is there twice"
     assert set(acknowledged) <= set(found), "an acknowledged record is lost"
-    assert list((root / "journal").glob("*.segment")) == []
+    assert list((root / "journal").glob("*.journal")) == []
 
 
 def test_law_2_kill_9_loses_and_doubles_nothing(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.champion import find_champion
+from inference.registered import find_champion
 from schemas.bundle import PROGRAM
 from schemas.errors import ConfigurationError, NoDataError
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh

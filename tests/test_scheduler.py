@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 from pyspark.sql import SparkSession
 
 from demo.airflow_home import airflow_home
@@ -87,7 +87,7 @@ def refreshes(world: SimpleNamespace, day: str) -> list[Manifest]:
 
 def commits(world: SimpleNamespace, table: str, stamp: str) -> int:
     """Commits of a table whose transaction names `stamp`."""
-    history = DeltaTable(world.warehouse.path(table)).history()
+    history = Snapshot(world.warehouse.path(table)).history()
     return sum(stamp in str(entry) for entry in history)
 
 
@@ -129,7 +129,7 @@ def test_a_training_links_to_its_run_in_mlflow(world: SimpleNamespace) -> None:
 def test_a_kill_of_scheduler_and_spark_leaves_one_refresh_and_one_training(
     world: SimpleNamespace,
 ) -> None:
-    before = DeltaTable(world.warehouse.path("selection_probabilities")).version()
+    before = Snapshot(world.warehouse.path("selection_probabilities")).version()
     run_id = world.server.trigger(SELECT, KILLED)
     # The refresh is half written then: its manifest, which makes it one, comes last.
     written = partial(wrote_after, world, "selection_probabilities", before)
@@ -152,7 +152,7 @@ def test_a_kill_of_scheduler_and_spark_leaves_one_refresh_and_one_training(
 
 
 def wrote_after(world: SimpleNamespace, table: str, version: int) -> bool:
-    return DeltaTable(world.warehouse.path(table)).version() > version
+    return Snapshot(world.warehouse.path(table)).version() > version
 
 
 def test_a_backfill_rings_no_bell_and_a_burst_trains_once_on_the_newest(

@@ -3,7 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable as Snapshot
+from deltalake import write_deltalake
 from pyspark.sql import types as T
 
 from schemas.columns import Column, Table
@@ -17,7 +18,7 @@ TABLES = all_tables(load_pipeline(PIPELINE))
 @pytest.mark.parametrize("name", list(TABLES))
 def test_law_6_storage_has_the_columns_constraints_and_partitions_of_the_definition(loop, name):
     table, warehouse = TABLES[name], loop["warehouse"]
-    stored = DeltaTable(warehouse.path(name))
+    stored = Snapshot(warehouse.path(name))
     fields = warehouse.read(name).schema.fields
     wanted = T.StructType.fromDDL(table.spark_ddl).fields
     assert [(f.name, f.dataType, f.nullable) for f in fields] == (
@@ -90,21 +91,21 @@ def record(changes: dict) -> pa.Table:
 
 @pytest.mark.parametrize("fault", list(BAD))
 def test_both_writers_refuse_what_is_not_a_number(spark, empty_records, fault):
-    before = DeltaTable(empty_records).version()
+    before = Snapshot(empty_records).version()
     with pytest.raises(Exception, match=r"(?i)constraint|validation"):
         write_deltalake(empty_records, record(BAD[fault]), mode="append")
     with pytest.raises(Exception, match="DELTA_VIOLATE_CONSTRAINT"):
         spark.createDataFrame(record(BAD[fault])).write.format("delta").mode("append").save(
             empty_records
         )
-    assert DeltaTable(empty_records).version() == before
+    assert Snapshot(empty_records).version() == before
 
 
 def test_both_writers_accept_a_good_record(spark, empty_records):
-    before = DeltaTable(empty_records).version()
+    before = Snapshot(empty_records).version()
     for changes in ({}, {"sketch": None, "label": None}):
         write_deltalake(empty_records, record(changes), mode="append")
         spark.createDataFrame(record(changes)).write.format("delta").mode("append").save(
             empty_records
         )
-    assert DeltaTable(empty_records).version() == before + 4
+    assert Snapshot(empty_records).version() == before + 4

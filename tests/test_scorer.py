@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.champion import find_champion, find_version
+from inference.registered import find_champion, find_version
 from inference.scorer import Scorer, load_scorer
 from schemas.bundle import PROGRAM
 from schemas.errors import ConfigurationError, DataQualityError
@@ -118,7 +118,7 @@ def test_a_missing_column_and_an_unknown_code_name_the_feature(scorer: Scorer) -
 def test_scoring_imports_neither_mlflow_nor_spark_nor_petastorm() -> None:
     code = (
         "import sys; from unittest.mock import MagicMock; sys.modules['torch'] = MagicMock();"
-        "import inference.scorer, inference.champion;"
+        "import inference.scorer, inference.registered;"
         "print([m for m in ('mlflow', 'pyspark', 'petastorm', 'trainer') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

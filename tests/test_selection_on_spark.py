@@ -14,7 +14,7 @@ from spark_jobs.blocks.spark_blocks import SparkBlocks, blocks_of, drawn_frame
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.selection import blocks
 from spark_jobs.selection.draw import selection_of
-from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy, Strata
 from tests.helpers.logged_records import binary_records
@@ -55,7 +55,7 @@ def logged(spark: SparkSession, records: pa.Table) -> tuple[DataFrame, DataFrame
 
 def on_spark(
     logged: tuple[DataFrame, DataFrame], policy: Policy, partitions: int = 3
-) -> tuple[Selection, SparkBlocks]:
+) -> tuple[SelectionResult, SparkBlocks]:
     parts = (frame.repartition(partitions) for frame in logged)
     found = SparkBlocks(narrow(*parts, CUT, sketch=policy.calibrated), 2 * N, SEED, None)
     return select(found, policy, parse_budget(0.1), SEED, "binary"), found
@@ -66,7 +66,7 @@ def by_id(rows: pa.Table) -> list[dict]:
     return rows.select(columns).sort_by("instance_id").to_pylist()
 
 
-def everything(found: Selection) -> pa.Table:
+def everything(found: SelectionResult) -> pa.Table:
     """Every candidate, as it would be stored."""
     return pa.concat_tables(found.stored(lambda rows: rows))
 

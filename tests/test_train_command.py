@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.champion import find_champion
+from inference.registered import find_champion
 from schemas.errors import ConflictError, DataQualityError, NoDataError
 from tests.helpers.trainer_tables import (
     random_rows,

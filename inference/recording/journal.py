@@ -1,10 +1,10 @@
 """A write-ahead log: what `append` has taken survives the process.
 
-A journal is a folder with one writer at a time. Its segments, `SESSION-NUMBER.segment`, are frames
-of (length, CRC-32, payload); the newest is open for appending, the others are sealed and wait to be
-stored. A session is one opening of the journal, under a name drawn once, so that a segment's name
-is never used again. A kill can only tear the last frame of the last segment, and of that frame
-nobody was told that it was taken.
+A journal is a folder with one writer at a time. Its files, `SESSION-NUMBER.journal`, are frames of
+(length, CRC-32, payload); the newest is open for appending, the others are sealed and wait to be
+stored. A session is one opening of the journal, under a name drawn once, so that a file's name is
+never used again. A kill can only tear the last frame of the last file, and that frame was never
+acknowledged.
 """
 
 import errno
@@ -20,13 +20,14 @@ from typing import NamedTuple
 
 from schemas.errors import ConfigurationError, DataQualityError
 
-SUFFIX, DAMAGED = ".segment", ".damaged"
+SUFFIX, DAMAGED = ".journal", ".damaged"
+EARLIER_SUFFIX = ".segment"  # of files that an earlier release left
 log = logging.getLogger("tenforward")
 
 _HEAD = struct.Struct("<II")  # bytes of the payload, their CRC-32
 
 
-class Segment(NamedTuple):
+class JournalFile(NamedTuple):
     """What is stored in one piece: the session that wrote it, and its number there, from 1."""
 
     session: str
@@ -34,7 +35,7 @@ class Segment(NamedTuple):
 
 
 class Journal:
-    """The segments of one folder. Raises ConfigurationError while another process writes it."""
+    """The files of one folder. Raises ConfigurationError while another process writes it."""
 
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,65 +43,67 @@ class Journal:
         self._lock = _locked(folder)
         self._session = uuid.uuid4().hex
         self._number = 0
-        self._file: int | None = None
+        self._open: int | None = None
         self.open_bytes = 0
-        for segment in self.sealed():  # left by a process that is gone
+        for path in folder.glob(f"*{EARLIER_SUFFIX}"):
+            path.rename(path.with_suffix(SUFFIX))
+        for file in self.sealed():  # left by a process that is gone
             try:
-                _cut_torn_tail(self._path(segment))
+                _cut_torn_tail(self._path(file))
             except DataQualityError as error:
-                self.set_aside(segment, error)
+                self.set_aside(file, error)
 
     def append(self, payload: bytes) -> None:
-        """Take a payload into the open segment. OSError, and nothing taken, on a full disk."""
-        if self._file is None:
+        """Take a payload into the open file. OSError, and nothing taken, on a full disk."""
+        if self._open is None:
             self._number += 1
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-            self._file = os.open(self._path(Segment(self._session, self._number)), flags, 0o600)
+            self._open = os.open(self._path(JournalFile(self._session, self._number)), flags, 0o600)
         frame = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
-        written = os.write(self._file, frame)
+        written = os.write(self._open, frame)
         if written != len(frame):
-            os.ftruncate(self._file, self.open_bytes)
+            os.ftruncate(self._open, self.open_bytes)
             raise OSError(errno.ENOSPC, "no space left for the journal", str(self.folder))
         if self._fsync:
-            os.fsync(self._file)
+            os.fsync(self._open)
         self.open_bytes += len(frame)
 
     def seal(self) -> None:
-        """Let the open segment be stored; the next append opens another."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file, self.open_bytes = None, 0
+        """Let the open file be stored; the next append opens another."""
+        if self._open is not None:
+            os.close(self._open)
+            self._open, self.open_bytes = None, 0
 
-    def sealed(self) -> list[Segment]:
-        """The segments that wait, those of one session oldest first."""
+    def sealed(self) -> list[JournalFile]:
+        """The files that wait, those of one session oldest first."""
         names = sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))
-        found = [Segment(name[:32], int(name[33:])) for name in names]
-        return [segment for segment in found if segment != self.open_segment]
+        files = [JournalFile(name[:32], int(name[33:])) for name in names]
+        return [file for file in files if file != self.open_file]
 
     @property
-    def open_segment(self) -> Segment | None:
-        """The segment that the next payload goes to, if it has been begun."""
-        return None if self._file is None else Segment(self._session, self._number)
+    def open_file(self) -> JournalFile | None:
+        """The file that the next payload goes to, if it has been begun."""
+        return None if self._open is None else JournalFile(self._session, self._number)
 
-    def payloads(self, segment: Segment) -> Iterator[bytes]:
-        """What a segment holds. DataQualityError where it was altered."""
-        return (payload for payload, _ in _frames(self._path(segment)))
+    def payloads(self, file: JournalFile) -> Iterator[bytes]:
+        """What a file holds. DataQualityError where it was altered."""
+        return (payload for payload, _ in _frames(self._path(file)))
 
     def size(self) -> int:
-        """Bytes that wait, of the open segment too."""
-        return sum(self.bytes_of(segment) for segment in self.sealed()) + self.open_bytes
+        """Bytes that wait, of the open file too."""
+        return sum(self.bytes_of(file) for file in self.sealed()) + self.open_bytes
 
-    def bytes_of(self, segment: Segment) -> int:
-        """Bytes of a segment."""
-        return self._path(segment).stat().st_size
+    def bytes_of(self, file: JournalFile) -> int:
+        """Bytes of a file."""
+        return self._path(file).stat().st_size
 
-    def remove(self, segment: Segment) -> None:
-        """Forget a segment, which has been stored."""
-        self._path(segment).unlink()
+    def remove(self, file: JournalFile) -> None:
+        """Forget a file, which has been stored."""
+        self._path(file).unlink()
 
-    def set_aside(self, segment: Segment, error: DataQualityError) -> None:
-        """Keep an altered segment under another name, so that it holds up no other."""
-        path = self._path(segment)
+    def set_aside(self, file: JournalFile, error: DataQualityError) -> None:
+        """Keep an altered file under another name, so that it holds up no other."""
+        path = self._path(file)
         path.rename(path.with_suffix(DAMAGED))
         log.error("%s Kept as %s.", error, path.with_suffix(DAMAGED).name)
 
@@ -109,8 +112,8 @@ class Journal:
         self.seal()
         os.close(self._lock)
 
-    def _path(self, segment: Segment) -> Path:
-        return self.folder / f"{segment.session}-{segment.number:08d}{SUFFIX}"
+    def _path(self, file: JournalFile) -> Path:
+        return self.folder / f"{file.session}-{file.number:08d}{SUFFIX}"
 
 
 def _locked(folder: Path) -> int:
@@ -146,7 +149,7 @@ def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
 
 
 def _cut_torn_tail(path: Path) -> None:
-    """Cut off a frame that a kill left unfinished; an empty segment goes."""
+    """Cut off a frame that a kill left unfinished; an empty file goes."""
     whole = max((end for _, end in _frames(path)), default=0)
     if whole == 0:
         path.unlink()

@@ -1,4 +1,4 @@
-"""Frames of the journal (`recording.frame`) as rows: one Arrow table of a whole segment."""
+"""Frames of the journal (`recording.frame`) as rows: one Arrow table of a whole file."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""One segment of the journal into the tables, once: delta-rs, no Spark."""
+"""One file of the journal into the tables, once: delta-rs, no Spark."""
 
 import json
 from collections.abc import Iterable
@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
+from deltalake import DeltaTable as Snapshot
 
-from inference.recording.journal import Segment
+from inference.recording.journal import JournalFile
 from inference.recording.rows import rows_in
 from inference.recording.usable import faults, usable
 from schemas.pipeline import Pipeline
@@ -18,41 +19,41 @@ from schemas.tables import forward_records, forward_rejects
 
 
 class Stored(NamedTuple):
-    """Rows that a segment left in `forward_records` and in `forward_rejects`."""
+    """Rows that a file of the journal left in `forward_records` and in `forward_rejects`."""
 
     written: int
     rejected: int
 
 
 def store(
-    pipeline: Pipeline, warehouse: str, segment: Segment, payloads: Iterable[bytes]
+    pipeline: Pipeline, warehouse: str, file: JournalFile, payloads: Iterable[bytes]
 ) -> Stored:
-    """Append a segment's rows to `forward_records`, those with a fault to `forward_rejects`.
+    """Append a file's rows to `forward_records`, those with a fault to `forward_rejects`.
 
-    A segment that is there already is left alone, so this may be repeated after any failure.
-    Raises DataQualityError for a segment that is not what was written, or another release's.
+    A file whose rows are there already is left alone, so this may be repeated after any failure.
+    Raises DataQualityError for a file that is not what was written, or another release's.
     """
     rows = rows_in(payloads)
     fault = faults(rows, pipeline)
-    batch_id = f"{_application(segment)}/{segment.number}"
+    batch_id = f"{_application(file)}/{file.number}"
     good = usable(rows.filter(pc.is_null(fault)), batch_id)
     bad = _rejects(rows.filter(pc.is_valid(fault)), pc.drop_null(fault), batch_id)
     for table, wanted in ((forward_rejects(), bad), (forward_records(), good)):
         if wanted.num_rows:
-            _append_once(within(warehouse, table.name), wanted, segment)
+            _append_once(within(warehouse, table.name), wanted, file)
     return Stored(good.num_rows, bad.num_rows)
 
 
-def _application(segment: Segment) -> str:
-    return f"recorder/{segment.session}"
+def _application(file: JournalFile) -> str:
+    return f"recorder/{file.session}"
 
 
-def _append_once(path: str, rows: pa.Table, segment: Segment) -> None:
+def _append_once(path: str, rows: pa.Table, file: JournalFile) -> None:
     """Append unless it was done: delta-rs records transactions, but does not look at them."""
-    table = DeltaTable(path)
-    done = table.transaction_version(_application(segment))
-    if done is None or done < segment.number:
-        mark = Transaction(_application(segment), segment.number)
+    table = Snapshot(path)
+    done = table.transaction_version(_application(file))
+    if done is None or done < file.number:
+        mark = Transaction(_application(file), file.number)
         write_deltalake(
             table, rows, mode="append", commit_properties=CommitProperties(app_transactions=[mark])
         )

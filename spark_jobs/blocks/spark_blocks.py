@@ -18,7 +18,7 @@ from spark_jobs.blocks.shards import PARTS, pack, unpack
 from spark_jobs.blocks.spark_held import HeldInSpark
 from spark_jobs.candidates.assemble import Counts, assemble
 from spark_jobs.selection.blocks import Add, ArrowBlocks, Kernel, block_bits, split
-from spark_jobs.selection.engine import Selection
+from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.selection.records import Contents, Records, contents, joined
 from spark_jobs.selection.tree import fold
 from spark_jobs.storage.placement import placed
@@ -60,7 +60,7 @@ def blocks_of(
     return ArrowBlocks(records), counts
 
 
-def drawn_frame(spark: SparkSession, selection: Selection) -> DataFrame:
+def drawn_frame(spark: SparkSession, selection: SelectionResult) -> DataFrame:
     """The drawn rows of a selection as a DataFrame, whichever blocks they come from."""
     rows = selection.rows(True)
     return rows if isinstance(rows, DataFrame) else spark.createDataFrame(rows, _RESULT)

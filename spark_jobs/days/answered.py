@@ -40,22 +40,25 @@ def answered_days(
     warehouse: Warehouse,
     days: Iterable[date],
     state: Mapping[date, int],
-    model: str | None = None,
+    model_version: str | None = None,
 ) -> set[date]:
     """The days of which every instance has its answer, from the tables' logs alone.
 
-    state: as `states` gives it. model: the version that answers; None where the champion serves.
+    state: as `states` gives it. model_version: the one that answers; None: the champion serves.
     """
     records = Snapshot(warehouse.path("forward_records"))
     return {
         day
         for day in days
-        if day in state and records.transaction_version(_mark(day, model)) == state[day]
+        if day in state and records.transaction_version(_mark(day, model_version)) == state[day]
     }
 
 
 def mark(
-    warehouse: Warehouse, days: Sequence[date], state: Mapping[date, int], model: str | None = None
+    warehouse: Warehouse,
+    days: Sequence[date],
+    state: Mapping[date, int],
+    model_version: str | None = None,
 ) -> None:
     """Say that every instance of the days, as `state` has them, has its answer; one commit."""
     if days:
@@ -66,21 +69,27 @@ def mark(
             table.schema(),
             partition_by=["event_date"],
             commit_properties=CommitProperties(
-                app_transactions=[Transaction(_mark(day, model), state[day]) for day in days]
+                app_transactions=[
+                    Transaction(_mark(day, model_version), state[day]) for day in days
+                ]
             ),
         )
 
 
-def _mark(day: date, model: str | None) -> str:
-    return f"scored/{day}" if model is None else f"scored/{day}/{model}"
+def _mark(day: date, model_version: str | None) -> str:
+    return f"scored/{day}" if model_version is None else f"scored/{day}/{model_version}"
 
 
 def unanswered(
-    warehouse: Warehouse, instances: DataFrame, days: Sequence[date], champion: str, serves: bool
+    warehouse: Warehouse,
+    instances: DataFrame,
+    days: Sequence[date],
+    model_version: str,
+    serves: bool,
 ) -> DataFrame:
     """The instances of the days that lack an answer; a refused answer counts as one.
 
-    champion: the version that is about to answer. serves: whether as the champion.
+    model_version: the one that is about to answer. serves: whether as the champion.
     """
     names = ("forward_records", "forward_rejects")
     counts = [warehouse.rows_by_date(name) for name in names]
@@ -94,6 +103,6 @@ def unanswered(
     ).withColumn("model_version", F.get_json_object("record", "$.model_version"))
     columns = ("instance_id", "model_version", "batch_id")
     there = records.select(*columns).unionByName(refused.select(*columns))
-    same = F.col("model_version") == champion
+    same = F.col("model_version") == model_version
     answered = there.where(same | F.col("batch_id").startswith(SERVED) if serves else same)
     return instances.join(answered.select("instance_id"), "instance_id", "left_anti")

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
+from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -24,7 +25,7 @@ from schemas.columns import Table
 from schemas.errors import DataQualityError
 from schemas.places import filesystem
 from schemas.tables import selection_probabilities
-from spark_jobs.selection.engine import Selection
+from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.storage.warehouse import Warehouse, overtaken
 
 TRIES = 20  # commits of other refreshes in a row, each of which makes ours look again
@@ -42,7 +43,7 @@ class NewFile(NamedTuple):
     bytes: int
 
 
-def store_candidates(warehouse: Warehouse, selection: Selection, refresh_id: str) -> int:
+def store_candidates(warehouse: Warehouse, selection: SelectionResult, refresh_id: str) -> int:
     """Write every candidate of a refresh in place of what was there; the version that holds them.
 
     Raises ConflictError where another run writes the same refresh meanwhile.
@@ -106,7 +107,7 @@ def replace_files(
         {"userMetadata": stamp}, app_transactions=[Transaction(application, number)]
     )
     for _ in range(TRIES):
-        snapshot = DeltaTable(warehouse.path(table.name))
+        snapshot = Snapshot(warehouse.path(table.name))
         if (snapshot.transaction_version(application) or 0) >= number:
             break
         there = warehouse.has_refresh(table.name, refresh_id, snapshot.version())

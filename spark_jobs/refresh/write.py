@@ -18,7 +18,7 @@ from spark_jobs.refresh.candidate_files import store_candidates
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.refresh.stored import stored
 from spark_jobs.refresh.training_rows import in_files, training_rows, wanted_rows
-from spark_jobs.selection.engine import Selection
+from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -33,7 +33,7 @@ class Draw:
     """
 
     drawn: DataFrame
-    candidates: Selection | DataFrame
+    candidates: SelectionResult | DataFrame
     report: Mapping[str, Any]
     digest: str
     decided: Decided
@@ -90,9 +90,9 @@ def _write_tables(
 
 
 def _write_candidates(
-    warehouse: Warehouse, candidates: Selection | DataFrame, refresh_id: str
+    warehouse: Warehouse, candidates: SelectionResult | DataFrame, refresh_id: str
 ) -> int:
-    if isinstance(candidates, Selection):
+    if isinstance(candidates, SelectionResult):
         return store_candidates(warehouse, candidates, refresh_id)
     rows = candidates.withColumn("refresh_id", F.lit(refresh_id))
     return warehouse.replace_refresh(rows, "selection_probabilities", refresh_id)

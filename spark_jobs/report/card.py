@@ -32,7 +32,7 @@ class Panel(NamedTuple):
     title: str
     sentence: str
     plot: Callable[[Report], Figure]
-    table: Callable[[Report], tables.Table]
+    table: Callable[[Report], tables.Grid]
     wide: bool = False
 
 

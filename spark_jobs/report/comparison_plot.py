@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from schemas.errors import ConfigurationError
-from spark_jobs.selection.comparison import Line
+from spark_jobs.selection.comparison import ComparisonLine
 
 FORMATS = (".svg", ".png", ".pdf")
 
 
-def draw_plot(lines: Sequence[Line], path: Path) -> None:
+def draw_plot(lines: Sequence[ComparisonLine], path: Path) -> None:
     """Write the picture; raises ConfigurationError for a format that is not one of `FORMATS`."""
     from matplotlib.figure import Figure  # a second of import that only this needs
 

@@ -24,7 +24,7 @@ class Cell(NamedTuple):
 UNKNOWN = Cell(DASH, numeric=True)
 
 
-class Table(NamedTuple):
+class Grid(NamedTuple):
     """Column titles and rows of cells."""
 
     head: tuple[str, ...]
@@ -61,12 +61,12 @@ def percent(value: float, digits: int = 0) -> str:
     return f"{100.0 * value:.{digits}f} %".replace("-", MINUS)
 
 
-def _lines(lines: Iterable[tuple[str, Cell | None, str]]) -> Table:
+def _lines(lines: Iterable[tuple[str, Cell | None, str]]) -> Grid:
     rows = [[words(name), cell, words(meaning)] for name, cell, meaning in lines if cell]
-    return Table(("figure", "value", "meaning"), rows)
+    return Grid(("figure", "value", "meaning"), rows)
 
 
-def sizes(report: Report) -> Table:
+def sizes(report: Report) -> Grid:
     """How many rows, with which probabilities and weights."""
     get, n, k = report.get, report["candidates"], report["budget"]
     scale = report["drawn"] / k
@@ -118,7 +118,7 @@ def _if(report: Report, name: str, form: Any) -> Cell | None:
     return form(report[name]) if name in report else None
 
 
-def losses(report: Report) -> Table | None:
+def losses(report: Report) -> Grid | None:
     """Mean loss of all and of the drawn rows, with gaps in standard deviations."""
     if "mean_loss" not in report:
         return None
@@ -140,7 +140,7 @@ def losses(report: Report) -> Table | None:
     )
 
 
-def rows(report: Report) -> Table:
+def rows(report: Report) -> Grid:
     """Budget, drawn and effective rows."""
     k = report["budget"]
     lines = [
@@ -150,10 +150,10 @@ def rows(report: Report) -> Table:
     if "effective_sample_size" in report:
         size = report["effective_sample_size"]
         lines.append([words("effective"), number(size), share(size / k)])
-    return Table(("size", "rows", "of the budget"), lines)
+    return Grid(("size", "rows", "of the budget"), lines)
 
 
-def top_losses(report: Report) -> Table:
+def top_losses(report: Report) -> Grid:
     """How many of the largest losses were drawn."""
     rows, drawn = report["top_loss_rows"], report["top_loss_drawn"]
     budget, n = report["budget"], report["candidates"]
@@ -161,28 +161,28 @@ def top_losses(report: Report) -> Table:
         [words("top 1 % losses"), count(rows), count(drawn), share(drawn / max(rows, 1))],
         [words("budget"), count(n), count(budget), share(budget / n)],
     ]
-    return Table(("group", "candidates", "drawn", "share drawn"), lines)
+    return Grid(("group", "candidates", "drawn", "share drawn"), lines)
 
 
-def quantiles(report: Report) -> Table:
+def quantiles(report: Report) -> Grid:
     """Score quantiles of all and of the drawn rows."""
     all_rows, drawn = report["score_quantiles"]["all"], report["score_quantiles"]["drawn"]
     levels = sorted({*all_rows, *drawn}, key=float)
     lines = [
         [words(percent(float(q))), number(all_rows.get(q)), number(drawn.get(q))] for q in levels
     ]
-    return Table(("quantile", "all", "drawn"), lines)
+    return Grid(("quantile", "all", "drawn"), lines)
 
 
-def loss_distribution(report: Report) -> Table:
+def loss_distribution(report: Report) -> Grid:
     """Share of the candidates in each bin of the loss, and where the bin ends."""
     found = report["loss_distribution"]
     ends = [*map(number, found["edges"]), words("no end")]
     lines = [[end, share(part)] for end, part in zip(ends, found["shares"], strict=True)]
-    return Table(("loss below", "share"), lines)
+    return Grid(("loss below", "share"), lines)
 
 
-def segments(report: Report) -> Table:
+def segments(report: Report) -> Grid:
     """Of each segment level: rows, shares, smallest probability, loss gap."""
     head = ("segment", "level", "all", "drawn", "share, all", "share, drawn", "min π", "loss gap")
     lines = [
@@ -198,10 +198,10 @@ def segments(report: Report) -> Table:
         ]
         for line in report["segments"]
     ]
-    return Table(head, lines)
+    return Grid(head, lines)
 
 
-def groups(report: Report, name: str, title: str) -> Table:
+def groups(report: Report, name: str, title: str) -> Grid:
     """Rows and shares by model version (`versions`) or by age in days (`ages`)."""
     n, drawn = max(report["candidates"], 1), max(report["drawn"], 1)
     lines = [
@@ -214,7 +214,7 @@ def groups(report: Report, name: str, title: str) -> Table:
         ]
         for group, line in report[name].items()
     ]
-    return Table((title, "all", "drawn", "share, all", "share, drawn"), lines)
+    return Grid((title, "all", "drawn", "share, all", "share, drawn"), lines)
 
 
 def column_name(report: Report, column: str) -> str:
@@ -226,7 +226,7 @@ def column_name(report: Report, column: str) -> str:
     return f"{found[1]}{keys[int(found[2])]}{found[3]}"
 
 
-def calibration(report: Report) -> Table:
+def calibration(report: Report) -> Grid:
     """Every total that the weights were calibrated on, the largest gap first."""
     found = report["calibration"]
     relative = found.get("relative_gaps", {})
@@ -241,20 +241,20 @@ def calibration(report: Report) -> Table:
     ]
     left_out = (f"left out: {column_name(report, name)}" for name in found["left_out"])
     lines += [[words(line), UNKNOWN, UNKNOWN] for line in left_out]
-    return Table(("total", "gap", "relative to its spread"), lines)
+    return Grid(("total", "gap", "relative to its spread"), lines)
 
 
-def mixture(report: Report) -> Table:
+def mixture(report: Report) -> Grid:
     """Weight of each score of a mixture, now and for the next refresh."""
     found = report["mixture"]
     lines = [
         [words(name), number(weight), number(found["next"][name])]
         for name, weight in found["used"].items()
     ]
-    return Table(("score", "weight in this refresh", "in the next"), lines)
+    return Grid(("score", "weight in this refresh", "in the next"), lines)
 
 
-def lineage(report: Report) -> Table:
+def lineage(report: Report) -> Grid:
     """Where the sample comes from."""
     window = report.get("window", ())
     lines = [
@@ -266,4 +266,4 @@ def lineage(report: Report) -> Table:
         *((f"{table}, version", v) for table, v in report.get("input_versions", {}).items()),
     ]
     rows = [[words(name), Cell(str(value))] for name, value in lines if value is not None]
-    return Table(("what", "value"), rows)
+    return Grid(("what", "value"), rows)

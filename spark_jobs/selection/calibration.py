@@ -147,7 +147,7 @@ def targets(rows: Factors, share: Array, columns: Auxiliary) -> dict[str, Array]
     return {"target": total, "square": np.asarray(square)}
 
 
-class Held(NamedTuple):
+class DrawnRows(NamedTuple):
     """The drawn rows of one block, as calibration needs them, and the block's `targets`."""
 
     rows: Factors
@@ -196,7 +196,7 @@ def _sums(
     return total, scale, gram
 
 
-def sums(drawn: Held, q: Array, bounds: tuple[float, float]) -> dict[str, Array]:
+def sums(drawn: DrawnRows, q: Array, bounds: tuple[float, float]) -> dict[str, Array]:
     """What the drawn rows make of the totals at coefficients q, and the derivative of that."""
     rows = drawn.rows
     total, scale, half = _sums(rows.residual, rows.value, rows.place, drawn.weight, q, *bounds)

@@ -18,7 +18,7 @@ from schemas.sections.budget import Budget
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import ArrowBlocks
-from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.hashing import hash_step
 from spark_jobs.selection.one_thread import one_thread
 from spark_jobs.selection.policy import Policy
@@ -29,7 +29,7 @@ _RIDGE = 1e-3  # of the mean curvature: a feature that is constant or double sta
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparisonLine:
     """One policy at one budget; medians over the draws. Losses are in the task's own units."""
 
     policy: str
@@ -116,7 +116,7 @@ def compare(
     policies: Mapping[str, Policy],
     budgets: Mapping[str, Budget],
     seeds: Sequence[int],
-) -> Iterator[Line]:
+) -> Iterator[ComparisonLine]:
     """One line a policy and budget, as they are ready."""
     orders = [reordered(records, seed) for seed in seeds]
     spaces = [features(one, seeds[0]) for one in orders]
@@ -131,20 +131,22 @@ def compare(
             yield _line(policy_name, budget_name, found)
 
 
-def _draw(selection: Selection) -> Draw:
+def _draw(selection: SelectionResult) -> Draw:
     rows = selection.rows(False)  # in the order of the records: that of the hash
     names = ("drawn", "weight", "offset")
     return Draw(*(rows[name].to_numpy() for name in names))
 
 
-def _line(policy: str, budget: str, found: list[tuple[list[float], dict[str, Any]]]) -> Line:
+def _line(
+    policy: str, budget: str, found: list[tuple[list[float], dict[str, Any]]]
+) -> ComparisonLine:
     losses = np.array([one for one, _ in found])
     reports = [report for _, report in found]
 
     def median(values: list[float]) -> float:
         return float(np.median(values))
 
-    return Line(
+    return ComparisonLine(
         policy=policy,
         budget=budget,
         rows=reports[0]["budget"],

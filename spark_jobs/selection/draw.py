@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.sections.budget import parse_budget
 from spark_jobs.selection.blocks import ArrowBlocks
-from spark_jobs.selection.engine import Selection, select
+from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.policies import policy_for, require_possible
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import from_arrow, infer_task, matrix
@@ -45,7 +45,7 @@ def selection_of(
     budget: float | str,
     seed: int,
     task: str | None = None,
-) -> Selection:
+) -> SelectionResult:
     """`draw` with the report card; its rows are in the order of the hash."""
     share = parse_budget(budget)
     _require_usable(records)

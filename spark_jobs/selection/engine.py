@@ -42,8 +42,8 @@ ENGINE = 1
 
 
 @dataclass(frozen=True)
-class Selection:
-    """A finished selection: its rows, the report card and the digest of the sample.
+class SelectionResult:
+    """What a selection leaves: its rows, the report card and the digest of the sample.
 
     rows(drawn_only): every candidate, or the drawn ones, with what was decided; a pyarrow.Table or
     a DataFrame, as the blocks give. stored(store): what `store` says of every candidate, in tables
@@ -56,7 +56,7 @@ class Selection:
     digest: str
 
 
-def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> Selection:
+def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> SelectionResult:
     """Choose `budget` of the candidates. Raises NoDataError where there are none.
 
     The passes: survey, with the means of the scores; sizes, and caps where probabilities reach 1;
@@ -232,16 +232,19 @@ def _calibrated(
 
 
 def _goal_and_sums(
-    held: calibration.Held, *, q: Array, bounds: tuple[float, float]
+    drawn: calibration.DrawnRows, *, q: Array, bounds: tuple[float, float]
 ) -> dict[str, Array]:
-    return held.goal | calibration.sums(held, q, bounds)
+    return drawn.goal | calibration.sums(drawn, q, bounds)
 
 
-def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any]) -> Selection:
+def _finished(
+    blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any]
+) -> SelectionResult:
     sketch = ("sketch",) if plan.columns is not None else ()
-    lines, sums = blocks.each_and_total(partial(card, plan=plan, newest=newest), add_cards, sketch)
-    before = accumulate((line.drawn for line in lines.values()), initial=0)
-    positions = dict(zip(lines, before, strict=False))
+    kernel = partial(card, plan=plan, newest=newest)
+    samples, sums = blocks.each_and_total(kernel, add_cards, sketch)
+    before = accumulate((sample.drawn for sample in samples.values()), initial=0)
+    positions = dict(zip(samples, before, strict=False))
     told = {**report(sums, plan), **calibrated}
     _require_drawn(plan, told["drawn"])
     if plan.policy.score == "mixture":
@@ -249,11 +252,11 @@ def _finished(blocks: Blocks, plan: Plan, newest: int, calibrated: dict[str, Any
         told["mixture"] = {"used": used, "next": mixture.updated(used, sums["mixture"])}
     decided = partial(kernels.result_rows, plan=plan, positions=positions)
     parts = ("kept", *sketch)
-    return Selection(
+    return SelectionResult(
         rows=lambda drawn_only: blocks.rows(partial(decided, drawn_only=drawn_only), parts),
         stored=lambda store: blocks.stored(partial(decided, drawn_only=False), store, parts),
         report=told,
-        digest=hashlib.sha256(b"".join(line.digest for line in lines.values())).hexdigest(),
+        digest=hashlib.sha256(b"".join(sample.digest for sample in samples.values())).hexdigest(),
     )
 
 

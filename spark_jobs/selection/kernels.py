@@ -143,7 +143,7 @@ def choose(index: int, records: Records, plan: Plan) -> Choice:
     return Choice(records, pi, block.loss, drawn, weight, offset)
 
 
-def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.Held:
+def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.DrawnRows:
     """The drawn rows as calibration needs them, and what they are to reproduce."""
     assert plan.columns is not None
     choice = choose(index, records, plan)
@@ -153,7 +153,7 @@ def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.Held:
     share = choice.pi.actual / plan.scale.budget if tilted else equal
     rows = calibration.factors(choice.records, choice.offset, plan.columns)
     goal = calibration.targets(rows, share, plan.columns)
-    return calibration.Held(rows.where(choice.drawn), choice.weight[choice.drawn], goal)
+    return calibration.DrawnRows(rows.where(choice.drawn), choice.weight[choice.drawn], goal)
 
 
 def result_rows(

@@ -19,15 +19,17 @@ QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 TOP_SHARE = 0.01
 
 
-class Line(NamedTuple):
+class BlockSample(NamedTuple):
     """Of one block: what tells its sample from another, and its drawn rows."""
 
     digest: bytes
     drawn: int
 
 
-def card(index: int, records: Records, *, plan: Plan, newest: int) -> tuple[Line, dict[str, Any]]:
-    """The line of one block and its sums; newest: the last event day of all candidates.
+def card(
+    index: int, records: Records, *, plan: Plan, newest: int
+) -> tuple[BlockSample, dict[str, Any]]:
+    """The sample of one block, and its sums; newest: the last event day of all candidates.
 
     Sums add up key by key, but for keys that begin with `least_` and `most_`.
     """
@@ -40,7 +42,7 @@ def card(index: int, records: Records, *, plan: Plan, newest: int) -> tuple[Line
     }
     if plan.policy.score == "mixture":
         sums["mixture"] = component_variances(choice.records, plan)
-    return Line(digest(choice), int(choice.drawn.sum())), sums
+    return BlockSample(digest(choice), int(choice.drawn.sum())), sums
 
 
 def add_cards(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

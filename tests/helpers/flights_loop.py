@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable as Snapshot
 
 from schemas.manifests import Manifest, find_manifest
 from schemas.pipeline import load_pipeline
@@ -62,7 +62,7 @@ def twin_of(warehouse: Warehouse, folder: Path) -> Warehouse:
 
 def versions(warehouse: Warehouse) -> dict[str, int]:
     """The version of every table."""
-    return {name: DeltaTable(warehouse.path(name)).version() for name in warehouse.tables}
+    return {name: Snapshot(warehouse.path(name)).version() for name in warehouse.tables}
 
 
 def manifest_of(warehouse: Warehouse, refresh_id: str) -> Manifest:

@@ -53,7 +53,7 @@ def write_with_recorder(root: str, name: str) -> None:
     """The commits of one model server."""
     journal = f"{root}/journal-{name}"
     with ForwardRecorder(
-        PIPELINE, warehouse=root, model_version="1", segment_bytes=100, journal=journal
+        PIPELINE, warehouse=root, model_version="1", file_bytes=100, journal=journal
     ) as recorder:
         for commit in range(COMMITS):
             ids = [f"server-{name}-{commit}/{number}" for number in range(ROWS)]

@@ -1,4 +1,4 @@
-"""Which model serves: the registry's champion, with its bundle in a local folder."""
+"""Versions of the registry, the champion or another, each with its bundle in a local folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Champion:
-    """A registered model: its name and version, the refresh it learnt from, its bundle."""
+class RegisteredVersion:
+    """A version of a registered model, the refresh that it learnt from, and its bundle's folder."""
 
     name: str
     version: str
@@ -22,8 +22,8 @@ class Champion:
     folder: Path
 
 
-def find_champion(name: str, warehouse: str) -> Champion | None:
-    """The model that serves under `name` (usually the pipeline's), None before the first one.
+def find_champion(name: str, warehouse: str) -> RegisteredVersion | None:
+    """The version that serves under `name` (usually the pipeline's), None before the first one.
 
     The bundle of a local registry is used where it lies; another is downloaded.
     """
@@ -34,7 +34,7 @@ def find_champion(name: str, warehouse: str) -> Champion | None:
     return None if version is None else _fetch(client, version)
 
 
-def find_alias(name: str, alias: str, warehouse: str) -> Champion:
+def find_alias(name: str, alias: str, warehouse: str) -> RegisteredVersion:
     """The version of `name` that bears an alias. ConfigurationError if there is none."""
     version = None
     if registry_exists(warehouse):
@@ -48,7 +48,7 @@ def find_alias(name: str, alias: str, warehouse: str) -> Champion:
     return _fetch(client, version)
 
 
-def find_version(name: str, version: str, warehouse: str) -> Champion:
+def find_version(name: str, version: str, warehouse: str) -> RegisteredVersion:
     """One version of `name`, whether it serves or not. ConfigurationError if there is none."""
     unknown = (
         f"model {name} version {version}: not in the registry. Remedy: see `tenforward status`."
@@ -66,8 +66,8 @@ def find_version(name: str, version: str, warehouse: str) -> Champion:
         raise
 
 
-def _fetch(client: "MlflowClient", version: "ModelVersion") -> Champion:
-    return Champion(
+def _fetch(client: "MlflowClient", version: "ModelVersion") -> RegisteredVersion:
+    return RegisteredVersion(
         name=version.name,
         version=str(version.version),
         refresh_id=version.tags.get("refresh_id", ""),
