@@ -177,7 +177,7 @@ class ForwardRecorder:
         with self._changed:
             now = time.monotonic()
             lag = now - min(self._begun.values(), default=now)
-            told = replace(
+            metrics = replace(
                 self._metrics,
                 recorded=self._recorded,
                 queued=sum(self._queued.values()),
@@ -185,8 +185,8 @@ class ForwardRecorder:
                 lag_s=round(lag, 3),
             )
         if not self._thread.is_alive() and not self._closing:
-            return replace(told, last_error="the thread that stores has ended; see the log")
-        return told
+            return replace(metrics, last_error="the thread that stores has ended; see the log")
+        return metrics
 
     def close(self, timeout_s: float = 60.0) -> Metrics:
         """Store what waits, for at most `timeout_s`; the rest stays in the journal for the next.
@@ -197,17 +197,17 @@ class ForwardRecorder:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
-        told = self.metrics()
-        if told.journal_bytes:
+        metrics = self.metrics()
+        if metrics.journal_bytes:
             log.error(
                 "recorder: %d bytes stay in the journal, to be stored by the next recorder there:"
                 " %s",
-                told.journal_bytes,
-                told.last_error,
+                metrics.journal_bytes,
+                metrics.last_error,
             )
         if not self._thread.is_alive():
             self._journal.close()
-        return told
+        return metrics
 
     def __enter__(self) -> "ForwardRecorder":
         """The recorder."""
@@ -258,8 +258,8 @@ class ForwardRecorder:
         except (DeltaError, OSError, pa.ArrowException) as failure:
             log.warning("recorder: %d bytes wait, will try again: %s", size, failure)
             with self._changed:
-                told = f"{type(failure).__name__}: {failure}"
-                self._metrics = replace(self._metrics, last_error=told)
+                error = f"{type(failure).__name__}: {failure}"
+                self._metrics = replace(self._metrics, last_error=error)
             return False
         else:
             self._journal.remove(file)

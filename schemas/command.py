@@ -76,8 +76,8 @@ def run_command(
             return int(result.get("exit_code", 0))
         except TenforwardError as error:
             log.error("%s", error)
-            told = {"exit_code": error.exit_code, "error": str(error), **error.details}
-            emit({"status": "failed", **told})
+            failure = {"exit_code": error.exit_code, "error": str(error), **error.details}
+            emit({"status": "failed", **failure})
             return error.exit_code
         except (Exception, KeyboardInterrupt) as error:
             if was_interrupted(error):

@@ -27,11 +27,11 @@ def check(pipeline: Pipeline, places: dict[str, str]) -> dict[str, Any]:
     them could not be used.
     """
     tables = all_tables(pipeline)
-    found = [finding for name, at in places.items() for finding in _compare(tables[name], at)]
-    errors = [finding for finding in found if finding.severity == "error"]
-    for finding in found:
+    findings = [finding for name, at in places.items() for finding in _compare(tables[name], at)]
+    errors = [finding for finding in findings if finding.severity == "error"]
+    for finding in findings:
         (log.error if finding.severity == "error" else log.warning)("%s", finding)
-    result = {"pipeline": pipeline.name, "findings": [finding.as_dict() for finding in found]}
+    result = {"pipeline": pipeline.name, "findings": [finding.as_dict() for finding in findings]}
     if errors:
         raise ConfigurationError("\n".join(str(finding) for finding in errors), **result)
     return {

@@ -77,13 +77,13 @@ def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
         rules=window.rules,
         maturity=warehouse.pipeline.labels,
     )
-    found, _ = assemble(_share_of_ids(rows, window.at_most).toArrow(), plan.seed, None)
-    if found.size == 0:
+    candidates, _ = assemble(_share_of_ids(rows, window.at_most).toArrow(), plan.seed, None)
+    if candidates.size == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"
             " and label these days first, or correct the date."
         )
-    return found
+    return candidates
 
 
 def _share_of_ids(rows: DataFrame, at_most: int) -> DataFrame:
