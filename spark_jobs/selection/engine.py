@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.errors import NoDataError
 from schemas.sections.budget import Budget
-from spark_jobs.selection import calibration, kernels, mixture, strata
+from spark_jobs.selection import calibration, kernels, mixture, solver, strata
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import Blocks
 from spark_jobs.selection.designs import DESIGNS
@@ -223,11 +223,11 @@ def _calibrated(
     def evaluate(coefficients: Array) -> dict[str, Array]:
         return held.total(partial(calibration.sums, q=coefficients, bounds=bounds), add_sums)
 
-    solution = calibration.solve(evaluate, first, plan.scale.budget, plan.policy)
+    solution = solver.solve(evaluate, first, plan.scale.budget, plan.policy)
     held.close()
     return (
         replace(plan, coefficients=solution.coefficients),
-        {"calibration": calibration.achieved(solution, columns)},
+        {"calibration": solver.achieved(solution, columns)},
     )
 
 
