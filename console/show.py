@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from console.status import refreshes_path
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, run_command
 from schemas.errors import NoDataError
+from schemas.log import log
 from schemas.manifests import REPORT_CARDS, Manifest, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import size_of

@@ -9,8 +9,9 @@ from typing import Any
 
 from deltalake import DeltaTable as Snapshot
 
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, run_command
 from schemas.errors import ConfigurationError
+from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import within

@@ -26,7 +26,7 @@ import psutil
 
 from demo.airflow_home import ROOT, airflow_home, flights_alone
 from demo.airflow_server import AirflowServer, free_port
-from schemas.command import configure_logging, log
+from schemas.log import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
 from schemas.registry import tracking_uri
 

@@ -6,7 +6,6 @@ carries the file's name as its transaction. So a file that was stored before a c
 and not stored again.
 """
 
-import logging
 import os
 import threading
 import time
@@ -24,9 +23,8 @@ from inference.recording.journal import Journal, JournalFile
 from inference.recording.storing import Stored, store
 from inference.registered import find_champion
 from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
+from schemas.log import log
 from schemas.pipeline import Pipeline, load_pipeline
-
-log = logging.getLogger("tenforward")
 
 SLOWEST_RETRY_S = 60.0
 

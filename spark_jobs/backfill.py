@@ -9,7 +9,6 @@ serves the whole range.
 """
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from schemas.command import (
     was_interrupted,
 )
 from schemas.errors import ConfigurationError, NoDataError, TenforwardError
+from schemas.log import log
 from schemas.pipeline import load_pipeline
 from spark_jobs.days.planned import days, plan
 from spark_jobs.refresh.plan import refresh_id
@@ -34,8 +34,6 @@ from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 Step = Callable[[Warehouse, date], dict[str, Any]]
 

@@ -15,8 +15,9 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from schemas.command import about, add_common_arguments, parse_date, require_order, run_command
+from schemas.command import add_common_arguments, parse_date, require_order, run_command
 from schemas.errors import NoDataError
+from schemas.log import about
 from schemas.manifests import Decided, find_manifest
 from schemas.pipeline import load_pipeline
 from spark_jobs.candidates.maturity import with_labels

@@ -12,9 +12,10 @@ from typing import Any
 from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, run_command
 from schemas.conformance import Finding, differences
 from schemas.errors import ConfigurationError
+from schemas.log import log
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import within
 from schemas.tables import all_tables

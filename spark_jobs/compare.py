@@ -5,7 +5,6 @@
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from schemas.command import (
     run_command,
 )
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.log import log
 from schemas.pipeline import load_pipeline
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
@@ -39,8 +39,6 @@ from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 from spark_jobs.storage.settle import DRIVER_ROWS
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 BASELINE = "uniform"
 

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from schemas.command import add_common_arguments, log, parse_date, require_over, run_command
+from schemas.command import add_common_arguments, parse_date, require_over, run_command
+from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration

@@ -8,7 +8,6 @@ Delta table (compacted or not) or plain Parquet. What cannot be used goes to `fo
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -20,7 +19,6 @@ from pyspark.sql import functions as F
 
 from schemas import reasons
 from schemas.command import (
-    about,
     add_common_arguments,
     parse_date,
     require_order,
@@ -28,13 +26,12 @@ from schemas.command import (
     run_command,
 )
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.log import about, log
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import for_spark
 from schemas.sections.records import CLOSEST, RecordsSource
 from spark_jobs.candidates.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 APPLICATION = "import"
 KEY = ["instance_id", "model_version", "recorded_at"]

@@ -16,8 +16,9 @@ import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
-from schemas.command import about, add_common_arguments, log, parse_date, require_order, run_command
+from schemas.command import add_common_arguments, parse_date, require_order, run_command
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
+from schemas.log import about, log
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView

@@ -7,14 +7,14 @@ only where a table must be rewritten.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.command import about, add_common_arguments, run_command
+from schemas.command import add_common_arguments, run_command
 from schemas.errors import ConfigurationError, ConflictError
+from schemas.log import about, log
 from schemas.pipeline import load_pipeline
 from spark_jobs.storage.compaction import compact, compactable, to_compact
 from spark_jobs.storage.retention import (
@@ -26,8 +26,6 @@ from spark_jobs.storage.retention import (
     readable,
 )
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 
 def maintain(

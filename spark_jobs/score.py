@@ -8,7 +8,6 @@ named: its records stand beside the champion's, and selection takes the newest o
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +21,10 @@ from pyspark.sql import functions as F
 from inference.outputs import prediction_columns
 from inference.registered import RegisteredVersion, find_alias, find_champion, find_version
 from inference.worker_model import scorer_of
-from schemas.command import about, add_common_arguments, parse_date, run_command
+from schemas.command import add_common_arguments, parse_date, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.inputs import feature_column
+from schemas.log import about
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
@@ -32,8 +32,6 @@ from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 _ANSWER = (
     "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, statistics ARRAY<FLOAT>,"

@@ -5,22 +5,15 @@
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import date
 from typing import Any
 
-from schemas.command import (
-    about,
-    add_common_arguments,
-    budget_text,
-    parse_date,
-    require_over,
-    run_command,
-)
+from schemas.command import add_common_arguments, budget_text, parse_date, require_over, run_command
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.log import about
 from schemas.manifests import Decided, Manifest, find_manifest
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.budget import parse_budget
@@ -37,8 +30,6 @@ from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 
 def select_day(

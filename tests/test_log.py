@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import tenforward
-from schemas.command import about, log, run_command
+from schemas.command import run_command
+from schemas.log import about, log
 from tests.helpers.flights_loop import LOOPED, PIPELINE
 
 

@@ -11,8 +11,9 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, run_command
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.log import log
 from schemas.pipeline import load_pipeline
 from schemas.places import state_folder
 from schemas.registry import CHAMPION, registry_exists

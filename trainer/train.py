@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from schemas.bundle import ModelCard
-from schemas.command import about, add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, run_command
+from schemas.log import about, log
 from schemas.manifests import REPORT_CARDS
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.places import filesystem, size_of, state_folder, within
