@@ -11,6 +11,7 @@ from typing import Any
 
 from schemas.errors import ConfigurationError, TenforwardError
 from schemas.log import about, configure_logging, log
+from schemas.pipeline import Pipeline, load_pipeline
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,17 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the tables are, a folder or a URI such as s3://bucket/prefix"
         " (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
     )
+
+
+def pipeline_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Pipeline:
+    """The pipeline that a command line names. The log lines from here on are about it, and about
+    the day of `--ds`; a job that knows more says so by `about`.
+
+    Raises ConfigurationError, as `load_pipeline` does.
+    """
+    pipeline = load_pipeline(args.pipeline, overrides)
+    about(pipeline=pipeline.name, ds=getattr(args, "ds", None))
+    return pipeline
 
 
 def budget_text(text: str) -> float | str:

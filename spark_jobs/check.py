@@ -12,11 +12,11 @@ from typing import Any
 from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
-from schemas.command import add_common_arguments, run_command
+from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.conformance import Finding, differences
 from schemas.errors import ConfigurationError
 from schemas.log import log
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.tables import all_tables
 
@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> findings."""
     args = parser().parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = pipeline_of(args)
     return check(pipeline, places_of(pipeline, args.warehouse, args.table, args.path))
 
 

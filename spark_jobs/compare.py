@@ -19,6 +19,7 @@ from schemas.command import (
     add_common_arguments,
     budget_text,
     parse_date,
+    pipeline_of,
     require_over,
     run_command,
 )
@@ -154,10 +155,10 @@ def _policies(path: str, names: str) -> dict[str, Policy]:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> comparison."""
     args = parser().parse_args(argv)
+    warehouse = Warehouse(args.warehouse, pipeline_of(args))
     if args.draws < 1:
         raise ConfigurationError(f"--draws = {args.draws}: must be at least 1. Remedy: raise it.")
     require_over(args.ds)
-    warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
     policies = _policies(args.pipeline, args.policies)
     budgets = {
         text.strip(): affordable(warehouse, parse_budget(budget_text(text.strip())))

@@ -21,13 +21,14 @@ from schemas import reasons
 from schemas.command import (
     add_common_arguments,
     parse_date,
+    pipeline_of,
     require_order,
     require_over,
     run_command,
 )
 from schemas.errors import ConfigurationError, NoDataError
-from schemas.log import about, log
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.log import log
+from schemas.pipeline import Pipeline
 from schemas.places import for_spark
 from schemas.sections.records import CLOSEST, RecordsSource
 from spark_jobs.candidates.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
@@ -224,8 +225,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> import."""
     args = parser().parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
-    about(pipeline=pipeline.name)
+    pipeline = pipeline_of(args)
     _source(pipeline)  # refuse before Spark starts
     start = args.start or args.ds
     require_order(start, args.ds)

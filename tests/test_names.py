@@ -39,3 +39,15 @@ def test_snapshot_is_of_delta_rs_and_delta_table_of_spark():
         if alias.name == "DeltaTable" and (alias.asname or alias.name) != libraries[node.module]
     ]
     assert others == []
+
+
+def test_there_is_one_logger():
+    elsewhere = [
+        path
+        for path, module in modules(*PRODUCT)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node) == "logging.getLogger('tenforward')"
+        and path != "schemas/log.py"
+    ]
+    assert elsewhere == []
