@@ -164,9 +164,9 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         text.strip(): affordable(warehouse, parse_budget(budget_text(text.strip())))
         for text in args.budgets.split(",")
     }
-    lines, told = compare_day(warehouse, args.ds, policies, budgets, args.draws)
+    lines, counts = compare_day(warehouse, args.ds, policies, budgets, args.draws)
     log.info("\n%s", table(lines))
-    result: dict[str, Any] = {"status": "done", **told, "lines": [asdict(line) for line in lines]}
+    result: dict[str, Any] = {"status": "done", **counts, "lines": [asdict(line) for line in lines]}
     if args.plot is not None:
         draw_plot(lines, args.plot)
         result["plot"] = str(args.plot)
