@@ -139,18 +139,21 @@ class ForwardRecorder:
             recorded_at=time.time_ns() // 1000,
         )
         with self._changed:
-            self._make_room(len(frame))
-            before = self._journal.open_bytes
-            self._journal.append(frame)
-            self._waiting_bytes += self._journal.open_bytes - before
-            file = self._journal.open_file
-            if file is not None:
-                if before == 0:
-                    self._begun[file] = time.monotonic()
-                self._queued[file] = self._queued.get(file, 0) + len(ids)
-            self._recorded += len(ids)
-            if self._journal.open_bytes >= self._file_bytes:
-                self._changed.notify_all()
+            self._append(frame, len(ids))
+
+    def _append(self, frame: bytes, rows: int) -> None:
+        self._make_room(len(frame))
+        before = self._journal.open_bytes
+        self._journal.append(frame)
+        self._waiting_bytes += self._journal.open_bytes - before
+        file = self._journal.open_file
+        if file is not None:
+            if before == 0:
+                self._begun[file] = time.monotonic()
+            self._queued[file] = self._queued.get(file, 0) + rows
+        self._recorded += rows
+        if self._journal.open_bytes >= self._file_bytes:
+            self._changed.notify_all()
 
     def _make_room(self, size: int) -> None:
         if self._closing:
