@@ -9,10 +9,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from console.status import refreshes_path
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import NoDataError
+from schemas.log import about, log
 from schemas.manifests import REPORT_CARDS, Manifest, read_manifests
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.pipeline import Pipeline
 from schemas.places import size_of
 from schemas.registry import CHAMPION, champion_version, mlflow_client, registry_exists
 
@@ -124,7 +125,9 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     add_common_arguments(parser)
     parser.add_argument("--json", action="store_true", help="no words, the JSON alone")
     args = parser.parse_args(argv)
-    shown = show(load_pipeline(args.pipeline), args.warehouse, args.refresh)
+    pipeline = pipeline_of(args)
+    about(pipeline=pipeline.name, refresh_id=args.refresh)
+    shown = show(pipeline, args.warehouse, args.refresh)
     if not args.json:
         for line in in_words(shown):
             log.info("%s", line)

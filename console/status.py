@@ -9,10 +9,11 @@ from typing import Any
 
 from deltalake import DeltaTable as Snapshot
 
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError
+from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.registry import champion_version, mlflow_client, registry_exists
 
@@ -72,7 +73,7 @@ def _job(argv: Sequence[str] | None) -> dict[str, Any]:
     add_common_arguments(parser)
     parser.add_argument("--last", type=int, default=10, help="refreshes shown (%(default)s)")
     args = parser.parse_args(argv)
-    result = status(load_pipeline(args.pipeline), args.warehouse, args.last)
+    result = status(pipeline_of(args), args.warehouse, args.last)
     log.info("champion of %s: version %s", result["pipeline"], result["champion"])
     for row in result["refreshes"]:
         log.info(

@@ -34,8 +34,8 @@ def timeline(server: AirflowServer, day: str, champion: Any) -> Iterator[str]:
         return f"{(datetime.fromisoformat(moment) - began).total_seconds():6.1f}"
 
     def lines(dag_id: str, run: str) -> Iterator[str]:
-        found = [task for task in server.tasks(dag_id, run).values() if task["start_date"]]
-        for task in sorted(found, key=lambda task: str(task["start_date"])):
+        begun = [task for task in server.tasks(dag_id, run).values() if task["start_date"]]
+        for task in sorted(begun, key=lambda task: str(task["start_date"])):
             name = f"`{dag_id}.{task['task_id']}`"
             yield f"| {at(task['start_date'])} | {name} starts |"
             yield f"| {at(task['end_date'])} | {name}: {task['state']} |"
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     client = mlflow_client(warehouse)
 
     def champion() -> str:
-        found = champion_version(client, "flights")
-        return "none" if found is None else str(found.version)
+        version = champion_version(client, "flights")
+        return "none" if version is None else str(version.version)
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()

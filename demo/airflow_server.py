@@ -151,18 +151,18 @@ class AirflowServer:
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """A run, as Airflow describes it."""
-        found: dict[str, Any] = self.ask(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}")
-        return found
+        run: dict[str, Any] = self.ask(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}")
+        return run
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """All runs of a DAG, oldest first."""
-        found: list[dict[str, Any]] = self.ask(f"dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
-        return sorted(found, key=lambda run: str(run["run_after"]))
+        runs: list[dict[str, Any]] = self.ask(f"dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+        return sorted(runs, key=lambda run: str(run["run_after"]))
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
         """The task instances of a run, by task."""
-        found = self.ask(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances")
-        return {task["task_id"]: task for task in found["task_instances"]}
+        answer = self.ask(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances")
+        return {task["task_id"]: task for task in answer["task_instances"]}
 
     def ended(self, dag_id: str, run_id: str, limit: float = 900) -> dict[str, Any]:
         """The run, once it has ended."""
@@ -170,15 +170,15 @@ class AirflowServer:
         return dict(
             self.wait(
                 f"{dag_id} {run_id}",
-                lambda: found if (found := self.run(dag_id, run_id))["state"] in over else None,
+                lambda: run if (run := self.run(dag_id, run_id))["state"] in over else None,
                 limit,
             )
         )
 
     def ring(self, asset: str, extra: dict[str, Any]) -> None:
         """Emit an event of an asset, as its button in the UI does."""
-        [found] = [one for one in self.ask("assets?limit=100")["assets"] if one["name"] == asset]
-        self.ask("assets/events", {"asset_id": found["id"], "extra": extra})
+        [entry] = [one for one in self.ask("assets?limit=100")["assets"] if one["name"] == asset]
+        self.ask("assets/events", {"asset_id": entry["id"], "extra": extra})
 
     def stop(self) -> None:
         """The scheduler first: it waits for its running task. Then the others."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from inference.recorder import ForwardRecorder, JournalFullError
 from inference.registered import find_champion
-from inference.scorer import load_scorer
+from inference.scorer import Scorer, load_scorer
 from schemas.command import add_common_arguments
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
@@ -35,6 +35,23 @@ class Asked(BaseModel):
     event_times: list[datetime]
     segments: dict[str, list[str | None]] = {}
     features: dict[str, list[Any]]  # numbers; of a tensor a list of them an instance
+
+
+def answer(scorer: Scorer, recorder: ForwardRecorder, asked: Asked) -> list[Any]:
+    """One prediction an instance; its record is in the journal."""
+    columns = {
+        feature.name: np.asarray(asked.features.get(feature.name, []), TYPES[feature.kind])
+        for feature in scorer.card.features
+    }
+    scored = scorer.score(columns)
+    recorder.record(
+        asked.ids,
+        asked.event_times,
+        scored.prediction,
+        segments=asked.segments,
+        sketch=scored.sketch,
+    )
+    return scored.prediction.tolist()
 
 
 def create_app(pipeline: Pipeline, warehouse: str, journal: str | Path) -> FastAPI:
@@ -59,24 +76,12 @@ def create_app(pipeline: Pipeline, warehouse: str, journal: str | Path) -> FastA
     @app.post("/score")
     def score(asked: Asked) -> dict[str, list[Any]]:
         """Predictions of the instances, which are recorded before the answer is sent."""
-        columns = {
-            feature.name: np.asarray(asked.features.get(feature.name, []), TYPES[feature.kind])
-            for feature in scorer.card.features
-        }
         try:
-            scored = scorer.score(columns)
-            recorder.record(
-                asked.ids,
-                asked.event_times,
-                scored.prediction,
-                segments=asked.segments,
-                sketch=scored.sketch,
-            )
+            return {"predictions": answer(scorer, recorder, asked)}
         except (ConfigurationError, DataQualityError) as error:
             raise HTTPException(422, str(error)) from error
         except JournalFullError as error:
             raise HTTPException(503, str(error)) from error
-        return {"predictions": scored.prediction.tolist()}
 
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> str:

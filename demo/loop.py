@@ -8,7 +8,6 @@ model, never retrained. A second run finds everything done and prints the same t
 """
 
 import argparse
-import logging
 import os
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 
 from demo.airflow_home import airflow_home, run_dags
 from demo.next_day import UniformTwin, labelled_features, next_day, registered
-from schemas.command import configure_logging
+from schemas.log import configure_logging, log
 from schemas.pipeline import load_pipeline
 from schemas.registry import tracking_uri
 from spark_jobs.backfill import backfill, train_day
@@ -33,8 +32,6 @@ from spark_jobs.score import score_days
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from trainer.train import train_refresh
-
-log = logging.getLogger("tenforward")
 
 PIPELINE = "pipelines/flights.toml"
 FIRST = date(2013, 1, 8), date(2013, 1, 24)

@@ -26,7 +26,7 @@ import psutil
 
 from demo.airflow_home import ROOT, airflow_home, flights_alone
 from demo.airflow_server import AirflowServer, free_port
-from schemas.command import configure_logging, log
+from schemas.log import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
 from schemas.registry import tracking_uri
 
@@ -59,8 +59,8 @@ def newest_day(warehouse: str) -> date | None:
     """The day of the newest refresh; None before the first one, when a model may be missing too."""
     if not (Path(warehouse) / "refreshes" / "_delta_log").exists():
         return None
-    made = read_manifests(f"{warehouse}/refreshes", policy="calibrated")
-    return max((one.ds for one in made), default=None)
+    refreshes = read_manifests(f"{warehouse}/refreshes", policy="calibrated")
+    return max((refresh.ds for refresh in refreshes), default=None)
 
 
 def answers(port: int) -> bool:

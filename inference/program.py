@@ -68,15 +68,15 @@ def _asks_for_pickle(config: bytes) -> bool:
 
 def _targets(graph: bytes) -> list[str]:
     """What every node of the graph, and of the graphs inside it, calls."""
-    found: list[str] = []
+    targets: list[str] = []
 
     def collect(entry: dict[str, Any]) -> dict[str, Any]:
         if isinstance(entry.get("target"), str):
-            found.append(entry["target"])
+            targets.append(entry["target"])
         return entry
 
     json.loads(graph, object_hook=collect)
-    return found
+    return targets
 
 
 def _plain_tensors(data: bytes) -> bool:

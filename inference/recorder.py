@@ -6,7 +6,6 @@ carries the file's name as its transaction. So a file that was stored before a c
 and not stored again.
 """
 
-import logging
 import os
 import threading
 import time
@@ -24,9 +23,8 @@ from inference.recording.journal import Journal, JournalFile
 from inference.recording.storing import Stored, store
 from inference.registered import find_champion
 from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
+from schemas.log import log
 from schemas.pipeline import Pipeline, load_pipeline
-
-log = logging.getLogger("tenforward")
 
 SLOWEST_RETRY_S = 60.0
 
@@ -141,18 +139,21 @@ class ForwardRecorder:
             recorded_at=time.time_ns() // 1000,
         )
         with self._changed:
-            self._make_room(len(frame))
-            before = self._journal.open_bytes
-            self._journal.append(frame)
-            self._waiting_bytes += self._journal.open_bytes - before
-            file = self._journal.open_file
-            if file is not None:
-                if before == 0:
-                    self._begun[file] = time.monotonic()
-                self._queued[file] = self._queued.get(file, 0) + len(ids)
-            self._recorded += len(ids)
-            if self._journal.open_bytes >= self._file_bytes:
-                self._changed.notify_all()
+            self._append(frame, len(ids))
+
+    def _append(self, frame: bytes, rows: int) -> None:
+        self._make_room(len(frame))
+        before = self._journal.open_bytes
+        self._journal.append(frame)
+        self._waiting_bytes += self._journal.open_bytes - before
+        file = self._journal.open_file
+        if file is not None:
+            if before == 0:
+                self._begun[file] = time.monotonic()
+            self._queued[file] = self._queued.get(file, 0) + rows
+        self._recorded += rows
+        if self._journal.open_bytes >= self._file_bytes:
+            self._changed.notify_all()
 
     def _make_room(self, size: int) -> None:
         if self._closing:
@@ -177,7 +178,7 @@ class ForwardRecorder:
         with self._changed:
             now = time.monotonic()
             lag = now - min(self._begun.values(), default=now)
-            told = replace(
+            metrics = replace(
                 self._metrics,
                 recorded=self._recorded,
                 queued=sum(self._queued.values()),
@@ -185,8 +186,8 @@ class ForwardRecorder:
                 lag_s=round(lag, 3),
             )
         if not self._thread.is_alive() and not self._closing:
-            return replace(told, last_error="the thread that stores has ended; see the log")
-        return told
+            return replace(metrics, last_error="the thread that stores has ended; see the log")
+        return metrics
 
     def close(self, timeout_s: float = 60.0) -> Metrics:
         """Store what waits, for at most `timeout_s`; the rest stays in the journal for the next.
@@ -197,17 +198,17 @@ class ForwardRecorder:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
-        told = self.metrics()
-        if told.journal_bytes:
+        metrics = self.metrics()
+        if metrics.journal_bytes:
             log.error(
                 "recorder: %d bytes stay in the journal, to be stored by the next recorder there:"
                 " %s",
-                told.journal_bytes,
-                told.last_error,
+                metrics.journal_bytes,
+                metrics.last_error,
             )
         if not self._thread.is_alive():
             self._journal.close()
-        return told
+        return metrics
 
     def __enter__(self) -> "ForwardRecorder":
         """The recorder."""
@@ -258,8 +259,8 @@ class ForwardRecorder:
         except (DeltaError, OSError, pa.ArrowException) as failure:
             log.warning("recorder: %d bytes wait, will try again: %s", size, failure)
             with self._changed:
-                told = f"{type(failure).__name__}: {failure}"
-                self._metrics = replace(self._metrics, last_error=told)
+                error = f"{type(failure).__name__}: {failure}"
+                self._metrics = replace(self._metrics, last_error=error)
             return False
         else:
             self._journal.remove(file)

@@ -13,11 +13,11 @@ from schemas.tables import forward_records, forward_rejects
 
 def create(root: Path, table: Table) -> None:
     """The table with its columns, partitions and constraints."""
-    made = Snapshot.create(
+    created = Snapshot.create(
         str(root / table.name), table.arrow_schema, partition_by=list(table.partition_by)
     )
     if table.constraints:
-        made.alter.add_constraint(table.constraints)
+        created.alter.add_constraint(table.constraints)
 
 
 def record_tables(root: Path) -> Path:

@@ -2,29 +2,16 @@
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from typing import Any
 
 from schemas.errors import ConfigurationError, TenforwardError
-
-log = logging.getLogger("tenforward")
-
-_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039, never changed
-
-
-def about(**fields: Any) -> None:
-    """What the log lines from here on are about, in place of what was said before.
-
-    Each JSON line carries the fields, such as pipeline, ds, refresh_id and table_version, so that a
-    collector of logs finds the lines of a day or of a refresh. Fields that are None are left out.
-    """
-    _about.set({name: value for name, value in fields.items() if value is not None})
+from schemas.log import about, configure_logging, log
+from schemas.pipeline import Pipeline, load_pipeline
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +26,17 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the tables are, a folder or a URI such as s3://bucket/prefix"
         " (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
     )
+
+
+def pipeline_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Pipeline:
+    """The pipeline that a command line names. The log lines from here on are about it, and about
+    the day of `--ds`; a job that knows more says so by `about`.
+
+    Raises ConfigurationError, as `load_pipeline` does.
+    """
+    pipeline = load_pipeline(args.pipeline, overrides)
+    about(pipeline=pipeline.name, ds=getattr(args, "ds", None))
+    return pipeline
 
 
 def budget_text(text: str) -> float | str:
@@ -76,8 +74,8 @@ def run_command(
             return int(result.get("exit_code", 0))
         except TenforwardError as error:
             log.error("%s", error)
-            told = {"exit_code": error.exit_code, "error": str(error), **error.details}
-            emit({"status": "failed", **told})
+            failure = {"exit_code": error.exit_code, "error": str(error), **error.details}
+            emit({"status": "failed", **failure})
             return error.exit_code
         except (Exception, KeyboardInterrupt) as error:
             if was_interrupted(error):
@@ -112,34 +110,6 @@ def stdout_kept_for_result() -> Iterator[Callable[[dict[str, Any]], None]]:
         os.close(kept)
         for entry in result:
             print(json.dumps(entry, default=str), flush=True)
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line, for whatever collects logs."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "message": record.getMessage(),
-            **_about.get(),
-        }
-        if record.exc_info:
-            entry["trace"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
-
-
-def configure_logging() -> None:
-    """Plain lines on a terminal, JSON lines elsewhere; safe to call more than once."""
-    for old in [one for one in log.handlers if one.name == log.name]:
-        log.removeHandler(old)  # sys.stderr may have been replaced meanwhile
-    handler = logging.StreamHandler(sys.stderr)
-    handler.name = log.name
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-    handler.setFormatter(plain if sys.stderr.isatty() else _JsonLines())
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 def require_over(ds: date) -> None:

@@ -38,14 +38,15 @@ class Finding:
 def differences(table: Table, stored: Snapshot) -> list[Finding]:
     """Every difference between the definition and what is stored, errors first."""
     where = f"delta.`{stored.table_uri.rstrip('/')}`"
-    found = [
+    findings = [
         *_columns(table, stored, where),
         *_extra_columns(table, stored, where),
         *_partitioning(table, stored),
         *_protocol(table, stored, where),
         *_settings(table, stored, where),
     ]
-    return sorted(found, key=lambda finding: finding.severity)  # stable: "error" before "warning"
+    # A stable order, and "error" before "warning".
+    return sorted(findings, key=lambda finding: finding.severity)
 
 
 def _fields(stored: Snapshot) -> dict[str, dict[str, Any]]:
@@ -64,24 +65,24 @@ def _ddl(kind: Any) -> str:
 
 def _columns(table: Table, stored: Snapshot, where: str) -> list[Finding]:
     fields = _fields(stored)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for column in table.columns:
         what, wanted = f"column {column.name}", TYPES[column.type].spark
         field = fields.get(column.name)
         if field is None:
             remedy = _add(column, where)
-            found.append(Finding("error", table.name, what, wanted, "no such column", remedy))
+            findings.append(Finding("error", table.name, what, wanted, "no such column", remedy))
         elif _ddl(field["type"]) != wanted:
             remedy = f"write the table anew with CAST({column.name} AS {wanted})"
             kind = _ddl(field["type"])
-            found.append(Finding("error", table.name, what, wanted, kind, remedy))
+            findings.append(Finding("error", table.name, what, wanted, kind, remedy))
         elif field["nullable"] and not column.nullable:
             remedy = (
                 f"where it holds no null, ALTER TABLE {where} ALTER COLUMN {column.name} SET NOT"
                 " NULL"
             )
-            found.append(Finding("warning", table.name, what, "NOT NULL", "nullable", remedy))
-    return found
+            findings.append(Finding("warning", table.name, what, "NOT NULL", "nullable", remedy))
+    return findings
 
 
 def _add(column: Column, where: str) -> str:
@@ -93,31 +94,31 @@ def _add(column: Column, where: str) -> str:
 
 
 def _extra_columns(table: Table, stored: Snapshot, where: str) -> list[Finding]:
-    found = []
+    findings = []
     for name, field in _fields(stored).items():
         if name in table.column_names:
             continue
         what, kind = f"column {name}", _ddl(field["type"])
         if field["nullable"]:
             remedy = "none is needed: jobs neither read nor fill it"
-            found.append(Finding("warning", table.name, what, "no such column", kind, remedy))
+            findings.append(Finding("warning", table.name, what, "no such column", kind, remedy))
         else:
             remedy = f"ALTER TABLE {where} ALTER COLUMN {name} DROP NOT NULL: no job would fill it"
             kind = f"{kind} NOT NULL"
-            found.append(Finding("error", table.name, what, "no such column", kind, remedy))
-    return found
+            findings.append(Finding("error", table.name, what, "no such column", kind, remedy))
+    return findings
 
 
 def _partitioning(table: Table, stored: Snapshot) -> list[Finding]:
-    found = tuple(stored.metadata().partition_columns)
-    if found == table.partition_by:
+    partition_by = tuple(stored.metadata().partition_columns)
+    if partition_by == table.partition_by:
         return []
     wanted = ", ".join(table.partition_by) or "none"
     remedy = (
         f"write the table anew, partitioned by {wanted}: windows are read, and rows counted, by"
         " partition"
     )
-    there = ", ".join(found) or "none"
+    there = ", ".join(partition_by) or "none"
     return [Finding("error", table.name, "partitioning", wanted, there, remedy)]
 
 
@@ -138,17 +139,17 @@ def _protocol(table: Table, stored: Snapshot, where: str) -> list[Finding]:
 def _settings(table: Table, stored: Snapshot, where: str) -> list[Finding]:
     """Constraints and properties: without them the jobs work, but nothing guards the table."""
     there = stored.metadata().configuration
-    found = []
+    findings = []
     for name, check in table.constraints.items():
         have = there.get(f"delta.constraints.{name}")
         if have != check:
             remedy = f"ALTER TABLE {where} ADD CONSTRAINT {name} CHECK ({check})"
             what = f"constraint {name}"
-            found.append(Finding("warning", table.name, what, check, have or "none", remedy))
+            findings.append(Finding("warning", table.name, what, check, have or "none", remedy))
     for key, value in table.properties.items():
         have = there.get(key)
         if have != value and (have, value) not in _DEFAULTS:
             remedy = f"ALTER TABLE {where} SET TBLPROPERTIES ('{key}' = '{value}')"
             what = f"property {key}"
-            found.append(Finding("warning", table.name, what, value, have or "not set", remedy))
-    return found
+            findings.append(Finding("warning", table.name, what, value, have or "not set", remedy))
+    return findings

@@ -46,8 +46,7 @@ def filesystem(place: str) -> tuple[fs.FileSystem, str]:
     if not is_remote(place):
         return fs.LocalFileSystem(), place
     if not place.startswith("s3://"):
-        found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(place)
-        return found
+        return fs.FileSystem.from_uri(place)
     # pyarrow 14 does not look for these two itself.
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return _s3(os.environ.get("AWS_ENDPOINT_URL"), region), place.removeprefix("s3://")

@@ -48,24 +48,24 @@ def wanted(extra: list[str]) -> list[str]:
 
 def closure(requirements: list[str]) -> list[str]:
     """Names of the installed distributions that the requirements need, sorted."""
-    found: set[str] = set()
+    closed: set[str] = set()
     waiting = [Requirement(text) for text in requirements]
     while waiting:
         needed = waiting.pop()
         name = needed.name.lower().replace("_", "-").replace(".", "-")
-        if name in found | LEFT_OUT:
+        if name in closed | LEFT_OUT:
             continue
         try:
             requires = distribution(name).requires or []
         except PackageNotFoundError:
             sys.exit(f"{name} is not installed here, and the archive needs it. Run: make setup")
-        found.add(name)
+        closed.add(name)
         for text in requires:
             one = Requirement(text)
             extras = needed.extras or {""}
             if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in extras):
                 waiting.append(one)
-    return sorted(found)
+    return sorted(closed)
 
 
 def package_files(names: list[str]) -> Iterator[tuple[str, Path]]:

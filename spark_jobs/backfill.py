@@ -9,7 +9,6 @@ serves the whole range.
 """
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,20 +21,19 @@ from schemas.command import (
     add_common_arguments,
     budget_text,
     parse_date,
+    pipeline_of,
     require_order,
     run_command,
     was_interrupted,
 )
 from schemas.errors import ConfigurationError, NoDataError, TenforwardError
-from schemas.pipeline import load_pipeline
+from schemas.log import log
 from spark_jobs.days.planned import days, plan
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 Step = Callable[[Warehouse, date], dict[str, Any]]
 
@@ -224,9 +222,9 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> plan -> days."""
     args = parser().parse_args(argv)
-    require_order(args.start, args.end)
     overrides = {"selection.policy": args.policy, "selection.budget": args.budget}
-    pipeline = load_pipeline(args.pipeline, overrides)
+    pipeline = pipeline_of(args, overrides)
+    require_order(args.start, args.end)
     mixture = configured(pipeline).mixture
     if args.max_parallel > 1:
         _require_independent(args.max_parallel, args.only, bool(mixture))

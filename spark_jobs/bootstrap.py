@@ -15,10 +15,15 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from schemas.command import about, add_common_arguments, parse_date, require_order, run_command
+from schemas.command import (
+    add_common_arguments,
+    parse_date,
+    pipeline_of,
+    require_order,
+    run_command,
+)
 from schemas.errors import NoDataError
 from schemas.manifests import Decided, find_manifest
-from schemas.pipeline import load_pipeline
 from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
@@ -120,9 +125,8 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> refresh."""
     args = parser().parse_args(argv)
+    pipeline = pipeline_of(args)
     require_order(args.start, args.end)
-    pipeline = load_pipeline(args.pipeline)
-    about(pipeline=pipeline.name)
     return bootstrap(Warehouse(args.warehouse, pipeline), args.start, args.end)
 
 

@@ -12,10 +12,11 @@ from typing import Any
 from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.conformance import Finding, differences
 from schemas.errors import ConfigurationError
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.log import log
+from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.tables import all_tables
 
@@ -27,11 +28,11 @@ def check(pipeline: Pipeline, places: dict[str, str]) -> dict[str, Any]:
     them could not be used.
     """
     tables = all_tables(pipeline)
-    found = [finding for name, at in places.items() for finding in _compare(tables[name], at)]
-    errors = [finding for finding in found if finding.severity == "error"]
-    for finding in found:
+    findings = [finding for name, at in places.items() for finding in _compare(tables[name], at)]
+    errors = [finding for finding in findings if finding.severity == "error"]
+    for finding in findings:
         (log.error if finding.severity == "error" else log.warning)("%s", finding)
-    result = {"pipeline": pipeline.name, "findings": [finding.as_dict() for finding in found]}
+    result = {"pipeline": pipeline.name, "findings": [finding.as_dict() for finding in findings]}
     if errors:
         raise ConfigurationError("\n".join(str(finding) for finding in errors), **result)
     return {
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> findings."""
     args = parser().parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = pipeline_of(args)
     return check(pipeline, places_of(pipeline, args.warehouse, args.table, args.path))
 
 

@@ -5,7 +5,6 @@
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,10 +19,12 @@ from schemas.command import (
     add_common_arguments,
     budget_text,
     parse_date,
+    pipeline_of,
     require_over,
     run_command,
 )
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.log import log
 from schemas.pipeline import load_pipeline
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
@@ -39,8 +40,6 @@ from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 from spark_jobs.storage.settle import DRIVER_ROWS
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 BASELINE = "uniform"
 
@@ -77,13 +76,13 @@ def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
         rules=window.rules,
         maturity=warehouse.pipeline.labels,
     )
-    found, _ = assemble(_share_of_ids(rows, window.at_most).toArrow(), plan.seed, None)
-    if found.size == 0:
+    candidates, _ = assemble(_share_of_ids(rows, window.at_most).toArrow(), plan.seed, None)
+    if candidates.size == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"
             " and label these days first, or correct the date."
         )
-    return found
+    return candidates
 
 
 def _share_of_ids(rows: DataFrame, at_most: int) -> DataFrame:
@@ -156,18 +155,18 @@ def _policies(path: str, names: str) -> dict[str, Policy]:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> comparison."""
     args = parser().parse_args(argv)
+    warehouse = Warehouse(args.warehouse, pipeline_of(args))
     if args.draws < 1:
         raise ConfigurationError(f"--draws = {args.draws}: must be at least 1. Remedy: raise it.")
     require_over(args.ds)
-    warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
     policies = _policies(args.pipeline, args.policies)
     budgets = {
         text.strip(): affordable(warehouse, parse_budget(budget_text(text.strip())))
         for text in args.budgets.split(",")
     }
-    lines, told = compare_day(warehouse, args.ds, policies, budgets, args.draws)
+    lines, counts = compare_day(warehouse, args.ds, policies, budgets, args.draws)
     log.info("\n%s", table(lines))
-    result: dict[str, Any] = {"status": "done", **told, "lines": [asdict(line) for line in lines]}
+    result: dict[str, Any] = {"status": "done", **counts, "lines": [asdict(line) for line in lines]}
     if args.plot is not None:
         draw_plot(lines, args.plot)
         result["plot"] = str(args.plot)

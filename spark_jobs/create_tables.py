@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.command import add_common_arguments, run_command
-from schemas.pipeline import load_pipeline
+from schemas.command import add_common_arguments, pipeline_of, run_command
 from spark_jobs.storage.warehouse import Warehouse
 from spark_jobs.storage.widen import widen
 
@@ -26,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> the tables created, the columns added; the others are checked."""
     args = parser().parse_args(argv)
-    warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
+    warehouse = Warehouse(args.warehouse, pipeline_of(args))
     created, added = warehouse.create_missing(), widen(warehouse)
     warehouse.require(*warehouse.tables)
     return {

@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from schemas.command import add_common_arguments, log, parse_date, require_over, run_command
+from schemas.command import add_common_arguments, parse_date, pipeline_of, require_over, run_command
+from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.pipeline import Pipeline
 from schemas.sections.section import parse_duration
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.selection import tasks
@@ -182,8 +183,9 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     add_common_arguments(line)
     line.add_argument("--ds", required=True, type=parse_date, help="the day whose end is the cut")
     args = line.parse_args(argv)
+    warehouse = Warehouse(args.warehouse, pipeline_of(args))
     require_over(args.ds)
-    return due(Warehouse(args.warehouse, load_pipeline(args.pipeline)), args.ds)
+    return due(warehouse, args.ds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

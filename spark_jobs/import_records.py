@@ -8,9 +8,8 @@ Delta table (compacted or not) or plain Parquet. What cannot be used goes to `fo
 """
 
 import argparse
-import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,21 +19,20 @@ from pyspark.sql import functions as F
 
 from schemas import reasons
 from schemas.command import (
-    about,
     add_common_arguments,
     parse_date,
+    pipeline_of,
     require_order,
     require_over,
     run_command,
 )
 from schemas.errors import ConfigurationError, NoDataError
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.log import log
+from schemas.pipeline import Pipeline
 from schemas.places import for_spark
 from schemas.sections.records import CLOSEST, RecordsSource
 from spark_jobs.candidates.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 APPLICATION = "import"
 KEY = ["instance_id", "model_version", "recorded_at"]
@@ -55,40 +53,43 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
     batch = f"{APPLICATION}/{start}..{end}/{number['forward_records']}"
     rows = rows.withColumn("batch_id", F.lit(batch)).persist()
     try:
-        by_fault = rows.groupBy("fault").count().collect()
-        counted: dict[str | None, int] = {row["fault"]: row["count"] for row in by_fault}
-        if not counted:
+        counts = {row["fault"]: row["count"] for row in rows.groupBy("fault").count().collect()}
+        if not counts:
             raise NoDataError(
                 f"--ds = {end}: no rows from {start} to {end} in {source.path}. Remedy: correct the"
                 " date, or records.path in the pipeline file."
             )
-        good = rows.where("fault IS NULL").dropDuplicates(KEY)
-        fresh = {
-            # Rejects first: when the good ones are in, the dates are done.
-            "forward_rejects": _new_rejects(warehouse, rows.where("fault IS NOT NULL"), batch),
-            "forward_records": _new_records(warehouse, good, start, end),
-        }
-        added = {
-            name: warehouse.append_numbered(frame, name, APPLICATION, number[name])
-            for name, frame in fresh.items()
-        }
+        good, bad = rows.where("fault IS NULL").dropDuplicates(KEY), rows.where("fault IS NOT NULL")
+        # Rejects first: when the good ones are in, the dates are done.
+        rejects, records = (
+            warehouse.append_numbered(frame, name, APPLICATION, number[name])
+            for name, frame in (
+                ("forward_rejects", _new_rejects(warehouse, bad, batch)),
+                ("forward_records", _new_records(warehouse, good, start, end)),
+            )
+        )
     finally:
         rows.unpersist()
-    faults = {reason: counted[reason] for reason in reasons.REASONS if reason in counted}
-    for reason, count in faults.items():
-        log.warning("%d rows rejected, %s: %s", count, reason, reasons.REASONS[reason])
     return {
-        "status": "done" if any(one.rows for one in added.values()) else "already done",
+        "status": "done" if rejects.rows or records.rows else "already done",
         "pipeline": warehouse.pipeline.name,
         "source": source.path,
         "start": start,
         "end": end,
-        "read": sum(counted.values()),
-        "records": added["forward_records"].rows,
-        "rejected": added["forward_rejects"].rows,
-        "rejects": faults,
+        "read": sum(counts.values()),
+        "records": records.rows,
+        "rejected": rejects.rows,
+        "rejects": _warned(counts),
         "version": warehouse.version("forward_records"),
     }
+
+
+def _warned(counts: Mapping[str | None, int]) -> dict[str, int]:
+    """The rows that were rejected, by reason, which the log names too."""
+    rejected = {reason: counts[reason] for reason in reasons.REASONS if reason in counts}
+    for reason, count in rejected.items():
+        log.warning("%d rows rejected, %s: %s", count, reason, reasons.REASONS[reason])
+    return rejected
 
 
 def _source(pipeline: Pipeline) -> RecordsSource:
@@ -227,8 +228,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> import."""
     args = parser().parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
-    about(pipeline=pipeline.name)
+    pipeline = pipeline_of(args)
     _source(pipeline)  # refuse before Spark starts
     start = args.start or args.ds
     require_order(start, args.ds)

@@ -16,9 +16,16 @@ import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
-from schemas.command import about, add_common_arguments, log, parse_date, require_order, run_command
+from schemas.command import (
+    add_common_arguments,
+    parse_date,
+    pipeline_of,
+    require_order,
+    run_command,
+)
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.log import log
+from schemas.pipeline import Pipeline
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
 from spark_jobs.sources import find_source
@@ -197,8 +204,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> rows by table."""
     args = parser().parse_args(argv)
-    warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
-    about(pipeline=warehouse.pipeline.name)
+    warehouse = Warehouse(args.warehouse, pipeline_of(args))
     return ingest(warehouse, args.start, args.end, args.dry_run)
 
 

@@ -7,15 +7,14 @@ only where a table must be rewritten.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.command import about, add_common_arguments, run_command
+from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, ConflictError
-from schemas.pipeline import load_pipeline
+from schemas.log import log
 from spark_jobs.storage.compaction import compact, compactable, to_compact
 from spark_jobs.storage.retention import (
     delete_unused_files,
@@ -26,8 +25,6 @@ from spark_jobs.storage.retention import (
     readable,
 )
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 
 def maintain(
@@ -139,8 +136,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> maintenance -> report by table."""
     args = parser().parse_args(argv)
-    warehouse = Warehouse(args.warehouse, load_pipeline(args.pipeline))
-    about(pipeline=warehouse.pipeline.name)
+    warehouse = Warehouse(args.warehouse, pipeline_of(args))
     return maintain(warehouse, args.tables, dry_run=args.dry_run)
 
 

@@ -8,7 +8,6 @@ named: its records stand beside the champion's, and selection takes the newest o
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,18 +21,17 @@ from pyspark.sql import functions as F
 from inference.outputs import prediction_columns
 from inference.registered import RegisteredVersion, find_alias, find_champion, find_version
 from inference.worker_model import scorer_of
-from schemas.command import about, add_common_arguments, parse_date, run_command
+from schemas.command import add_common_arguments, parse_date, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.inputs import feature_column
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.log import about
+from schemas.pipeline import Pipeline
 from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 _ANSWER = (
     "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, statistics ARRAY<FLOAT>,"
@@ -235,7 +233,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> scoring."""
     args = parser().parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = pipeline_of(args)
     if args.ds > datetime.now(UTC).date():
         raise ConfigurationError(
             f"--ds = {args.ds}: this UTC day has not begun. Remedy: give today or an earlier day."

@@ -5,7 +5,6 @@
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,16 +12,17 @@ from datetime import date
 from typing import Any
 
 from schemas.command import (
-    about,
     add_common_arguments,
     budget_text,
     parse_date,
+    pipeline_of,
     require_over,
     run_command,
 )
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.log import about
 from schemas.manifests import Decided, Manifest, find_manifest
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.candidates.assemble import Counts
@@ -37,8 +37,6 @@ from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 
 def select_day(
@@ -171,7 +169,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> selection."""
     args = parser().parse_args(argv)
     overrides = {f"selection.{name}": getattr(args, name) for name in ("policy", "budget", "seed")}
-    pipeline = load_pipeline(args.pipeline, overrides)
+    pipeline = pipeline_of(args, overrides)
     require_over(args.ds)
     configured(pipeline)  # refuse before Spark starts
     warehouse = Warehouse(args.warehouse, pipeline)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import tenforward
-from schemas.command import about, log, run_command
+from schemas.command import run_command
+from schemas.log import about, log
 from tests.helpers.flights_loop import LOOPED, PIPELINE
 
 
@@ -43,6 +44,36 @@ def test_one_command_does_not_speak_for_the_next(capfd):
     run_command(lambda argv: {"status": "done"}, [])
     [line] = lines(capfd.readouterr().err)
     assert "pipeline" not in line
+
+
+FUTURE, BACKWARDS = ["--ds", "2999-01-01"], ["--start", "2013-02-02", "--end", "2013-02-01"]
+FAILING = {
+    "init": ["--warehouse", "nowhere://lake"],
+    "ingest": BACKWARDS,
+    "bootstrap": BACKWARDS,
+    "score": FUTURE,
+    "import-records": FUTURE,
+    "due": FUTURE,
+    "select": FUTURE,
+    "compare": FUTURE,
+    "train": ["--refresh", "absent"],
+    "rollback": [],
+    "status": [],
+    "show": ["absent"],
+    "check": [],
+    "maintain": ["--table", "absent"],
+    "backfill": BACKWARDS,
+}
+
+
+@pytest.mark.parametrize("command", tenforward.COMMANDS)
+def test_every_command_says_which_pipeline_it_failed_for(command, tmp_path, capfd):
+    where = ["--pipeline", PIPELINE, "--warehouse", str(tmp_path / "absent")]
+    assert tenforward.main([command, *where, *FAILING[command]]) != 0
+    told = lines(capfd.readouterr().err)
+    assert {line.get("pipeline") for line in told} == {"flights"}
+    if "--ds" in FAILING[command]:
+        assert {line.get("ds") for line in told} == {"2999-01-01"}
 
 
 def test_what_is_raised_on_the_way_out_of_a_ctrl_c_is_a_ctrl_c(capfd):

@@ -11,9 +11,9 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from schemas.command import add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
-from schemas.pipeline import load_pipeline
+from schemas.log import log
 from schemas.places import state_folder
 from schemas.registry import CHAMPION, registry_exists
 from trainer.processes.lock import exclusive
@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> the version that serves."""
     args = parser().parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = pipeline_of(args)
     name = args.model or pipeline.name
     result = rollback(name, pipeline.name, args.warehouse, args.to, args.dry_run)
     log.info("%s: version %s, before it %s", name, result["version"], result["before"])

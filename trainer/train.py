@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from schemas.bundle import ModelCard
-from schemas.command import about, add_common_arguments, log, run_command
+from schemas.command import add_common_arguments, pipeline_of, run_command
+from schemas.log import about, log
 from schemas.manifests import REPORT_CARDS
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.pipeline import Pipeline
 from schemas.places import filesystem, size_of, state_folder, within
 from schemas.registry import registry_exists, tracking_uri
 from trainer.data.reader import Rows, read_holdout
@@ -297,7 +298,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> training."""
     args = parser().parse_args(argv)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = pipeline_of(args)
     with joined() as ranks:
         return train_refresh(
             pipeline,

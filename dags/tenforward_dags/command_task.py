@@ -21,16 +21,16 @@ def command_task(subcommand: str, deployment: Deployment, *more: str, **settings
     settings: what every operator takes, such as `pool`.
     """
     words = [deployment.command, subcommand, *deployment.arguments, *more]
-    told = {"task_id": subcommand, "post_execute": skip_if_idle} | settings
+    settings = {"task_id": subcommand, "post_execute": skip_if_idle} | settings
     try:
-        made = RUNNERS[deployment.run_on](shlex.join(words), deployment, told)
+        operator = RUNNERS[deployment.run_on](shlex.join(words), deployment, settings)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"TENFORWARD_RUN_ON = {deployment.run_on!r}: {error}. Remedy: install Airflow's"
             " provider (apache-airflow-providers-cncf-kubernetes or -ssh), or use bash."
         ) from error
-    made.operator_extra_links = links_of(deployment)
-    return made
+    operator.operator_extra_links = links_of(deployment)
+    return operator
 
 
 def _bash(command: str, deployment: Deployment, settings: dict[str, Any]) -> BaseOperator:

@@ -63,16 +63,16 @@ def deployments() -> list[Deployment]:
     template = _file(root, "TENFORWARD_POD_TEMPLATE")
     run_on = _run_on(template)
     cards = os.environ.get("TENFORWARD_CARDS_URL", "")
-    found: dict[str, Deployment] = {}
+    by_name: dict[str, Deployment] = {}
     for file in sorted(folder.glob("*.toml")):
         content = _content(file)
         name = _name_of(file, content)
-        if name in found:
+        if name in by_name:
             raise ValueError(
-                f"{file}: name = {name!r} is also that of {found[name].pipeline_file.name}."
+                f"{file}: name = {name!r} is also that of {by_name[name].pipeline_file.name}."
                 " Remedy: give each pipeline a name of its own."
             )
-        found[name] = Deployment(
+        by_name[name] = Deployment(
             name=name,
             pipeline_file=file,
             warehouse=warehouse.replace("{pipeline}", name),
@@ -87,12 +87,12 @@ def deployments() -> list[Deployment]:
             cards_url=cards.replace("{pipeline}", name),
             **_schedule(file, content.get("schedule", {})),
         )
-    if not found:
+    if not by_name:
         raise ValueError(
             f"{folder}: no pipeline file (*.toml). Remedy: set TENFORWARD_PIPELINES to the right"
             " folder."
         )
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _run_on(template: str | None) -> str:

@@ -179,13 +179,13 @@ def _micros(moment: datetime | None) -> int:
 
 def _predictions(values: Any, kind: str) -> NDArray[Any]:
     many = kind == "logits"
-    found = _array(values).astype("<f4" if many else "<f8", copy=False)
-    if found.ndim != 1 + many:
+    prediction = _array(values).astype("<f4" if many else "<f8", copy=False)
+    if prediction.ndim != 1 + many:
         raise ConfigurationError(
-            f"predictions: {found.ndim} dimensions. Remedy: give"
+            f"predictions: {prediction.ndim} dimensions. Remedy: give"
             f" {'(n, classes)' if many else '(n,)'} {kind} values for n ids."
         )
-    return found
+    return prediction
 
 
 def _labels(values: Any) -> tuple[NDArray[np.float64], list[int]]:
@@ -196,9 +196,9 @@ def _labels(values: Any) -> tuple[NDArray[np.float64], list[int]]:
 
 
 def _matrix(values: Any) -> NDArray[np.float32]:
-    found = _array(values).astype("<f4", copy=False)
-    if found.ndim != 2:
+    matrix = _array(values).astype("<f4", copy=False)
+    if matrix.ndim != 2:
         raise ConfigurationError(
-            f"sketch: {found.ndim} dimensions. Remedy: give (n, width) numbers for n ids."
+            f"sketch: {matrix.ndim} dimensions. Remedy: give (n, width) numbers for n ids."
         )
-    return found
+    return matrix

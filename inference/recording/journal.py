@@ -9,7 +9,6 @@ acknowledged.
 
 import errno
 import fcntl
-import logging
 import os
 import struct
 import uuid
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.log import log
 
 SUFFIX, DAMAGED = ".journal", ".damaged"
 EARLIER_SUFFIX = ".segment"  # of files that an earlier release left
-log = logging.getLogger("tenforward")
 
 _HEAD = struct.Struct("<II")  # bytes of the payload, their CRC-32
 

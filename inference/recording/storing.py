@@ -62,7 +62,7 @@ def _append_once(path: str, rows: pa.Table, file: JournalFile) -> None:
 def _rejects(rows: pa.Table, reason: Any, batch_id: str) -> pa.Table:
     """Rows in the form of `forward_rejects`, each as it came."""
     came = rows.to_pylist()
-    made = {
+    columns = {
         "instance_id": rows["instance_id"],
         "event_date": pc.cast(pc.coalesce(rows["event_time"], rows["recorded_at"]), pa.date32()),
         "batch_id": pa.repeat(batch_id, len(came)),
@@ -71,7 +71,7 @@ def _rejects(rows: pa.Table, reason: Any, batch_id: str) -> pa.Table:
         "rejected_at": pa.array([datetime.now(UTC)] * len(came), pa.timestamp("us", tz="UTC")),
     }
     schema = forward_rejects().arrow_schema
-    return pa.table([made[name] for name in schema.names], schema=schema)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def _json(row: dict[str, Any]) -> str:
@@ -84,5 +84,5 @@ def _json(row: dict[str, Any]) -> str:
             return "NaN" if value != value else f"{'-' * (value < 0)}Infinity"
         return value
 
-    told = {name: plain(value) for name, value in row.items() if value is not None}
-    return json.dumps(told, default=datetime.isoformat, allow_nan=False)
+    present = {name: plain(value) for name, value in row.items() if value is not None}
+    return json.dumps(present, default=datetime.isoformat, allow_nan=False)

@@ -104,8 +104,8 @@ class SparkBlocks:
 
     def each(self, kernel: Kernel[T], parts: tuple[str, ...] = ()) -> dict[int, T]:
         """One small result a block that has rows, by block index."""
-        found = self._collected(partial(_each, kernel=kernel, bits=self._bits), parts)
-        return dict(sorted(item for one in found for item in one.items()))
+        shards = self._collected(partial(_each, kernel=kernel, bits=self._bits), parts)
+        return dict(sorted(item for results in shards for item in results.items()))
 
     def total(self, kernel: Kernel[T], add: Add[T], parts: tuple[str, ...] = ()) -> T:
         """The results of all blocks, added up."""
@@ -117,10 +117,10 @@ class SparkBlocks:
         """Both of the above in one pass."""
         levels = self._bits - self._shard_bits
         run = partial(_both, kernel=kernel, add=add, bits=self._bits, levels=levels)
-        found = self._collected(run, parts)
-        small = dict(sorted(item for one, _ in found for item in one.items()))
-        shards = {index: total for _, sums in found for index, total in sums.items()}
-        return small, fold(shards, self._shard_bits, add)[0]
+        shards = self._collected(run, parts)
+        small = dict(sorted(item for results, _ in shards for item in results.items()))
+        totals = {index: total for _, sums in shards for index, total in sums.items()}
+        return small, fold(totals, self._shard_bits, add)[0]
 
     def hold(self, kernel: Kernel[S], parts: tuple[str, ...] = ()) -> HeldInSpark[S]:
         """One result a block, cached by the executors."""
@@ -166,12 +166,11 @@ def _packed(
     held.clear()
     shard = pack(records)
     number = int(records.hash[0]) >> (64 - bits) if bits and records.size else 0
-    told = pickle.dumps(contents(records)) if records.size else b""
     yield _row(
         shard=pa.array([number], pa.int32()),
         rows=[records.size],
         counts=[pickle.dumps(counts)],
-        contents=[told],
+        contents=[pickle.dumps(contents(records)) if records.size else b""],
         core=[shard.core],
         sketch=[shard.sketch],
         kept=[shard.kept],
@@ -223,9 +222,9 @@ def _each(records: Records, *, kernel: Kernel[T], bits: int) -> dict[int, T]:
 def _both(
     records: Records, *, kernel: Kernel[tuple[S, T]], add: Add[T], bits: int, levels: int
 ) -> tuple[dict[int, S], dict[int, T]]:
-    found = _each(records, kernel=kernel, bits=bits)
-    sums = fold({index: total for index, (_, total) in found.items()}, levels, add)
-    return {index: small for index, (small, _) in found.items()}, sums
+    results = _each(records, kernel=kernel, bits=bits)
+    sums = fold({index: total for index, (_, total) in results.items()}, levels, add)
+    return {index: small for index, (small, _) in results.items()}, sums
 
 
 def _only_total(index: int, records: Records, *, kernel: Kernel[T]) -> tuple[None, T]:

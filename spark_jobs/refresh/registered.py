@@ -1,15 +1,13 @@
 """Which model versions the registry knows: a record of any other came from somewhere else."""
 
 import importlib.util
-import logging
 import os
 from pathlib import Path
 
+from schemas.log import log
 from schemas.places import is_remote
 from schemas.registry import mlflow_client, registry_exists
 from spark_jobs.storage.warehouse import Warehouse
-
-log = logging.getLogger("tenforward")
 
 
 def accepted_versions(warehouse: Warehouse) -> tuple[str, ...] | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.command import about
+from schemas.log import about
 from schemas.manifests import Manifest
 from spark_jobs.report.card import current_card
 from spark_jobs.storage.warehouse import Warehouse

@@ -122,13 +122,13 @@ def compare(
     spaces = [features(one, seeds[0]) for one in orders]
     for budget_name, budget in budgets.items():
         for policy_name, policy in policies.items():
-            found = []
+            draws = []
             for seed, here, (narrow, wide) in zip(seeds, orders, spaces, strict=True):
                 selection = select(ArrowBlocks(here), policy, budget, seed, task)
                 draw = _draw(selection)
                 losses = [excess_loss(task, here, draw, z) for z in (narrow, wide)]
-                found.append((losses, selection.report))
-            yield _line(policy_name, budget_name, found)
+                draws.append((losses, selection.report))
+            yield _line(policy_name, budget_name, draws)
 
 
 def _draw(selection: SelectionResult) -> Draw:
@@ -138,10 +138,10 @@ def _draw(selection: SelectionResult) -> Draw:
 
 
 def _line(
-    policy: str, budget: str, found: list[tuple[list[float], dict[str, Any]]]
+    policy: str, budget: str, draws: list[tuple[list[float], dict[str, Any]]]
 ) -> ComparisonLine:
-    losses = np.array([one for one, _ in found])
-    reports = [report for _, report in found]
+    losses = np.array([one for one, _ in draws])
+    reports = [report for _, report in draws]
 
     def median(values: list[float]) -> float:
         return float(np.median(values))

@@ -39,6 +39,6 @@ def stability_index(before: Mapping[str, Sequence[float]], values: Array) -> flo
         return None
     expected = np.array(before["shares"])
     place = np.searchsorted(np.array(before["edges"]), values, side="right")
-    found = np.bincount(place, minlength=expected.size) + 0.5
-    actual = found / found.sum()
+    counts = np.bincount(place, minlength=expected.size) + 0.5
+    actual = counts / counts.sum()
     return float(((actual - expected) * np.log(actual / expected)).sum())

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.errors import NoDataError
 from schemas.sections.budget import Budget
-from spark_jobs.selection import calibration, kernels, mixture, strata
+from spark_jobs.selection import calibration, kernels, mixture, solver, strata
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import Blocks
 from spark_jobs.selection.designs import DESIGNS
@@ -72,7 +72,7 @@ def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str)
     if k == blocks.count:  # nothing to leave out: no score matters
         policy = replace(policy, score="one", mixture={}, strata=None)
     names, layout, newest = _contents(blocks.contents)
-    sizing, found = _sizing(blocks, policy, task, names)
+    sizing, sums = _sizing(blocks, policy, task, names)
     whole = np.array([blocks.count]), np.array([k])
     scale = Scale(blocks.count, k, policy.floor, *whole, factor=np.zeros(1))
     plan = _scaled(blocks, Plan(policy, seed, names, sizing, scale))
@@ -82,18 +82,18 @@ def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str)
     )
     calibrated: dict[str, Any] = {}
     if policy.calibrated:
-        moments = {**found, "count": np.float64(blocks.count)}
+        moments = {**sums, "count": np.float64(blocks.count)}
         plan, calibrated = _calibrated(blocks, plan, moments, layout)
     return _finished(blocks, plan, newest, calibrated)
 
 
-def _contents(found: list[Contents]) -> Contents:
+def _contents(shards: list[Contents]) -> Contents:
     """What is in the records of all shards."""
-    names = found[0].vocabulary
-    for one in found[1:]:
+    names = shards[0].vocabulary
+    for one in shards[1:]:
         names = names.joined(one.vocabulary)
-    layout = require_one_layout(one.layout for one in found)
-    return Contents(names, layout, max(one.newest for one in found))
+    layout = require_one_layout(one.layout for one in shards)
+    return Contents(names, layout, max(one.newest for one in shards))
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ def _on_block(index: int, records: Records, *, kernel: Callable[[Block], T], pla
     return kernel(kernels.prepare(index, records, plan).block)
 
 
-def _stats(found: dict[str, Array]) -> Stats:
-    matured = np.maximum(found["matured"], 1)
+def _stats(sums: dict[str, Array]) -> Stats:
+    matured = np.maximum(sums["matured"], 1)
     return Stats(
-        candidates=found["count"],
-        mean_loss=found["loss"] / matured,
-        positive=found["positive"] / matured,
-        losses=found["losses"],
+        candidates=sums["count"],
+        mean_loss=sums["loss"] / matured,
+        positive=sums["positive"] / matured,
+        losses=sums["losses"],
     )
 
 
@@ -134,14 +134,14 @@ def _sizing(
     blank = Sizing(task, policy, NO_STATS, equal)
     late = any(SCORES[name].needs_stats for name in policy.scores)
     early = None if blank.constant or late else blank
-    found = blocks.total(partial(kernels.survey, task=task, names=names, early=early), add_sums)
-    sizing = replace(blank, stats=_stats(found))
+    sums = blocks.total(partial(kernels.survey, task=task, names=names, early=early), add_sums)
+    sizing = replace(blank, stats=_stats(sums))
     if late:
         kernel = partial(kernels.score_sums, sizing=sizing, names=names)
-        found = found | blocks.total(kernel, add_sums)
-    if "scores" in found:
-        sizing = replace(sizing, means=found["scores"] / np.maximum(found["count"], 1))
-    return sizing, found
+        sums = sums | blocks.total(kernel, add_sums)
+    if "scores" in sums:
+        sizing = replace(sizing, means=sums["scores"] / np.maximum(sums["count"], 1))
+    return sizing, sums
 
 
 def _scaled(blocks: Blocks, plan: Plan) -> Plan:
@@ -223,11 +223,11 @@ def _calibrated(
     def evaluate(coefficients: Array) -> dict[str, Array]:
         return held.total(partial(calibration.sums, q=coefficients, bounds=bounds), add_sums)
 
-    solution = calibration.solve(evaluate, first, plan.scale.budget, plan.policy)
+    solution = solver.solve(evaluate, first, plan.scale.budget, plan.policy)
     held.close()
     return (
         replace(plan, coefficients=solution.coefficients),
-        {"calibration": calibration.achieved(solution, columns)},
+        {"calibration": solver.achieved(solution, columns)},
     )
 
 
@@ -245,17 +245,17 @@ def _finished(
     samples, sums = blocks.each_and_total(kernel, add_cards, sketch)
     before = accumulate((sample.drawn for sample in samples.values()), initial=0)
     positions = dict(zip(samples, before, strict=False))
-    told = {**report(sums, plan), **calibrated}
-    _require_drawn(plan, told["drawn"])
+    reported = {**report(sums, plan), **calibrated}
+    _require_drawn(plan, reported["drawn"])
     if plan.policy.score == "mixture":
         used = dict(plan.policy.mixture)
-        told["mixture"] = {"used": used, "next": mixture.updated(used, sums["mixture"])}
+        reported["mixture"] = {"used": used, "next": mixture.updated(used, sums["mixture"])}
     decided = partial(kernels.result_rows, plan=plan, positions=positions)
     parts = ("kept", *sketch)
     return SelectionResult(
         rows=lambda drawn_only: blocks.rows(partial(decided, drawn_only=drawn_only), parts),
         stored=lambda store: blocks.stored(partial(decided, drawn_only=False), store, parts),
-        report=told,
+        report=reported,
         digest=hashlib.sha256(b"".join(sample.digest for sample in samples.values())).hexdigest(),
     )
 

@@ -25,14 +25,14 @@ def component_variances(records: Records, plan: Plan) -> Array:
     """Of one block, (J + 1,): V_j of each component, then that of the uniform score."""
     residual = tasks.residual(plan.task, records.prediction, records.label)
     square = ((residual * records.matured[:, None]) ** 2).sum(axis=1)
-    found = []
+    variances = []
     for score, mean in zip(
         plan.sizing.scores(records, records.label), plan.sizing.means, strict=True
     ):
         unit = np.where(mean > 0.0, mean, 1.0)[records.version]
         relative = np.maximum(score / unit, SMALLEST)
-        found.append((square / ((1.0 - _FLOOR) * relative + _FLOOR)).sum())
-    return np.array([*found, square.sum()])
+        variances.append((square / ((1.0 - _FLOOR) * relative + _FLOOR)).sum())
+    return np.array([*variances, square.sum()])
 
 
 def updated(weights: dict[str, float], variances: Array) -> dict[str, float]:

@@ -188,9 +188,9 @@ def _version(table: pa.Table) -> tuple[Array, tuple[str, ...]]:
 def encoded(values: pa.Array) -> tuple[Array, tuple[str, ...]]:
     """Strings as codes into their sorted names, and the names; null counts as the empty string."""
     coded = pc.fill_null(values.cast(pa.string()), "").dictionary_encode()
-    found = coded.dictionary.to_pylist()
-    names = tuple(sorted(found))
-    return _recode(found, names)[coded.indices.to_numpy()].astype(np.int32), names
+    values = coded.dictionary.to_pylist()
+    names = tuple(sorted(values))
+    return _recode(values, names)[coded.indices.to_numpy()].astype(np.int32), names
 
 
 def _day(table: pa.Table) -> Array:
@@ -280,10 +280,10 @@ def contents(records: Records) -> Contents:
 
 def require_one_layout(widths: Iterable[tuple[int, int]]) -> tuple[int, int]:
     """(outputs, sketch width) of all blocks; raises ConfigurationError where they differ."""
-    found = sorted(set(widths))
-    if len(found) > 1:
+    layouts = sorted(set(widths))
+    if len(layouts) > 1:
         raise ConfigurationError(
-            f"records: (outputs, sketch width) is {found[0]} in some and {found[-1]} in others."
+            f"records: (outputs, sketch width) is {layouts[0]} in some and {layouts[-1]} in others."
             " Remedy: shorten selection.window_days to records of one model layout."
         )
-    return found[0]
+    return layouts[0]

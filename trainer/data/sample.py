@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from schemas.command import log
 from schemas.inputs import model_inputs
+from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
 from schemas.tables import sampled

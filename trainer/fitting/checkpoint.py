@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from schemas.command import log
+from schemas.log import log
 
 HEADER = "tenforward"
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from schemas.command import log
 from schemas.errors import DataQualityError
+from schemas.log import log
 from schemas.pipeline import Task
 from schemas.sections.training import Training
 from trainer.data.batches import Batch

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from schemas.command import log
+from schemas.log import log
 from schemas.pipeline import Pipeline
 from trainer.data.reader import HeldOut
 from trainer.fitting.fit import History

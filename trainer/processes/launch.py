@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO
 from uuid import uuid4
 
-from schemas.command import configure_logging, log
+from schemas.log import configure_logging, log
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:

@@ -41,10 +41,10 @@ def _digits(
     block: Block, keys: Callable[[Block, int], Array], given: int, prefix: int, shift: int
 ) -> dict[str, Array]:
     """How many keys with this prefix have each value of the next digit."""
-    found = keys(block, given)
+    remaining = keys(block, given)
     if shift + _DIGIT < _WORD:
-        found = found[found >> np.uint64(shift + _DIGIT) == np.uint64(prefix)]
-    digit = (found >> np.uint64(shift)) & np.uint64((1 << _DIGIT) - 1)
+        remaining = remaining[remaining >> np.uint64(shift + _DIGIT) == np.uint64(prefix)]
+    digit = (remaining >> np.uint64(shift)) & np.uint64((1 << _DIGIT) - 1)
     return {"count": np.bincount(digit.astype(np.int64), minlength=1 << _DIGIT)}
 
 

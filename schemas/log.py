@@ -1,0 +1,50 @@
+"""The one logger: plain lines on a terminal, JSON lines that say what they are about elsewhere."""
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+log = logging.getLogger("tenforward")
+
+
+_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039, never changed
+
+
+def about(**fields: Any) -> None:
+    """What the log lines from here on are about, in place of what was said before.
+
+    Each JSON line carries the fields, such as pipeline, ds, refresh_id and table_version, so that a
+    collector of logs finds the lines of a day or of a refresh. Fields that are None are left out.
+    """
+    _about.set({name: value for name, value in fields.items() if value is not None})
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line, for whatever collects logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "message": record.getMessage(),
+            **_about.get(),
+        }
+        if record.exc_info:
+            entry["trace"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def configure_logging() -> None:
+    """Plain lines on a terminal, JSON lines elsewhere; safe to call more than once."""
+    for old in [one for one in log.handlers if one.name == log.name]:
+        log.removeHandler(old)  # sys.stderr may have been replaced meanwhile
+    handler = logging.StreamHandler(sys.stderr)
+    handler.name = log.name
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    handler.setFormatter(plain if sys.stderr.isatty() else _JsonLines())
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
