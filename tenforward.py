@@ -1,8 +1,27 @@
-"""`tenforward COMMAND ...`: one command whose subcommands are the jobs."""
+"""`tenforward COMMAND ...`, whose subcommands are the jobs, and the one name to import:
+
+    from tenforward import ForwardRecorder, draw
+
+What a name needs is imported when it is first used, so that none asks for Spark or torch, and the
+command starts at once.
+"""
 
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inference.recorder import ForwardRecorder
+    from spark_jobs.selection.draw import draw
+
+__all__ = ["COMMANDS", "ForwardRecorder", "draw", "main", "usage"]
+
+# Where each public name stands; __getattr__ fetches it from there.
+PUBLIC = {
+    "ForwardRecorder": "inference.recorder",
+    "draw": "spark_jobs.selection.draw",
+}
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("spark_jobs.create_tables", "create the tables of a pipeline"),
@@ -21,6 +40,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "maintain": ("spark_jobs.maintain", "compact small files, expire rows, delete unused files"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
 }
+
+
+def __getattr__(name: str) -> Any:
+    """A public name that has not been used yet (PEP 562); found here from then on."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})
 
 
 def usage() -> str:

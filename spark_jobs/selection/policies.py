@@ -44,7 +44,7 @@ def policy_for(name: str, task: str, **changes: Any) -> Policy:
     """The policy as it runs for a task, with some of its fields changed.
 
     The preset `calibrated` is weighted by 1/pi where the task has no logit to offset, and draws
-    uniformly for regression, where residuals of outliers would take the budget (methods).
+    uniformly for regression, where residuals of outliers would take the budget.
     Raises ConfigurationError for an unknown name and for what the task or a part does not allow.
     """
     if name not in POLICIES:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-RIDGE = 5.0  # times the mean squared residual over k: "worked" on the flights (methods)
+RIDGE = 5.0  # times the mean squared residual over k (docs/selection.md, "Calibration")
 BOUNDS = (0.1, 4.0)
 
 

@@ -10,7 +10,7 @@ def placed(rows: DataFrame, number: Column, partitions: int) -> DataFrame:
     """`rows` with those of number i, 0 to partitions - 1, alone in one partition.
 
     Hashing the number itself would put some together and leave partitions empty; a range
-    partitioning samples its bounds, so its parts are not equal (delta.md).
+    partitioning samples its bounds, so its parts are not equal (docs/selection.md).
     """
     keys = F.array(*(F.lit(key) for key in _keys(rows.sparkSession, partitions)))
     return rows.repartition(partitions, F.element_at(keys, number.cast("int") + 1))

@@ -1,9 +1,9 @@
 """Mean matching: in each group, the drawn rows' mean loss equals the group's.
 
-The paper's objective as we read it (methods.md, "OBFTF as we read it"): a systematic start, then
-swaps of a random drawn row for the undrawn row that best closes its part of the gap. The gap is
-spread over many swaps: closed at once, it would pull in the largest losses. Inclusion frequencies
-are not promised.
+The objective of "One Backward from Ten Forward" (Dong et al., arXiv 2104.13114) as we read it
+(docs/selection.md): a systematic start, then swaps of a random drawn row for the undrawn row that
+best closes its part of the gap. The gap is spread over many swaps: closed at once, it would pull in
+the largest losses. Inclusion frequencies are not promised.
 """
 
 from itertools import pairwise
