@@ -34,7 +34,7 @@ from schemas.manifests import Decided
 from schemas.pipeline import Pipeline
 from spark_jobs.candidates.window import held_out_rows, window_of
 from spark_jobs.refresh.plan import plan_refresh
-from spark_jobs.refresh.write import Draw, write_refresh
+from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -110,8 +110,8 @@ def random_filter(warehouse: Warehouse) -> None:
     place = F.when(F.col("drawn"), F.floor(F.rand(8) * chosen)).otherwise(-1).cast("bigint")
     placed = rows.withColumn("position", place)
     report = {"candidates": total, "drawn": chosen}
-    draw = Draw(placed.where("drawn"), placed, report, "", Decided(str(BUDGET), engine=0))
-    write_refresh(warehouse, plan, draw, held_out_rows(warehouse, plan, window.labels))
+    draft = Draft(placed.where("drawn"), placed, report, "", Decided(str(BUDGET), engine=0))
+    write_refresh(warehouse, plan, draft, held_out_rows(warehouse, plan, window.labels))
     rows.unpersist()
 
 

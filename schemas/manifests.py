@@ -41,7 +41,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class Stored:
+class Part:
     """The rows of a refresh in one of its tables: the version to read, and the files there."""
 
     version: int
@@ -81,7 +81,7 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class Counts:
+class RowCounts:
     """Rows: candidates, those drawn, those held out, and records that were refused."""
 
     candidates: int
@@ -102,9 +102,9 @@ class Manifest:
     config: str  # of the selection, as canonical JSON
     config_digest: str
     inputs: Inputs
-    counts: Counts
-    sampled: Stored
-    holdout: Stored
+    counts: RowCounts
+    sampled: Part
+    holdout: Part
     sample_digest: str
     report: Mapping[str, Any]  # the figures of the report card
     created_at: datetime
@@ -163,9 +163,9 @@ def manifest_of(row: Mapping[str, Any]) -> Manifest:
         config=row["config"],
         config_digest=row["config_digest"],
         inputs=Inputs(row["window_start"], row["cut"], json.loads(row["input_versions"])),
-        counts=Counts(row["candidates"], row["drawn"], row["held_out"], row["rejected"]),
-        sampled=Stored(row["sampled_version"], _files(row["files"], written)),
-        holdout=Stored(row["holdout_version"], _files(row["holdout_files"] or "[]", written)),
+        counts=RowCounts(row["candidates"], row["drawn"], row["held_out"], row["rejected"]),
+        sampled=Part(row["sampled_version"], _files(row["files"], written)),
+        holdout=Part(row["holdout_version"], _files(row["holdout_files"] or "[]", written)),
         sample_digest=row["sample_digest"],
         report=json.loads(row["report"]),
         created_at=row["created_at"].astimezone(UTC),

@@ -27,7 +27,7 @@ from schemas.manifests import Decided, find_manifest
 from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
-from spark_jobs.refresh.write import Draw, write_refresh
+from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import ENGINE
 from spark_jobs.storage.settle import settle
@@ -62,8 +62,8 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
     report = {"candidates": count, "budget": count, "drawn": count, "sum_probability": float(count)}
     everything = Decided(budget="1", engine=ENGINE)
-    draw = Draw(decisions, decisions, report, _digest(decisions), everything)
-    manifest = write_refresh(warehouse, plan, draw, kept)
+    draft = Draft(decisions, decisions, report, _digest(decisions), everything)
+    manifest = write_refresh(warehouse, plan, draft, kept)
     decisions.unpersist()
     labels.unpersist()
     return outcome(warehouse, "done", manifest)

@@ -31,7 +31,7 @@ from spark_jobs.candidates.refusal import refuse_bad
 from spark_jobs.candidates.window import held_out_rows, window_of
 from spark_jobs.refresh.decided import decide, decided_then
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refresh_id
-from spark_jobs.refresh.write import Draw, write_refresh
+from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.card import write_card
 from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import SelectionResult, select
@@ -97,7 +97,7 @@ def select_refresh(
         selection = select(blocks, policy, budget, plan.seed, pipeline.task)
         if digest is not None:
             _require_same(plan, digest, selection.digest)
-        draw = Draw(
+        draft = Draft(
             drawn=drawn_frame(warehouse.spark, selection),
             candidates=selection,
             report=_report(selection, plan, decided, pipeline, counts),
@@ -105,7 +105,7 @@ def select_refresh(
             decided=decided,
             rejected=counts.rejected,
         )
-        return write_refresh(warehouse, plan, draw, held_out_rows(warehouse, plan, window.labels))
+        return write_refresh(warehouse, plan, draft, held_out_rows(warehouse, plan, window.labels))
 
 
 def _require_same(plan: RefreshPlan, before: str, now: str) -> None:

@@ -14,11 +14,11 @@ from deltalake import write_deltalake
 from schemas.errors import ConfigurationError
 from schemas.manifests import (
     FORMAT,
-    Counts,
     Decided,
     Inputs,
     Manifest,
-    Stored,
+    Part,
+    RowCounts,
     StoredFile,
     find_manifest,
     read_manifests,
@@ -44,9 +44,9 @@ FULL = Manifest(
     config="{}",
     config_digest="c0de" * 16,
     inputs=Inputs(date(2013, 2, 1), datetime(2013, 2, 8, tzinfo=UTC), {"labels": 9}),
-    counts=Counts(candidates=900, drawn=90, held_out=12, rejected=3),
-    sampled=Stored(5, (StoredFile("sampled/refresh_id=x/a b.parquet", 90, 4096, "5eed" * 16),)),
-    holdout=Stored(6, (StoredFile("holdout/refresh_id=x/c.parquet", 12, 1024, "feed" * 16),)),
+    counts=RowCounts(candidates=900, drawn=90, held_out=12, rejected=3),
+    sampled=Part(5, (StoredFile("sampled/refresh_id=x/a b.parquet", 90, 4096, "5eed" * 16),)),
+    holdout=Part(6, (StoredFile("holdout/refresh_id=x/c.parquet", 12, 1024, "feed" * 16),)),
     sample_digest="5eed" * 16,
     report={"candidates": 900, "budget": 90, "drawn": 90, "mixture": {"used": {"loss": 1.0}}},
     created_at=datetime(2013, 2, 8, 3, tzinfo=UTC),
@@ -74,8 +74,8 @@ def test_one_of_format_1_is_read_without_what_it_did_not_know(tmp_path):
     write_deltalake(place, pa.Table.from_pylist([row], schema=older))
     assert find_manifest(place, FULL.refresh_id) == replace(
         FULL,
-        sampled=Stored(5, (StoredFile("sampled/refresh_id=x/a b.parquet", 90, 4096),)),
-        holdout=Stored(6),
+        sampled=Part(5, (StoredFile("sampled/refresh_id=x/a b.parquet", 90, 4096),)),
+        holdout=Part(6),
         decided=None,
         probabilities_version=None,
         format=1,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from schemas.manifests import Counts, Inputs, Manifest, Stored
+from schemas.manifests import Inputs, Manifest, Part, RowCounts
 from spark_jobs.report import card as report_card
 from spark_jobs.report import plots as report_plots
 from spark_jobs.report import tables as report_tables
@@ -237,9 +237,9 @@ def manifest(report) -> Manifest:
         config="{}",
         config_digest="c0de" * 16,
         inputs=Inputs(date(2013, 2, 1), datetime(2013, 2, 8, tzinfo=UTC), {"labels": 9}),
-        counts=Counts(candidates=900, drawn=900, held_out=12, rejected=0),
-        sampled=Stored(version=5),
-        holdout=Stored(version=6),
+        counts=RowCounts(candidates=900, drawn=900, held_out=12, rejected=0),
+        sampled=Part(version=5),
+        holdout=Part(version=6),
         sample_digest="5eed" * 16,
         report=BOOTSTRAP,
         created_at=datetime(2013, 2, 8, 3, tzinfo=UTC),

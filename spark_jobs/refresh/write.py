@@ -13,10 +13,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.manifests import Counts, Decided, Inputs, Manifest
+from schemas.manifests import Decided, Inputs, Manifest, RowCounts
 from spark_jobs.refresh.candidate_files import store_candidates
+from spark_jobs.refresh.parts import part_of
 from spark_jobs.refresh.plan import RefreshPlan
-from spark_jobs.refresh.stored import stored
 from spark_jobs.refresh.training_rows import in_files, training_rows, wanted_rows
 from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.storage.settle import settle
@@ -24,7 +24,7 @@ from spark_jobs.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draft:
     """What was decided of the candidates of a refresh, and by what.
 
     drawn: the drawn ones, with the columns of `selection_probabilities` but the refresh id.
@@ -55,7 +55,7 @@ class _Versions:
 
 
 def write_refresh(
-    warehouse: Warehouse, plan: RefreshPlan, draw: Draw, held_out: DataFrame
+    warehouse: Warehouse, plan: RefreshPlan, draft: Draft, held_out: DataFrame
 ) -> Manifest:
     """Write a refresh whole and return its manifest.
 
@@ -63,27 +63,27 @@ def write_refresh(
     another run writes the same refresh meanwhile.
     """
     held_out = held_out.persist()
-    at_most = draw.count + held_out.count()
-    wanted = settle(wanted_rows(draw.drawn, held_out), at_most)
+    at_most = draft.count + held_out.count()
+    wanted = settle(wanted_rows(draft.drawn, held_out), at_most)
     rows = settle(training_rows(warehouse, plan, wanted, at_most), at_most)
-    versions = _write_tables(warehouse, plan, draw, rows)
+    versions = _write_tables(warehouse, plan, draft, rows)
     for kept in (rows, wanted, held_out):
         kept.unpersist()
-    manifest = _manifest(warehouse, plan, draw, versions)
+    manifest = _manifest(warehouse, plan, draft, versions)
     row = warehouse.spark.createDataFrame(manifest.to_table())
     warehouse.replace_refresh(row, "refreshes", plan.refresh_id)
     return manifest
 
 
 def _write_tables(
-    warehouse: Warehouse, plan: RefreshPlan, draw: Draw, rows: DataFrame
+    warehouse: Warehouse, plan: RefreshPlan, draft: Draft, rows: DataFrame
 ) -> _Versions:
     """The three tables side by side. rows: as `training_rows` gives them."""
     drawn = rows.where("position >= 0 and trains")
-    trained = in_files(drawn, warehouse.pipeline.selection.files, draw.count)
+    trained = in_files(drawn, warehouse.pipeline.selection.files, draft.count)
     judged = rows.where("not trains").coalesce(1)
     with ThreadPoolExecutor(max_workers=3) as pool:
-        candidates = pool.submit(_write_candidates, warehouse, draw.candidates, plan.refresh_id)
+        candidates = pool.submit(_write_candidates, warehouse, draft.candidates, plan.refresh_id)
         sampled = pool.submit(warehouse.replace_refresh, trained, "sampled", plan.refresh_id)
         holdout = pool.submit(warehouse.replace_refresh, judged, "holdout", plan.refresh_id)
         return _Versions(candidates.result(), sampled.result(), holdout.result())
@@ -98,15 +98,17 @@ def _write_candidates(
     return warehouse.replace_refresh(rows, "selection_probabilities", refresh_id)
 
 
-def _manifest(warehouse: Warehouse, plan: RefreshPlan, draw: Draw, versions: _Versions) -> Manifest:
+def _manifest(
+    warehouse: Warehouse, plan: RefreshPlan, draft: Draft, versions: _Versions
+) -> Manifest:
     """What the tables hold. Raises ArithmeticError where that is not what was drawn."""
-    sampled = stored(warehouse, "sampled", versions.sampled, plan.refresh_id)
-    holdout = stored(warehouse, "holdout", versions.holdout, plan.refresh_id)
-    if sampled.rows != draw.count:
+    sampled = part_of(warehouse, "sampled", versions.sampled, plan.refresh_id)
+    holdout = part_of(warehouse, "holdout", versions.holdout, plan.refresh_id)
+    if sampled.rows != draft.count:
         raise ArithmeticError(
-            f"refresh {plan.refresh_id}: {draw.count} rows drawn, {sampled.rows} written"
+            f"refresh {plan.refresh_id}: {draft.count} rows drawn, {sampled.rows} written"
         )
-    candidates = int(draw.report["candidates"])
+    candidates = int(draft.report["candidates"])
     return Manifest(
         refresh_id=plan.refresh_id,
         pipeline=warehouse.pipeline.name,
@@ -116,12 +118,12 @@ def _manifest(warehouse: Warehouse, plan: RefreshPlan, draw: Draw, versions: _Ve
         config=warehouse.pipeline.selection_config(),
         config_digest=warehouse.pipeline.selection_digest(),
         inputs=Inputs(plan.window_start, plan.cut, plan.versions),
-        decided=draw.decided,
-        counts=Counts(candidates, sampled.rows, holdout.rows, draw.rejected),
+        decided=draft.decided,
+        counts=RowCounts(candidates, sampled.rows, holdout.rows, draft.rejected),
         sampled=sampled,
         holdout=holdout,
         probabilities_version=versions.probabilities,
-        sample_digest=draw.digest,
-        report=draw.report,
+        sample_digest=draft.digest,
+        report=draft.report,
         created_at=datetime.now(UTC),
     )

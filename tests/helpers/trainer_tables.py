@@ -16,7 +16,7 @@ from deltalake import write_deltalake
 
 from schemas.bundle import ModelCard
 from schemas.inputs import model_inputs
-from schemas.manifests import Counts, Inputs, Manifest, Stored, StoredFile
+from schemas.manifests import Inputs, Manifest, Part, RowCounts, StoredFile
 from schemas.pipeline import Pipeline
 from schemas.tables import holdout, refreshes, sampled
 from trainer.data.reader import Rows, rows_from
@@ -109,9 +109,9 @@ def write_refresh(
             cut=datetime(2013, 2, day, tzinfo=UTC) + timedelta(days=1),
             versions={},
         ),
-        counts=Counts(count * 10, drawn=count, held_out=few, rejected=0),
-        sampled=_stored(warehouse, "sampled", refresh_id),
-        holdout=_stored(warehouse, "holdout", refresh_id),
+        counts=RowCounts(count * 10, drawn=count, held_out=few, rejected=0),
+        sampled=_part(warehouse, "sampled", refresh_id),
+        holdout=_part(warehouse, "holdout", refresh_id),
         sample_digest=f"digest-of-{refresh_id}",
         report={},
         created_at=datetime(2013, 2, day, 12, tzinfo=UTC),
@@ -144,7 +144,7 @@ def write_manifest(warehouse: Path, manifest: Manifest, **changed: Any) -> None:
     write_deltalake(str(warehouse / "refreshes"), table, mode="append")
 
 
-def _stored(warehouse: Path, name: str, refresh_id: str) -> Stored:
+def _part(warehouse: Path, name: str, refresh_id: str) -> Part:
     """The files of a refresh as its manifest records them."""
     table = Snapshot(str(warehouse / name))
     files = [
@@ -157,7 +157,7 @@ def _stored(warehouse: Path, name: str, refresh_id: str) -> Stored:
         for action in pa.table(table.get_add_actions(flatten=True)).to_pylist()
         if action["partition.refresh_id"] == refresh_id
     ]
-    return Stored(table.version(), tuple(files))
+    return Part(table.version(), tuple(files))
 
 
 def _write(warehouse: Path, table: Any, refresh_id: str, rows: Columns, parts: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
-from schemas.manifests import Stored, StoredFile
+from schemas.manifests import Part, StoredFile
 from schemas.places import filesystem
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -13,7 +13,7 @@ DRIVER_BYTES = 1 << 28  # up to here the driver reads them itself, faster than a
 _AT_ONCE = 1 << 20
 
 
-def stored(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> Stored:
+def part_of(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> Part:
     """The files of a refresh at a version of a table, in the order of their paths.
 
     Checksums are taken from storage right after the write and before the manifest, so that what
@@ -26,7 +26,7 @@ def stored(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> St
     ]
     paths = [f"{name}/{unquote(file['path'])}" for file in files]
     sums = _checksums(warehouse, paths, sum(file["bytes"] for file in files))
-    return Stored(
+    return Part(
         version,
         tuple(
             StoredFile(path, file["rows"], file["bytes"], sha256)
