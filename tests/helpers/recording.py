@@ -13,5 +13,5 @@ KEYS = {"origin": ["JFK", None], "carrier": ["UA", "AA"]}
 
 
 def opened(root: Path, **settings) -> ForwardRecorder:
-    settings = {"segment_age_s": 0.2, "journal": root / "journal", "model_version": "3"} | settings
+    settings = {"file_age_s": 0.2, "journal": root / "journal", "model_version": "3"} | settings
     return ForwardRecorder(FLIGHTS, warehouse=str(root), **settings)
