@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.cost import rounds
 from benchmarks.small import BENCHMARKS, Benchmark
 from benchmarks.verdict import SLOWER, TOLERANCES, Line, Ratio, lines, ratio, table
-from schemas.command import log, run_command
+from schemas.command import about, log, run_command
 from schemas.errors import ConfigurationError
 from trainer.processes.threads import one_thread
 
@@ -128,6 +128,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         found = measure(BENCHMARKS[name], count)
         compared += lines(name, found, committed.get(name, {}).get("jobs", {}))
         new[name] = figures(found, count)
+    about()  # no longer a refresh, as the select job said
     print(table(compared), file=sys.stderr)
     if args.update:
         write_ratios(new)

@@ -130,7 +130,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
         given=logged,
         baseline=selection.random_filter,
         jobs={name: partial(selection.ours, settings) for name, settings in selection.ARMS.items()},
-        rounds=5,
+        rounds=4,
         cpu=cpu_seconds,
     ),
 }
