@@ -22,8 +22,9 @@ from typing import Any
 from benchmarks.cost import rounds
 from benchmarks.small import BENCHMARKS, Benchmark
 from benchmarks.verdict import SLOWER, TOLERANCES, Line, Ratio, lines, ratio, table
-from schemas.command import about, log, run_command
+from schemas.command import run_command
 from schemas.errors import ConfigurationError
+from schemas.log import about, log
 from trainer.processes.threads import one_thread
 
 RATIOS = Path(__file__).with_name("ratios.json")
