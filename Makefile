@@ -1,7 +1,7 @@
 # "make" lists the commands. Each of them sets the project up first, once, inside .venv.
 # Variables: PYTHON (a Python 3.11), IVY_SETTINGS (a mirror for Delta's jars),
-# UV_ARGS (for lock), PYTEST_ARGS (for test, test-slow), BENCH_ARGS (for bench), WITH (for package:
-# further distributions, such as WITH="torch safetensors" for scoring).
+# UV_ARGS (for lock), PYTEST_ARGS (for test, test-slow), BENCH_ARGS (for bench, bench-check), WITH
+# (for package: further distributions, such as WITH="torch safetensors" for scoring).
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -32,7 +32,7 @@ demo up: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(ready) ## install everything into .venv (3 minutes and 7 GB; once)
@@ -75,6 +75,10 @@ lint: $(ready) ## check style and types
 .PHONY: bench
 bench: $(ready) ## measure, and write the tables of the documentation
 	@$(python) -m benchmarks $(BENCH_ARGS)
+
+.PHONY: bench-check
+bench-check: $(ready) ## measure small sizes against committed ratios, before work is called done
+	@$(python) -m benchmarks.check $(BENCH_ARGS)
 
 .PHONY: lock
 lock: $(ready) ## rebuild the lock files from pyproject.toml

@@ -8,12 +8,14 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from benchmarks.cost import seconds
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs.flight import flight
 from spark_jobs.selection.designs.mean_match import swap_to_mean
@@ -32,17 +34,6 @@ cat(took[["user.self"]] + took[["sys.self"]])
 """
 
 
-def seconds(call: Callable[[], object]) -> list[float]:
-    """Wall times of `RUNS` calls, after one that is not counted."""
-    call()
-    times = []
-    for _ in range(RUNS):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return times
-
-
 def balanced(n: int) -> tuple[Array, Array]:
     """Probabilities (n,) and five balancing columns (n, 5), the first one pi itself."""
     random = np.random.default_rng(1)
@@ -51,22 +42,26 @@ def balanced(n: int) -> tuple[Array, Array]:
     return pi, np.column_stack([pi, np.ones(n), random.normal(size=(n, 3))])
 
 
+def expanded(n: int) -> tuple[Array, Array]:
+    """The same probabilities, and the columns over them, as the flight takes them."""
+    pi, columns = balanced(n)
+    return pi, np.ascontiguousarray(columns / pi[:, None])
+
+
+def flown(pi: Array, columns: Array, count: int) -> None:
+    """The flight of the first so many rows, a block at a time."""
+    phi = pi.copy()
+    for seed, low in enumerate(range(0, count, BLOCK)):
+        flight(phi, columns, np.arange(low, min(low + BLOCK, count)), seed)
+
+
 def cube() -> None:
     """Rows a second, and R on 100,000 rows in the same run where R is there."""
     n = 1_000_000
-    pi, columns = balanced(n)
-    expanded = np.ascontiguousarray(columns / pi[:, None])
-    blocks = [np.arange(low, min(low + BLOCK, n)) for low in range(0, n, BLOCK)]
-
-    def ours(count: int) -> None:
-        phi = pi.copy()
-        for seed, rows in enumerate(blocks):
-            if rows[0] < count:
-                flight(phi, expanded, rows[rows < count], seed)
-
-    times = seconds(lambda: ours(n))
+    pi, columns = expanded(n)
+    times = seconds(partial(flown, pi, columns, n), repeats=RUNS)
     print(_rate("cube, flight, 5 columns", n, times))
-    small = seconds(lambda: ours(100_000))
+    small = seconds(partial(flown, pi, columns, 100_000), repeats=RUNS)
     print(f"  100,000 rows: {statistics.median(small):.4f} s {_spread(small)}")
     theirs = _r_seconds(100_000)
     if theirs is None:
@@ -90,24 +85,42 @@ def _r_seconds(n: int) -> float | None:
     return float(done.stdout) if done.returncode == 0 else None
 
 
+class Groups(NamedTuple):
+    """Losses (groups, rows); of each group one stratum (rows,) and the rows drawn first (rows,)."""
+
+    loss: Array
+    stratum: Array
+    start: Array
+
+
+def groups(count: int) -> Groups:
+    """So many groups of 1,000 rows."""
+    loss = np.random.default_rng(2).lognormal(size=(count, 1000))
+    return Groups(loss, np.zeros(1000, np.int64), np.arange(1000) < 100)
+
+
+def matched(given: Groups, group: int) -> Array:
+    """The rows drawn of a group once it is matched."""
+    drawn = given.start.copy()
+    swap_to_mean(given.loss[group], given.stratum, drawn, np.uint64(group))
+    return drawn
+
+
+def all_matched(given: Groups) -> None:
+    """Every group."""
+    for group in range(len(given.loss)):
+        matched(given, group)
+
+
 def mean_match() -> None:
     """Rows a second at groups of 1,000; gap and time beside the exact optimum of a MIP."""
-    random = np.random.default_rng(2)
-    loss = random.lognormal(size=(200, 1000))
-    stratum = np.zeros(1000, np.int64)
-    start = np.zeros(1000, bool)
-    start[:100] = True
-
-    def matched(group: int) -> Array:
-        drawn = start.copy()
-        swap_to_mean(loss[group], stratum, drawn, np.uint64(group))
-        return drawn
-
-    times = seconds(lambda: [matched(group) for group in range(200)])
+    given = groups(200)
+    loss = given.loss
+    times = seconds(partial(all_matched, given), repeats=RUNS)
     print(_rate("mean-match, groups of 1,000", 200_000, times))
     ours, theirs, spent = [], [], []
     for group in range(5):
-        ours.append(_gap(loss[group], matched(group)))
+        ours.append(_gap(loss[group], matched(given, group)))
         began = time.perf_counter()
         theirs.append(_gap(loss[group], _mip(loss[group], 100)))
         spent.append(time.perf_counter() - began)

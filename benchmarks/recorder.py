@@ -9,7 +9,6 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
+from benchmarks.cost import seconds
 from inference.recorder import ForwardRecorder
 from inference.recording.frame import frame_of
 from inference.recording.rows import rows_in
@@ -42,18 +42,6 @@ def request(size: int) -> tuple[dict[str, Any], pa.Table]:
     return given, rows_in([frame])
 
 
-def seconds(
-    job: Callable[[], object], clock: Callable[[], float] = time.perf_counter, repeats: int = 5
-) -> list[float]:
-    """Time of each repeat by the clock, after one that is not counted."""
-    times = []
-    for _ in range(repeats + 1):
-        began = clock()
-        job()
-        times.append(clock() - began)
-    return times[1:]
-
-
 def shown(times: list[float], rows: int) -> str:
     """Microseconds a record: median and spread."""
     each = [1e6 * one / rows for one in times]
@@ -74,7 +62,7 @@ def by_request_size(folder: Path) -> None:
             PIPELINE, warehouse=str(root), model_version="1", journal=root / "journal"
         )
 
-        def recorded(
+        def answered(
             recorder: ForwardRecorder = recorder,
             given: dict[str, Any] = given,
             requests: int = requests,
@@ -82,13 +70,27 @@ def by_request_size(folder: Path) -> None:
             for _ in range(requests):
                 recorder.record(**given)
 
-        cpu, ours = seconds(recorded, time.thread_time), seconds(recorded)
+        cpu, ours = seconds(answered, time.thread_time), seconds(answered)
         recorder.close()
         rows = usable(batch, "plain")
-        path = str(root / "forward_records")
-        plain = seconds(partial(write_deltalake, path, rows, mode="append"))
+        plain = seconds(partial(appended, root, rows))
         told = (shown(cpu, requests * size), shown(ours, requests * size), shown(plain, size))
         print(f"{size:>6}{told[0]:>28}{told[1]:>28}{told[2]:>32}")
+
+
+def recorded(root: Path, given: dict[str, Any], requests: int) -> int:
+    """So many requests, from `record` to a committed table; the rows that were written."""
+    recorder = ForwardRecorder(
+        PIPELINE, warehouse=str(root), model_version="1", journal=root / "journal"
+    )
+    for _ in range(requests):
+        recorder.record(**given)
+    return recorder.close(timeout_s=600).written
+
+
+def appended(root: Path, rows: pa.Table) -> None:
+    """Rows that are already made, in one append."""
+    write_deltalake(str(root / "forward_records"), rows, mode="append")
 
 
 def to_the_table(folder: Path, rows: int, size: int = 512) -> None:
@@ -98,17 +100,12 @@ def to_the_table(folder: Path, rows: int, size: int = 512) -> None:
     for turn in range(3):
         root = record_tables(folder / f"table{turn}")
         began, busy = time.perf_counter(), time.process_time()
-        recorder = ForwardRecorder(
-            PIPELINE, warehouse=str(root), model_version="1", journal=root / "journal"
-        )
-        for _ in range(rows // size):
-            recorder.record(**given)
-        told = recorder.close(timeout_s=600)
-        rates.append(told.written / (time.perf_counter() - began))
-        processor.append(1e6 * (time.process_time() - busy) / told.written)
+        written = recorded(root, given, rows // size)
+        rates.append(written / (time.perf_counter() - began))
+        processor.append(1e6 * (time.process_time() - busy) / written)
         whole = usable(pa.concat_tables([batch] * (rows // size)), "plain")
         began = time.perf_counter()
-        write_deltalake(str(root / "forward_records"), whole, mode="append")
+        appended(root, whole)
         plain.append(whole.num_rows / (time.perf_counter() - began))
     ours, other = statistics.median(rates), statistics.median(plain)
     print(

@@ -15,7 +15,6 @@ first, every arm has run on few rows. CPU seconds are those of Java and Python t
 import argparse
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -23,11 +22,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from pyspark.sql import functions as F
 
-from benchmarks.cpu import cpu_seconds
+from benchmarks.cost import Cost, cpu_seconds, middle, rounds
 from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
 from reference.slow_candidates import candidates
 from schemas.manifests import Decided
@@ -61,11 +59,9 @@ WIDE_ARMS: dict[str, dict[str, object]] = {
 }
 
 
-class Cost(NamedTuple):
-    """Seconds of one run."""
-
-    wall: float
-    cpu: float
+def configure_spark() -> None:
+    """Settings of the session, before it starts: the driver is the executor too, and caches."""
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"{CONF} pyspark-shell")
 
 
 def configured(pipeline: Pipeline, settings: dict[str, object]) -> Pipeline:
@@ -121,13 +117,6 @@ def plain_sample(warehouse: Warehouse) -> None:
     records.write.mode("overwrite").parquet(warehouse.path("plain"))
 
 
-def measured(job: Callable[[], None]) -> Cost:
-    """What one run costs."""
-    began, used = time.perf_counter(), cpu_seconds()
-    job()
-    return Cost(time.perf_counter() - began, cpu_seconds() - used)
-
-
 def arms(wide: bool, wanted: str | None) -> dict[str, Callable[[Warehouse], None]]:
     """What is measured, by name; the first is what the others are compared with."""
     named = WIDE_ARMS if wide else ARMS
@@ -139,34 +128,33 @@ def arms(wide: bool, wanted: str | None) -> dict[str, Callable[[Warehouse], None
     return every if wanted is None else {name: every[name] for name in wanted.split(";")}
 
 
-def rounds(
-    jobs: dict[str, Callable[[Warehouse], None]], warehouses: list[Warehouse], repeats: int
-) -> dict[str, list[list[Cost]]]:
-    """The costs of each job: one list a warehouse, in which there is one run a round."""
-    found: dict[str, list[list[Cost]]] = {name: [[] for _ in warehouses] for name in jobs}
-    for _ in range(repeats):
-        for name, job in jobs.items():
-            for runs, warehouse in zip(found[name], warehouses, strict=True):
-                runs.append(measured(partial(job, warehouse)))
-                said = f"{name}: {runs[-1].wall:.1f} s, {runs[-1].cpu:.1f} s of CPU"
-                print(said, file=sys.stderr, flush=True)
-    return found
+def costs_of(
+    jobs: dict[str, Callable[[Warehouse], None]], kept: dict[int, Warehouse], repeats: int
+) -> list[dict[str, list[Cost]]]:
+    """The costs of each job, one a round: a table for each size, which take turns in the rounds."""
+    runs = {
+        f"{name}, {rows:,} records": partial(job, warehouse)
+        for name, job in jobs.items()
+        for rows, warehouse in kept.items()
+    }
+    costs = rounds(runs, repeats, cpu_seconds)
+    return [{name: costs[f"{name}, {rows:,} records"] for name in jobs} for rows in kept]
 
 
 def shown(costs: dict[str, list[Cost]], rows: int) -> str:
     """The table: medians, spread, and ratios to the first line's."""
-    first = [statistics.median(part) for part in zip(*next(iter(costs.values())), strict=True)]
+    first = middle(next(iter(costs.values())))
     repeats = len(next(iter(costs.values())))
     lines = [
         f"{rows:,} records, budget {BUDGET}, {repeats} runs each in turn, {os.cpu_count()} cores",
         f"{'':<24}{'median':>9}{'spread':>18}{'ratio':>8}{'CPU':>11}{'ratio':>8}",
     ]
     for name, runs in costs.items():
-        wall, cpu = (statistics.median(part) for part in zip(*runs, strict=True))
+        wall, cpu = middle(runs)
         least, most = min(run.wall for run in runs), max(run.wall for run in runs)
         lines.append(
-            f"{name:<24}{wall:>7.1f} s{f'[{least:.1f}, {most:.1f}]':>18}{wall / first[0]:>7.2f}x"
-            f"{cpu:>9.1f} s{cpu / first[1]:>7.2f}x"
+            f"{name:<24}{wall:>7.1f} s{f'[{least:.1f}, {most:.1f}]':>18}{wall / first.wall:>7.2f}x"
+            f"{cpu:>9.1f} s{cpu / first.cpu:>7.2f}x"
         )
     return "\n".join(lines)
 
@@ -175,11 +163,8 @@ def growth(large: dict[str, list[Cost]], small: dict[str, list[Cost]]) -> str:
     """How many times the time and CPU of a tenth of the rows."""
     lines = ["ten times the rows take so many times the seconds, wall and CPU:"]
     for name in large:
-        much, little = (
-            [statistics.median(part) for part in zip(*runs[name], strict=True)]
-            for runs in (large, small)
-        )
-        lines.append(f"{name:<24}{much[0] / little[0]:>7.2f}x{much[1] / little[1]:>7.2f}x")
+        much, little = middle(large[name]), middle(small[name])
+        lines.append(f"{name:<24}{much.wall / little.wall:>7.2f}x{much.cpu / little.cpu:>7.2f}x")
     return "\n".join(lines)
 
 
@@ -194,8 +179,7 @@ def main(argv: list[str] | None = None) -> None:
     kind.add_argument("--wide", action="store_true", help="calibration on some 150 columns")
     line.add_argument("--warehouse", type=Path, help="keep them here, and use what is there")
     args = line.parse_args(argv)
-    # The driver is the executor too; it caches the shards, and Spark reads this when it starts.
-    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"{CONF} pyspark-shell")
+    configure_spark()
     folder = args.warehouse or Path(tempfile.mkdtemp(prefix="tenforward-bench-"))
     segments = WIDE_SEGMENTS if args.wide else SEGMENTS
     sizes = [args.rows, args.rows // 10] if args.growth else [args.rows]
@@ -207,9 +191,9 @@ def main(argv: list[str] | None = None) -> None:
         }
         print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
         jobs = arms(args.wide, args.arms)
-        rounds(jobs, [kept[WARM_ROWS]], 1)  # Java compiles for minutes: not at the first's cost
-        costs = rounds(jobs, [kept[rows] for rows in sizes], args.repeats)
-        tables = [{name: runs[size] for name, runs in costs.items()} for size in range(len(sizes))]
+        # Java compiles for minutes: not at the first's cost.
+        costs_of(jobs, {WARM_ROWS: kept[WARM_ROWS]}, 1)
+        tables = costs_of(jobs, {rows: kept[rows] for rows in sizes}, args.repeats)
         for rows, table in zip(sizes, tables, strict=True):
             print(shown(table, rows))
         if args.growth:

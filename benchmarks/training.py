@@ -7,10 +7,9 @@ All on the same generated files, one process, one thread of torch:
 
 import argparse
 import resource
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.cost import measured, middle
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import sampled
 from trainer.data.refresh import DataFile, Refresh, Shard
@@ -31,7 +31,7 @@ from trainer.processes.ranks import Ranks, alone
 from trainer.processes.threads import one_thread
 
 PIPELINE = "pipelines/flights.toml"
-FILES = 16
+FILES, RUNS = 16, 5
 
 
 def written(folder: Path, pipeline: Pipeline, rows: int) -> Refresh:
@@ -68,44 +68,52 @@ def raw(refresh: Refresh, pipeline: Pipeline) -> Iterator[torch.Tensor]:
             yield torch.from_numpy(table[name].to_numpy().copy())
 
 
-class Cost(NamedTuple):
-    """Median seconds of a job: by the clock, and of all cores together."""
+class Given(NamedTuple):
+    """A refresh to read, and its sample streamed and in memory."""
 
-    clock: float
-    cpu: float
-
-
-def cost(job: Callable[[], object], repeats: int = 5) -> Cost:
-    """What a job takes, each time anew."""
-    costs = []
-    for _ in range(repeats):
-        began, used = time.perf_counter(), time.process_time()
-        job()
-        costs.append(Cost(time.perf_counter() - began, time.process_time() - used))
-    return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+    pipeline: Pipeline
+    refresh: Refresh
+    streamed: Streamed
+    memory: Kept
 
 
-def throughput(pipeline: Pipeline, refresh: Refresh) -> None:
+def flights() -> Pipeline:
+    """The flights, in larger batches than theirs."""
+    return load_pipeline(PIPELINE, {"training.batch_size": 4096})
+
+
+def given(pipeline: Pipeline, refresh: Refresh) -> Given:
+    """The refresh, read once into memory."""
+    return Given(pipeline, refresh, Streamed(pipeline, refresh), kept(pipeline, refresh))
+
+
+def epoch(sample: Sample, pipeline: Pipeline) -> int:
+    """The rows of an epoch's batches, asked for one after the other."""
+    return sum(len(batch.label) for batch in sample.epoch(1, pipeline.training, Ranks()))
+
+
+RAW = "raw Arrow to tensors"
+JOBS: dict[str, Callable[[Given], object]] = {
+    RAW: lambda given: sum(len(column) for column in raw(given.refresh, given.pipeline)),
+    "every shard read and counted": lambda given: sum(map(len, given.streamed.parts())),
+    "a streamed epoch of batches": lambda given: epoch(given.streamed, given.pipeline),
+    "an epoch of batches in memory": lambda given: epoch(given.memory, given.pipeline),
+}
+
+
+def throughput(given: Given) -> None:
     """Rows a second, raw and by the reader, from files and in memory."""
-    settings, rows = pipeline.training, refresh.drawn
-    streamed, memory = Streamed(pipeline, refresh), kept(pipeline, refresh)
-
-    def epoch(sample: Sample) -> Callable[[], object]:
-        return lambda: sum(len(batch.label) for batch in sample.epoch(1, settings, Ranks()))
-
-    jobs: dict[str, Callable[[], object]] = {
-        "raw Arrow to tensors": lambda: sum(len(column) for column in raw(refresh, pipeline)),
-        "every shard read and counted": lambda: sum(map(len, streamed.parts())),
-        "a streamed epoch of batches": epoch(streamed),
-        "an epoch of batches in memory": epoch(memory),
+    rows, pipeline = given.refresh.drawn, given.pipeline
+    costs = {
+        name: middle([measured(partial(job, given)) for _ in range(RUNS)])
+        for name, job in JOBS.items()
     }
-    costs = {name: cost(job) for name, job in jobs.items()}
-    floor = costs["raw Arrow to tensors"]
-    print(f"{rows:,} rows of {len(pipeline.features)} features, batches of {settings.batch_size}")
+    floor, batch = costs[RAW], pipeline.training.batch_size
+    print(f"{rows:,} rows of {len(pipeline.features)} features, batches of {batch}")
     print(f"{'':<32}{'M rows/s':>9}{'to raw':>8}{'M rows/CPU s':>14}{'to raw':>8}")
     for name, took in costs.items():
         print(
-            f"{name:<32}{rows / took.clock / 1e6:>9.2f}{floor.clock / took.clock:>7.2f}x"
+            f"{name:<32}{rows / took.wall / 1e6:>9.2f}{floor.wall / took.wall:>7.2f}x"
             f"{rows / took.cpu / 1e6:>14.2f}{floor.cpu / took.cpu:>7.2f}x"
         )
 
@@ -173,10 +181,10 @@ def main(argv: list[str] | None = None) -> None:
     line.add_argument("--fit-rows", type=int, default=300_000)
     line.add_argument("--epochs", type=int, default=20)
     args = line.parse_args(argv)
-    pipeline = load_pipeline(PIPELINE, {"training.batch_size": 4096})
+    pipeline = flights()
     with tempfile.TemporaryDirectory() as folder:
         refresh = written(Path(folder), pipeline, args.rows)
-        throughput(pipeline, refresh)
+        throughput(given(pipeline, refresh))
         on_a_gpu(pipeline, refresh, args.epochs)
     with tempfile.TemporaryDirectory() as folder:
         training(pipeline, written(Path(folder), pipeline, args.fit_rows), args.epochs)

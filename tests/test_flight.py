@@ -1,55 +1,10 @@
 """The flight of the cube method: against slow, obvious steps with the same random numbers."""
 
-import struct
-
 import numpy as np
 import pytest
-import xxhash
 
+from reference.slow_designs import slow_flight
 from spark_jobs.selection.designs.flight import flight
-
-NEAR = 1e-11
-
-
-def slow_flight(phi, columns, rows, seed):
-    """The walk of Chauvet and Tille 2006, one linear system a step, each solved by `lstsq`."""
-    phi, waiting, window, step = phi.copy(), list(rows), [], 0
-    undecided = lambda row: NEAR < phi[row] < 1 - NEAR  # noqa: E731
-    while True:
-        while len(window) <= columns.shape[1] and waiting:
-            if undecided(waiting[0]):
-                window.append(waiting[0])
-            waiting.pop(0)
-        free = first_dependent(columns[window].T)
-        if free is None:
-            return phi, window
-        direction = np.zeros(len(window))
-        direction[free] = 1.0
-        before = columns[window[:free]].T
-        direction[:free] = -np.linalg.lstsq(before, columns[window[free]], rcond=None)[0]
-        number = xxhash.xxh64_intdigest(struct.pack("<q", step), seed=seed) >> 11
-        phi[window] += jump(phi[window], direction, number / 2**53) * direction
-        step += 1
-        for row in window:
-            if not undecided(row):
-                phi[row] = round(phi[row])
-        window = [row for row in window if undecided(row)]
-
-
-def first_dependent(matrix) -> int | None:
-    """The first column that is a combination of those before it."""
-    for j in range(matrix.shape[1]):
-        if np.linalg.matrix_rank(matrix[:, : j + 1], tol=1e-9) <= j:
-            return j
-    return None
-
-
-def jump(phi, direction, chance) -> float:
-    """As far as a wall allows: ahead with the odds that keep the expectation."""
-    moving = direction != 0
-    ends = np.sort(np.stack([-phi, 1 - phi])[:, moving] / direction[moving], axis=0)
-    behind, ahead = -ends[0].max(), ends[1].min()
-    return ahead if chance < behind / (ahead + behind) else -behind
 
 
 def walls(n: int, p: int, kind: str, seed: int):

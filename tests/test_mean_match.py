@@ -1,14 +1,11 @@
 """Mean matching: the drawn rows' mean loss is that of the group, in swaps within strata."""
 
-import struct
-from itertools import product
-
 import numpy as np
 import pytest
-import xxhash
 
+from reference.slow_designs import slow_swaps
 from spark_jobs.selection.designs import DESIGNS
-from spark_jobs.selection.designs.mean_match import GROUP, STEPS, swap_to_mean
+from spark_jobs.selection.designs.mean_match import GROUP, swap_to_mean
 from spark_jobs.selection.hashing import hash_step
 from tests.helpers.drawing import drawn_by, population, with_loss
 
@@ -45,40 +42,6 @@ def test_swaps_stay_within_strata():
         assert np.bincount(stratum[drawn]).tolist() == [60, 60, 60]
         before, after = (abs(loss[mask].mean() / loss.mean() - 1) for mask in (start, drawn))
         assert after <= before
-
-
-def slow_swaps(loss, stratum, drawn, seed) -> np.ndarray:
-    """A random drawn row goes, for the one of its stratum that best closes its part of the gap;
-    then, while the gap is above 1e-5, the best of all pairs, up to 32 times."""
-    chosen, others = list(np.flatnonzero(drawn)), list(np.flatnonzero(~drawn))
-    wanted = loss.mean() * len(chosen)
-    spread = min(STEPS // 2, len(chosen))
-
-    def gap() -> float:
-        return wanted - loss[chosen].sum()
-
-    def swap_best(pairs, goal) -> None:
-        """The swap after which `goal` is missed by least, if by less than without one."""
-        left = {
-            (i, j): abs(goal + loss[chosen[i]] - loss[others[j]])
-            for i, j in pairs
-            if stratum[chosen[i]] == stratum[others[j]]
-        }
-        best = min(left, key=left.get, default=None)
-        if best is not None and left[best] < abs(goal):
-            i, j = best
-            chosen[i], others[j] = others[j], chosen[i]
-
-    for step in range(STEPS):
-        if abs(gap()) <= 1e-9 * wanted:
-            break
-        number = xxhash.xxh64_intdigest(struct.pack("<Q", step), seed=seed) >> 1
-        pairs = [(number % len(chosen), j) for j in range(len(others))]
-        swap_best(pairs, gap() / max(spread - step, 1))
-    for _ in range(32):
-        if abs(gap()) > 1e-5 * wanted:
-            swap_best(list(product(range(len(chosen)), range(len(others)))), gap())
-    return np.isin(np.arange(loss.size), chosen)
 
 
 @pytest.mark.parametrize("strata", [1, 3])

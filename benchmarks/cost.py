@@ -1,0 +1,89 @@
+"""What a job costs: seconds by the clock, and of CPU, which a busy machine distorts less."""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+Job = Callable[[], object]
+Clock = Callable[[], float]
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Cost(NamedTuple):
+    """Seconds of one run."""
+
+    wall: float
+    cpu: float
+
+
+def cpu_seconds() -> float:
+    """User and system seconds so far, of the processes below this one and of those that ended.
+
+    From /proc, so Linux only. A process that ended counts with the parent that waited for it.
+    """
+    stats = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "stat").read_text()
+            except OSError:  # it ended meanwhile
+                continue
+            stats[int(entry.name)] = text[text.rindex(")") + 2 :].split()
+    parents = {pid: int(fields[1]) for pid, fields in stats.items()}
+    own = os.getpid()
+    ours = [pid for pid in stats if own in _line(pid, parents)]
+    return sum(int(ticks) for pid in ours for ticks in stats[pid][11:15]) / TICKS
+
+
+def _line(pid: int, parents: dict[int, int]) -> list[int]:
+    """The process, its parent, and so on up."""
+    line = [pid]
+    while line[-1] in parents:
+        line.append(parents[line[-1]])
+    return line
+
+
+def measured(job: Job, cpu: Clock = time.process_time, at_least: float = 0.0) -> Cost:
+    """What one run costs: the mean of as many as take `at_least` so many seconds together.
+
+    cpu: the CPU seconds so far; of this process, or `cpu_seconds` where it starts others.
+    """
+    began, used, runs = time.perf_counter(), cpu(), 0
+    while runs == 0 or time.perf_counter() - began < at_least:
+        job()
+        runs += 1
+    return Cost((time.perf_counter() - began) / runs, (cpu() - used) / runs)
+
+
+def middle(costs: Sequence[Cost]) -> Cost:
+    """The median of each of both."""
+    return Cost(*(statistics.median(part) for part in zip(*costs, strict=True)))
+
+
+def rounds(
+    jobs: Mapping[str, Job], repeats: int, cpu: Clock = time.process_time, at_least: float = 0.0
+) -> dict[str, list[Cost]]:
+    """The costs of each job, one a round; each round measures every job once, in order."""
+    costs: dict[str, list[Cost]] = {name: [] for name in jobs}
+    for _ in range(repeats):
+        for name, job in jobs.items():
+            cost = measured(job, cpu, at_least)
+            costs[name].append(cost)
+            line = f"{name}: {cost.wall:.4g} s, {cost.cpu:.4g} s of CPU"
+            print(line, file=sys.stderr, flush=True)
+    return costs
+
+
+def seconds(job: Job, clock: Clock = time.perf_counter, repeats: int = 5) -> list[float]:
+    """Time of each repeat by the clock, after one that is not counted."""
+    times = []
+    for _ in range(repeats + 1):
+        began = clock()
+        job()
+        times.append(clock() - began)
+    return times[1:]
