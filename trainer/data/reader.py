@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.columns import Table
-from schemas.command import log
 from schemas.errors import DataQualityError
 from schemas.inputs import ModelInput, model_inputs, stack_inputs
 from schemas.log import log
