@@ -130,6 +130,20 @@ def test_the_command_prints_one_result_and_returns_its_code(
     assert "flipped, sound" in results[2]["error"]
 
 
+def test_its_log_lines_say_which_model_and_refresh_they_are_about(
+    warehouse: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--pipeline", pipeline_file(tmp_path), "--warehouse", str(warehouse)]
+    last_lines = []
+    for refresh in ("sound", "nope"):
+        main([*common, "--dry-run", "--refresh", refresh])
+        last_lines.append(json.loads(capfd.readouterr().err.splitlines()[-1]))
+    for line, refresh in zip(last_lines, ("sound", "nope"), strict=True):
+        assert (line["pipeline"], line["model"]) == ("small", "small")
+        assert line["refresh_id"] == refresh
+    assert last_lines[0]["ds"] == "2013-02-01"
+
+
 def test_a_dry_run_makes_no_registry(tmp_path: Path) -> None:
     write_refresh(tmp_path, PIPELINE, "sound", random_rows(50), day=1)
     assert train_refresh(PIPELINE, str(tmp_path), dry_run=True)["status"] == "planned"

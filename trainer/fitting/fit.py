@@ -102,10 +102,8 @@ def fit(
                 done.step += 1
                 if checkpoint and (number + 1) % settings.checkpoint_steps == 0:
                     _save(checkpoint, step, done)
-            losses = ranks.total(torch.stack(done.losses))
-            done.end_epoch(
-                _finite_mean(losses, epoch), validation and validation.loss(model, ranks)
-            )
+            mean = _finite_mean(ranks.total(torch.stack(done.losses)), epoch)
+            done.end_epoch(mean, validation.loss(model, ranks) if validation else None)
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
     seconds = time.perf_counter() - began
