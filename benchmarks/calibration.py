@@ -23,9 +23,9 @@ from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy
 from trainer.data.reader import Rows
 from trainer.fitting.pull import with_pull
+from trainer.fitting.trials import fit_rows
 from trainer.models.model import model_card
 from trainer.promotion.judge import measure
-from trainer.train import fitted
 
 ARMS: dict[str, Policy | None] = {
     "calibrated": policy_for("calibrated", "binary"),
@@ -60,7 +60,7 @@ def outcome(pipeline: Pipeline, window: Window, rows: Rows, everything: Rows, se
     settings = pipeline.training.model_copy(update={"seed": seed})
     card = model_card(pipeline, "none", 1)
     changed = pipeline.model_copy(update={"training": settings})
-    model, _ = fitted(changed, card, rows, window.parent)
+    model, _ = fit_rows(changed, card, rows, window.parent)
     asked = measure(model, card, everything, settings)
     week = measure(model, card, window.after, settings)
     return Outcome(asked["calibration_ratio"], week["loss"])

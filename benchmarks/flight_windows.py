@@ -25,10 +25,10 @@ from spark_jobs.selection import draw
 from spark_jobs.selection.policy import Policy
 from spark_jobs.storage.warehouse import Warehouse
 from trainer.data.reader import Rows, rows_from
+from trainer.fitting.trials import fit_rows
 from trainer.models.export import Loaded
 from trainer.models.model import model_card
 from trainer.processes.threads import one_thread
-from trainer.train import fitted
 
 PIPELINE = "pipelines/flights.toml"
 FIRST, LEARNT, WINDOW, LAST = date(2013, 1, 1), 10, 28, date(2013, 8, 31)
@@ -113,7 +113,7 @@ class Window:
 def walk(pipeline: Pipeline, table: pa.Table, count: int) -> Iterator[Window]:
     """The windows, one after the other."""
     card = model_card(pipeline, "none", 1)
-    model, _ = fitted(pipeline, card, rows_of(pipeline, between(table, FIRST, LEARNT)), None)
+    model, _ = fit_rows(pipeline, card, rows_of(pipeline, between(table, FIRST, LEARNT)), None)
     first = FIRST + timedelta(days=LEARNT)
     for number in range(count):
         flights = between(table, first, WINDOW)
@@ -122,5 +122,5 @@ def walk(pipeline: Pipeline, table: pa.Table, count: int) -> Iterator[Window]:
         end = first + timedelta(days=WINDOW)
         yield Window(first, flights, logged, parent, rows_of(pipeline, between(table, end, TESTED)))
         chosen = drawn(pipeline, logged, flights, pipeline.selection.policy, number + 1)
-        model, _ = fitted(pipeline, card, chosen, parent)
+        model, _ = fit_rows(pipeline, card, chosen, parent)
         first = end

@@ -22,7 +22,7 @@ import torch
 from benchmarks.cost import measured, middle
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import sampled
-from trainer.data.refresh import DataFile, Refresh, Shard
+from trainer.data.refresh import DataFile, FileGroup, Refresh
 from trainer.data.sample import Kept, Sample, Streamed, read_packed
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
@@ -37,7 +37,7 @@ FILES, RUNS = 16, 5
 def written(folder: Path, pipeline: Pipeline, rows: int) -> Refresh:
     """A refresh of random rows with the columns of the flights, in equal files."""
     random = np.random.default_rng(7)
-    shards = []
+    groups = []
     for number, part in enumerate(np.array_split(np.arange(rows), FILES)):
         columns = {"position": part}
         for name, feature in pipeline.features.items():
@@ -54,9 +54,9 @@ def written(folder: Path, pipeline: Pipeline, rows: int) -> Refresh:
         path = folder / f"part-{number:05d}.parquet"
         pq.write_table(pa.table(columns), path, row_group_size=len(part))
         file = DataFile(str(path), len(part), path.stat().st_size, int(part[0]))
-        shards.append(Shard(file.start, file.rows, (file,)))
-    files = tuple(shard.files[0] for shard in shards)
-    return Refresh("bench", "uniform", "2013-01-01", "none", rows, 0, files, tuple(shards), ())
+        groups.append(FileGroup(file.start, file.rows, (file,)))
+    files = tuple(group.files[0] for group in groups)
+    return Refresh("bench", "uniform", "2013-01-01", "none", rows, 0, files, tuple(groups), ())
 
 
 def raw(refresh: Refresh, pipeline: Pipeline) -> Iterator[torch.Tensor]:
@@ -95,7 +95,7 @@ def epoch(sample: Sample, pipeline: Pipeline) -> int:
 RAW = "raw Arrow to tensors"
 JOBS: dict[str, Callable[[Given], object]] = {
     RAW: lambda given: sum(len(column) for column in raw(given.refresh, given.pipeline)),
-    "every shard read and counted": lambda given: sum(map(len, given.streamed.parts())),
+    "every file group read and counted": lambda given: sum(map(len, given.streamed.parts())),
     "a streamed epoch of batches": lambda given: epoch(given.streamed, given.pipeline),
     "an epoch of batches in memory": lambda given: epoch(given.memory, given.pipeline),
 }
@@ -110,17 +110,17 @@ def throughput(given: Given) -> None:
     }
     floor, batch = costs[RAW], pipeline.training.batch_size
     print(f"{rows:,} rows of {len(pipeline.features)} features, batches of {batch}")
-    print(f"{'':<32}{'M rows/s':>9}{'to raw':>8}{'M rows/CPU s':>14}{'to raw':>8}")
+    print(f"{'':<36}{'M rows/s':>9}{'to raw':>8}{'M rows/CPU s':>14}{'to raw':>8}")
     for name, took in costs.items():
         print(
-            f"{name:<32}{rows / took.wall / 1e6:>9.2f}{floor.wall / took.wall:>7.2f}x"
+            f"{name:<36}{rows / took.wall / 1e6:>9.2f}{floor.wall / took.wall:>7.2f}x"
             f"{rows / took.cpu / 1e6:>14.2f}{floor.cpu / took.cpu:>7.2f}x"
         )
 
 
 def kept(pipeline: Pipeline, refresh: Refresh) -> Kept:
     """The same sample in memory."""
-    return Kept(read_packed(pipeline, refresh), [shard.rows for shard in refresh.shards])
+    return Kept(read_packed(pipeline, refresh), refresh.group_sizes)
 
 
 def resident_megabytes() -> float:

@@ -26,10 +26,10 @@ from spark_jobs.selection.tasks import loss
 from spark_jobs.storage.warehouse import Warehouse
 from trainer.data.reader import Rows, read_holdout, rows_from
 from trainer.data.refresh import open_refresh
+from trainer.fitting.trials import fit_rows
 from trainer.models.export import Loaded, load_bundle, predict
 from trainer.promotion.gate import decide
 from trainer.promotion.judge import judge
-from trainer.train import fitted
 
 Answer = Callable[[pa.Table], Array]
 
@@ -63,7 +63,7 @@ class UniformTwin:
         """Fit on a uniform sample of a day's candidates; the model that serves afterwards."""
         pipeline, card = self.warehouse.pipeline, self.serving.card
         refresh = open_refresh(self.warehouse.root, pipeline, refresh_id(pipeline, ds))
-        model, _ = fitted(pipeline, card, self._rows(self._sample(ds, rows)), self.serving)
+        model, _ = fit_rows(pipeline, card, self._rows(self._sample(ds, rows)), self.serving)
         sets = judge(pipeline, model, self.serving.model(), read_holdout(pipeline, refresh))
         if decide(sets, pipeline.gate).passed:
             self.serving = Loaded(card, model.state_dict())

@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from trainer.data.epoch import epoch_order, shares, sorted_places, steps
+from trainer.data.epoch import sample_order, shares, sorted_places, steps
 
 GOLDEN_ORDER = [4, 1, 6, 3, 2, 7, 5, 0]
 sizes = st.integers(1, 700)
 worlds = st.integers(1, 9)
 batch_sizes = st.integers(1, 300)
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """That of a sample which one window holds."""
+    return sample_order([rows], rows, seed, epoch)
 
 
 @settings(max_examples=200, deadline=None)

@@ -21,7 +21,7 @@ from trainer.data.reader import Rows
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.models.export import Loaded, predict, require_exportable, save_bundle
-from trainer.models.model import Model, build_model, standardise
+from trainer.models.model import SketchedNetwork, build_model, standardise
 from trainer.models.networks import orthonormal
 from trainer.promotion.evaluate import evaluate
 
@@ -33,7 +33,7 @@ def own(factory: str, layer: str = "body", **settings: Any) -> dict[str, Any]:
     return {"name": f"{HERE}:{factory}", "sketch_layer": layer, "settings": settings}
 
 
-def trained(pipeline: Pipeline, rows: Columns, outputs: int = 1) -> tuple[Model, Rows]:
+def trained(pipeline: Pipeline, rows: Columns, outputs: int = 1) -> tuple[SketchedNetwork, Rows]:
     model = build_model(small_card(pipeline, outputs), pipeline.training.seed)
     data = in_memory(pipeline, rows)
     standardise(model, survey_of([data], pipeline.task))

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable as Snapshot
 from deltalake import write_deltalake
-from test_promotion import pipeline_file
 
 import tenforward
 from inference.recorder import ForwardRecorder
@@ -29,6 +28,7 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import PIPELINE as FLIGHTS
 from tests.helpers.object_store import BUCKET, SECRET, object_store, uploaded
+from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import open_refresh
@@ -110,7 +110,7 @@ def test_law_4_the_reader_reads_the_same_rows_from_the_store(warehouse: str, fol
 def test_training_registers_a_champion_whose_bundle_is_on_the_store(
     warehouse: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    where = ["--pipeline", pipeline_file(tmp_path), "--warehouse", warehouse]
+    where = ["--pipeline", pipeline_file(tmp_path, PIPELINE), "--warehouse", warehouse]
     assert tenforward.main(["train", *where, "--refresh", "first"]) == 0
     told = json.loads(capfd.readouterr().out)
     assert told["promoted"]
@@ -159,7 +159,7 @@ def test_law_2_four_recorders_at_once_lose_no_record(store: dict[str, str], tmp_
         table = tables[name]
         empty = table.arrow_schema.empty_table()
         write_deltalake(within(there, name), empty, partition_by=list(table.partition_by))
-    file = pipeline_file(tmp_path)
+    file = pipeline_file(tmp_path, PIPELINE)
 
     def record(number: int) -> None:
         journal = tmp_path / f"journal{number}"

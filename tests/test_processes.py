@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_promotion import pipeline_file
 
+from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
 PIPELINE = small_pipeline()
@@ -39,7 +39,7 @@ def train(warehouse: Path, file: str, refresh: str, *options: str) -> list[str]:
 def test_two_processes_give_one_result_and_the_exit_code_of_what_went_wrong(
     warehouse: Path, tmp_path: Path
 ) -> None:
-    file = pipeline_file(tmp_path)
+    file = pipeline_file(tmp_path, PIPELINE)
     results, codes = [], []
     for refresh in ("sound", "broken"):
         command = train(warehouse, file, refresh, "--processes", "2")
@@ -53,7 +53,7 @@ def test_two_processes_give_one_result_and_the_exit_code_of_what_went_wrong(
 
 
 def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_path: Path) -> None:
-    file = Path(pipeline_file(tmp_path))
+    file = Path(pipeline_file(tmp_path, PIPELINE))
     text = file.read_text().replace("epochs = 3", "epochs = 400")
     file.write_text(text.replace("checkpoint_steps = 1000", "checkpoint_steps = 5"))
     command = train(warehouse, str(file), "sound")

@@ -78,12 +78,12 @@ def test_as_many_ranks_twice_give_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
-@pytest.mark.parametrize("shards", [[203], [100, 100, 3], [1] * 203, [60, 70, 73]])
+@pytest.mark.parametrize("group_sizes", [[203], [100, 100, 3], [1] * 203, [60, 70, 73]])
 def test_law_4_over_the_ranks_every_row_is_seen_once_and_its_weight_is_its_own(
-    world: int, shards: list[int]
+    world: int, group_sizes: list[int]
 ) -> None:
     rows = in_memory(PIPELINE, ROWS)
-    sample = Kept(Packed.of(rows), shards)
+    sample = Kept(Packed.of(rows), group_sizes)
     for seed in range(1, 21):
         settings = small_pipeline(training={"seed": seed, "shuffle_rows": 50}).training
         batches = [list(sample.epoch(3, settings, Ranks(r, world))) for r in range(world)]
@@ -100,8 +100,8 @@ def test_law_4_over_the_ranks_every_row_is_seen_once_and_its_weight_is_its_own(
 # The order that a stream can follow.
 
 
-def test_a_sample_of_one_window_has_one_order_whatever_its_shards() -> None:
-    orders = [sample_order(shards, 1000, 7, 2) for shards in ([500], [100] * 5, [1, 499])]
+def test_a_sample_of_one_window_has_one_order_whatever_its_file_groups() -> None:
+    orders = [sample_order(sizes, 1000, 7, 2) for sizes in ([500], [100] * 5, [1, 499])]
     np.testing.assert_array_equal(orders[0], orders[1])
     np.testing.assert_array_equal(orders[0], orders[2])
 
@@ -112,8 +112,8 @@ def test_an_order_in_windows_is_a_permutation(window: int) -> None:
         assert sorted(sample_order([120, 80, 300], window, 7, epoch)) == list(range(500))
 
 
-def test_places_in_two_epochs_are_unrelated_with_many_shards_in_small_windows() -> None:
-    # 100 shards in windows of 2.5: shards are what is shuffled, so 1/sqrt(100) is the scale.
+def test_places_in_two_epochs_are_unrelated_with_many_file_groups_in_small_windows() -> None:
+    # 100 file groups in windows of 2.5: groups are what is shuffled, so 1/sqrt(100) is the scale.
     orders = [np.argsort(sample_order([100] * 100, 250, 7, epoch)) for epoch in range(8)]
     correlation = np.corrcoef(orders) - np.eye(8)
     assert np.abs(correlation).max() < 4 / np.sqrt(100)

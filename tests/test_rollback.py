@@ -1,5 +1,6 @@
 """An earlier version serves again, by one command that is safe to repeat."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from inference.registered import find_champion
 from schemas.bundle import PROGRAM
+from schemas.command import run_command
 from schemas.errors import ConfigurationError, NoDataError
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 from trainer.rollback import rollback
@@ -64,3 +66,19 @@ def test_a_version_that_is_not_there_or_not_whole_is_refused(served: Path) -> No
 def test_without_an_earlier_champion_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match="nothing was ever registered"):
         rollback("small", "small", str(tmp_path))
+
+
+def test_its_log_lines_say_which_model_version_and_refresh_they_are_about(
+    served: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def last_line(root: Path) -> dict[str, str]:
+        run_command(lambda argv: rollback("small", "small", str(root), to="1", dry_run=True), [])
+        line: dict[str, str] = json.loads(capfd.readouterr().err.splitlines()[-1])
+        return line
+
+    line = last_line(served)
+    assert (line["pipeline"], line["model"]) == ("small", "small")
+    assert (line["version"], line["refresh_id"]) == ("1", "day-1")
+    failed = last_line(tmp_path)
+    assert "nothing was ever registered" in failed["message"]
+    assert (failed["pipeline"], failed["model"]) == ("small", "small")

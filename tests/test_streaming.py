@@ -34,20 +34,20 @@ def pipeline(**training: object) -> Pipeline:
 
 @pytest.fixture(scope="module")
 def refresh(tmp_path_factory: pytest.TempPathFactory) -> Refresh:
-    """A sample of 21 files in seven shards, some of which a window cuts."""
+    """A sample of 21 files in seven groups, some of which a window cuts."""
     root = tmp_path_factory.mktemp("streamed")
     rows = random_rows(COUNT, seed=1)
     rows["weight"] = np.random.default_rng(2).uniform(0.2, 3, COUNT).astype(np.float32)
     write_refresh(root, pipeline(), "first", rows, parts=21)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refresh_module, "SHARD_ROWS", 140)
+        patch.setattr(refresh_module, "FILE_GROUP_ROWS", 140)
         opened = open_refresh(str(root), pipeline(), "first")
-    assert len(opened.shards) == 7
+    assert len(opened.file_groups) == 7
     return opened
 
 
 def both(settings: Pipeline, refresh: Refresh) -> tuple[Sample, Sample]:
-    kept = Kept(read_packed(settings, refresh), [shard.rows for shard in refresh.shards])
+    kept = Kept(read_packed(settings, refresh), refresh.group_sizes)
     return kept, Streamed(settings, refresh)
 
 
@@ -155,7 +155,7 @@ def test_a_stream_that_is_left_early_ends_its_readers(refresh: Refresh) -> None:
     batches.close()  # type: ignore[attr-defined]
 
 
-def test_a_shard_that_stays_short_ends_the_epoch_with_an_error(
+def test_a_file_group_that_stays_short_ends_the_epoch_with_an_error(
     refresh: Refresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = pipeline()

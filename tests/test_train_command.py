@@ -10,6 +10,7 @@ import pytest
 
 from inference.registered import find_champion
 from schemas.errors import ConflictError, DataQualityError, NoDataError
+from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import (
     random_rows,
     small_pipeline,
@@ -98,26 +99,10 @@ def test_one_training_of_a_model_at_a_time(warehouse: Path) -> None:
         train_refresh(PIPELINE, str(warehouse), "sound")
 
 
-def pipeline_file(folder: Path) -> str:
-    """PIPELINE as a file; TOML is close enough to JSON for one this small."""
-    lines = ['name = "small"', 'task = "binary"', "holdout = 0.05"]
-    for section in ("instances", "labels", "features", "training", "gate"):
-        lines += _toml(section, PIPELINE.model_dump(exclude_none=True)[section])
-    path = folder / "small.toml"
-    path.write_text("\n".join(lines))
-    return str(path)
-
-
-def _toml(name: str, table: dict[str, object]) -> list[str]:
-    plain = [f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict)]
-    nested = [_toml(f"{name}.{k}", v) for k, v in table.items() if isinstance(v, dict)]
-    return [f"[{name}]", *plain, *(line for part in nested for line in part)]
-
-
 def test_the_command_prints_one_result_and_returns_its_code(
     warehouse: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["--pipeline", pipeline_file(tmp_path), "--warehouse", str(warehouse)]
+    common = ["--pipeline", pipeline_file(tmp_path, PIPELINE), "--warehouse", str(warehouse)]
     codes, results = [], []
     for options in (["--dry-run"], ["--refresh", "sound"], ["--refresh", "nope"]):
         codes.append(main(common + options))
@@ -128,6 +113,20 @@ def test_the_command_prints_one_result_and_returns_its_code(
     assert results[0]["refresh_id"] == "flipped"
     assert results[0]["files"] == 4
     assert "flipped, sound" in results[2]["error"]
+
+
+def test_its_log_lines_say_which_model_and_refresh_they_are_about(
+    warehouse: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--pipeline", pipeline_file(tmp_path, PIPELINE), "--warehouse", str(warehouse)]
+    last_lines = []
+    for refresh in ("sound", "nope"):
+        main([*common, "--dry-run", "--refresh", refresh])
+        last_lines.append(json.loads(capfd.readouterr().err.splitlines()[-1]))
+    for line, refresh in zip(last_lines, ("sound", "nope"), strict=True):
+        assert (line["pipeline"], line["model"]) == ("small", "small")
+        assert line["refresh_id"] == refresh
+    assert last_lines[0]["ds"] == "2013-02-01"
 
 
 def test_a_dry_run_makes_no_registry(tmp_path: Path) -> None:

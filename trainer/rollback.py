@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
-from schemas.log import log
+from schemas.log import about, log
 from schemas.places import state_folder
 from schemas.registry import CHAMPION, registry_exists
 from trainer.processes.lock import exclusive
@@ -31,6 +31,7 @@ def rollback(
     Raises ConfigurationError for a version that is not there or not whole, NoDataError when there
     is nothing to go back to, ConflictError while the model is being trained.
     """
+    about(pipeline=pipeline, model=name)
     if not registry_exists(warehouse):
         raise NoDataError(f"model {name}: nothing was ever registered. Remedy: train first.")
     with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
@@ -38,19 +39,21 @@ def rollback(
         serving = registry.champion()
         target = _before_newest(registry, serving) if to is None else _version(registry, to)
         registry.folder(target)  # refuses a bundle that is not whole
+        version, refresh_id = str(target.version), target.tags.get("refresh_id")
+        about(pipeline=pipeline, model=name, version=version, refresh_id=refresh_id)
         before = None if serving is None else str(serving.version)
         result = {
             "pipeline": pipeline,
             "model": name,
-            "version": str(target.version),
+            "version": version,
             "before": before,
-            "refresh_id": target.tags.get("refresh_id"),
+            "refresh_id": refresh_id,
         }
-        if before == str(target.version):
+        if before == version:
             return {"status": "already done"} | result
         if dry_run:
             return {"status": "planned"} | result
-        registry.client.set_registered_model_alias(name, CHAMPION, str(target.version))
+        registry.client.set_registered_model_alias(name, CHAMPION, version)
     return {"status": "done"} | result
 
 

@@ -44,7 +44,7 @@ class Training(Section):
     keep: Literal["auto", "memory", "stream"] = Field(
         default="auto", description="Hold the sample in memory, or read it anew every epoch."
     )
-    readers: int = Field(default=2, ge=1, le=64, description="Shards decoded at a time.")
+    readers: int = Field(default=2, ge=1, le=64, description="File groups decoded at a time.")
     checkpoint_steps: int = Field(default=1000, ge=1, le=1 << 31)
     seed: int = Field(default=1, ge=1, lt=1 << 31)
 

@@ -1,9 +1,10 @@
 """The order of an epoch and who takes which row: pure index arithmetic, no state.
 
-Every row has a random key, a function of (seed, epoch, position). The shards of a sample follow
-one another in a random order, are cut into windows of `shuffle_rows` rows, and each window is
-sorted by key. A sample that one window holds is in a uniformly random order, whatever its shards.
-A larger one can be read as a stream that holds a window at a time and still has this very order.
+Every row has a random key, a function of (seed, epoch, position). The file groups of a sample
+follow one another in a random order, are cut into windows of `shuffle_rows` rows, and each window
+is sorted by key. A sample that one window holds is in a uniformly random order, whatever its
+groups. A larger one can be read as a stream that holds a window at a time and still has this very
+order.
 
 A batch belongs to all ranks together: step s of every rank is a share of the same `batch_size`
 rows, so a model sees the same batches whatever the number of ranks. Where a batch does not divide
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 # Philox counts draws in its first word; the fourth tells the uses of one (seed, epoch) apart.
-_ROWS, _SHARDS, _HELD_BACK = 0, 1, 2
+_ROWS, _GROUPS, _HELD_BACK = 0, 1, 2
 _WORDS = 4  # of 64 bits, that one count gives
 _SIGN = np.uint32(1 << 31)
 
@@ -32,16 +33,11 @@ class Share(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Rows `start` to `start + rows - 1` of the sample, in one shard, at an order's place."""
+    """Rows `start` to `start + rows - 1` of the sample, in one file group, at an order's place."""
 
-    shard: int
+    group: int
     start: int
     rows: int
-
-
-def epoch_order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """A permutation of 0 ... rows - 1, int64, a function of (seed, epoch) alone."""
-    return sorted_places(_keys(0, rows, seed, epoch))
 
 
 def sorted_places(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -52,8 +48,8 @@ def sorted_places(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     """
     # Torch sorts four times faster than NumPy; signed numbers in the order of the unsigned keys.
     upper = (keys >> np.uint64(32)).astype(np.uint32) ^ _SIGN
-    ordered, found = torch.sort(torch.from_numpy(upper.view(np.int32)), stable=True)
-    places = found.numpy()
+    ordered, indices = torch.sort(torch.from_numpy(upper.view(np.int32)), stable=True)
+    places = indices.numpy()
     equal = np.diff(ordered.numpy()) == 0
     if equal.any():
         tied = np.append(equal, False) | np.append(False, equal)
@@ -77,21 +73,22 @@ def _philox(counter: NDArray[np.uint64], seed: int, epoch: int) -> np.random.Phi
 
 
 def windows(
-    shards: Sequence[int], shuffle_rows: int, seed: int, epoch: int
+    group_sizes: Sequence[int], shuffle_rows: int, seed: int, epoch: int
 ) -> Iterator[list[Piece]]:
-    """The pieces of each window of an epoch; `shards` are the row counts, by position.
+    """The pieces of each window of an epoch; `group_sizes` are in rows, by position.
 
-    Windows have `shuffle_rows` rows, the last one fewer; a shard may be cut by a window's end.
+    Windows have `shuffle_rows` rows, the last one fewer; a file group may be cut by a window's end.
     """
-    starts = np.cumsum([0, *shards])
-    keys = _philox(np.array([0, 0, 0, _SHARDS], np.uint64), seed, epoch).random_raw(len(shards))
+    starts = np.cumsum([0, *group_sizes])
+    random = _philox(np.array([0, 0, 0, _GROUPS], np.uint64), seed, epoch)
+    keys = random.random_raw(len(group_sizes))
     window: list[Piece] = []
     room = shuffle_rows
-    for shard in np.argsort(keys, kind="stable").tolist():
-        start, left = int(starts[shard]), shards[shard]
+    for group in np.argsort(keys, kind="stable").tolist():
+        start, left = int(starts[group]), group_sizes[group]
         while left:
             taken = min(left, room)
-            window.append(Piece(shard, start, taken))
+            window.append(Piece(group, start, taken))
             start, left, room = start + taken, left - taken, room - taken
             if room == 0:
                 yield window
@@ -119,10 +116,10 @@ def window_order(window: Sequence[Piece], seed: int, epoch: int) -> NDArray[np.i
 
 
 def sample_order(
-    shards: Sequence[int], shuffle_rows: int, seed: int, epoch: int
+    group_sizes: Sequence[int], shuffle_rows: int, seed: int, epoch: int
 ) -> NDArray[np.int64]:
     """The positions of a whole epoch (n,) in order."""
-    parts = [window_order(w, seed, epoch) for w in windows(shards, shuffle_rows, seed, epoch)]
+    parts = [window_order(w, seed, epoch) for w in windows(group_sizes, shuffle_rows, seed, epoch)]
     return np.concatenate(parts)
 
 

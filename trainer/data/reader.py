@@ -2,7 +2,7 @@
 
 A Petastorm reader can end early without an error, in every version and pool, so each pass is
 counted against the manifest; a short pass is read again, and never trained on. A sample is read by
-shards, a reader and a count each, several of them at a time.
+file groups, a reader and a count each, several of them at a time.
 """
 
 import re
@@ -28,7 +28,7 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import on_this_machine
 from schemas.tables import holdout, sampled
-from trainer.data.refresh import DataFile, Refresh, Shard
+from trainer.data.refresh import DataFile, FileGroup, Refresh
 
 T = TypeVar("T")
 
@@ -103,41 +103,41 @@ class HeldOut:
 
 def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The training rows of a refresh."""
-    if not refresh.shards:
+    if not refresh.file_groups:
         columns = _columns(sampled(pipeline), refresh.refresh_id, ())
         return rows_from(model_inputs(pipeline), columns)
     return Rows.joined(list(read_parts(pipeline, refresh)))
 
 
 def read_parts(pipeline: Pipeline, refresh: Refresh) -> Iterator[Rows]:
-    """The same a shard at a time, in `position` order."""
+    """The same a file group at a time, in `position` order."""
     features = model_inputs(pipeline)
-    return read_shards(
-        pipeline, refresh, refresh.shards, lambda shard, columns: rows_from(features, columns)
+    return read_file_groups(
+        pipeline, refresh, refresh.file_groups, lambda group, columns: rows_from(features, columns)
     )
 
 
-def read_shards(
+def read_file_groups(
     pipeline: Pipeline,
     refresh: Refresh,
-    shards: Sequence[Shard],
-    made: Callable[[Shard, Columns], T],
+    groups: Sequence[FileGroup],
+    handle: Callable[[FileGroup, Columns], T],
 ) -> Iterator[T]:
-    """What is `made` of each shard and its columns in turn, in `position` order; the next ones are
-    decoded, and made, meanwhile.
+    """What `handle` gives for each group and its columns, which are in `position` order, one group
+    after the other; the next ones are decoded, and handled, meanwhile.
 
-    At most `training.readers` shards are decoded ahead, and as many at a time.
+    At most `training.readers` groups are decoded ahead, and as many at a time.
     """
     table, ahead = sampled(pipeline), pipeline.training.readers
 
-    def read(shard: Shard) -> T:
-        return made(shard, _columns(table, refresh.refresh_id, shard.files, shard.start))
+    def read(group: FileGroup) -> T:
+        return handle(group, _columns(table, refresh.refresh_id, group.files, group.start))
 
     pending: deque[Future[T]] = deque()
     with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:
         try:
-            for shard in shards:
-                pending.append(pool.submit(read, shard))
+            for group in groups:
+                pending.append(pool.submit(read, group))
                 if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:
@@ -241,17 +241,17 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]
 
 
 def _in_order(columns: dict[str, NDArray[Any]], what: str, first: int) -> dict[str, NDArray[Any]]:
-    found = columns["position"]
-    expected = np.arange(first, first + len(found))
-    if np.array_equal(found, expected):
+    positions = columns["position"]
+    expected = np.arange(first, first + len(positions))
+    if np.array_equal(positions, expected):
         return columns
-    order = np.argsort(found, kind="stable")
-    wrong = np.flatnonzero(found[order] != expected)
+    order = np.argsort(positions, kind="stable")
+    wrong = np.flatnonzero(positions[order] != expected)
     if wrong.size:
         raise DataQualityError(
-            f"{what}: positions should be {first} to {first + len(found) - 1}, each once; place"
-            f" {expected[wrong[0]]} holds {found[order][wrong[0]]}. Remedy: select again with"
-            " --rebuild."
+            f"{what}: positions should be {first} to {first + len(positions) - 1}, each once;"
+            f" place {expected[wrong[0]]} holds {positions[order][wrong[0]]}. Remedy: select again"
+            " with --rebuild."
         )
     return {name: column[order] for name, column in columns.items()}
 

@@ -18,7 +18,7 @@ from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
 
 NEWEST_SHOWN = 5
-SHARD_ROWS = 1 << 16  # at least, of one reader: opening one costs as much as some 10,000 rows
+FILE_GROUP_ROWS = 1 << 16  # at least: opening a reader costs as much as some 10,000 rows
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +32,7 @@ class DataFile:
 
 
 @dataclass(frozen=True)
-class Shard:
+class FileGroup:
     """Files that hold a run of positions: what one reader reads."""
 
     start: int
@@ -51,8 +51,13 @@ class Refresh:
     drawn: int
     held_out: int
     sampled: tuple[DataFile, ...]
-    shards: tuple[Shard, ...]
+    file_groups: tuple[FileGroup, ...]
     holdout: tuple[DataFile, ...]
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """Rows of each file group, by position."""
+        return [group.rows for group in self.file_groups]
 
 
 def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh:
@@ -86,7 +91,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
         drawn=counts.drawn,
         held_out=counts.held_out,
         sampled=sampled,
-        shards=_shards(refresh_id, sampled),
+        file_groups=_file_groups(refresh_id, sampled),
         holdout=_pinned(
             warehouse, "holdout", manifest.holdout.version, refresh_id, counts.held_out
         ),
@@ -135,9 +140,9 @@ def _sampled_files(warehouse: str, manifest: Manifest) -> tuple[DataFile, ...]:
     return pinned
 
 
-def _shards(refresh_id: str, files: Sequence[DataFile]) -> tuple[Shard, ...]:
-    """The files by position, neighbours together until a shard has `SHARD_ROWS` rows."""
-    shards: list[Shard] = []
+def _file_groups(refresh_id: str, files: Sequence[DataFile]) -> tuple[FileGroup, ...]:
+    """The files by position, neighbours together until a group has `FILE_GROUP_ROWS` rows."""
+    groups: list[FileGroup] = []
     group: list[DataFile] = []
     expected = 0
     for file in sorted((file for file in files if file.rows), key=lambda file: file.start):
@@ -148,12 +153,12 @@ def _shards(refresh_id: str, files: Sequence[DataFile]) -> tuple[Shard, ...]:
             )
         expected += file.rows
         group.append(file)
-        if expected - group[0].start >= SHARD_ROWS:
-            shards.append(Shard(group[0].start, expected - group[0].start, tuple(group)))
+        if expected - group[0].start >= FILE_GROUP_ROWS:
+            groups.append(FileGroup(group[0].start, expected - group[0].start, tuple(group)))
             group = []
     if group:
-        shards.append(Shard(group[0].start, expected - group[0].start, tuple(group)))
-    return tuple(shards)
+        groups.append(FileGroup(group[0].start, expected - group[0].start, tuple(group)))
+    return tuple(groups)
 
 
 def _pinned(

@@ -21,8 +21,8 @@ from schemas.tables import sampled
 from trainer.data.batches import Batch, Resident
 from trainer.data.epoch import sample_order
 from trainer.data.packed import Packed
-from trainer.data.reader import Columns, Rows, read_parts, read_sampled, read_shards
-from trainer.data.refresh import Refresh, Shard
+from trainer.data.reader import Columns, Rows, read_file_groups, read_parts, read_sampled
+from trainer.data.refresh import FileGroup, Refresh
 from trainer.data.stream import streamed_windows
 from trainer.processes.ranks import Ranks
 from trainer.processes.threads import ahead
@@ -53,16 +53,16 @@ class Kept:
     """Rows in memory; on a GPU they stay on it."""
 
     rows: Packed
-    shards: Sequence[int]  # row counts, by position
+    group_sizes: Sequence[int]  # rows of each file group, by position
     _resident: dict[torch.device, Resident] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def parts(self) -> Iterator[Rows]:
-        """All rows in `position` order, a shard at a time."""
-        ends = np.cumsum(self.shards)
-        for start, end in zip(ends - self.shards, ends, strict=True):
+        """All rows in `position` order, a file group at a time."""
+        ends = np.cumsum(self.group_sizes)
+        for start, end in zip(ends - self.group_sizes, ends, strict=True):
             yield self.rows.part(start, end).rows()
 
     def epoch(
@@ -71,18 +71,18 @@ class Kept:
         """This rank's batches of an epoch, from a step on."""
         if ranks.device not in self._resident:
             self._resident[ranks.device] = Resident.of(self.rows, ranks.device)
-        order = sample_order(self.shards, settings.shuffle_rows, settings.seed, number)
+        order = sample_order(self.group_sizes, settings.shuffle_rows, settings.seed, number)
         rest = order[first_step * settings.batch_size :]
         yield from self._resident[ranks.device].batches(rest, settings.batch_size, ranks)
 
     def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
         """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
         rows = self.rows.take(np.flatnonzero(held_back)).rows()
-        return Kept(self.rows.without_weight(held_back), self.shards), rows
+        return Kept(self.rows.without_weight(held_back), self.group_sizes), rows
 
 
 def in_memory(rows: Rows) -> Kept:
-    """Rows that are there already, as one shard."""
+    """Rows that are there already, as one group."""
     return Kept(Packed.of(rows), [len(rows)])
 
 
@@ -98,7 +98,7 @@ class Streamed:
         return self.refresh.drawn
 
     def parts(self) -> Iterator[Rows]:
-        """All rows in `position` order, a shard at a time."""
+        """All rows in `position` order, a file group at a time."""
         return read_parts(self.pipeline, self.refresh)
 
     def epoch(
@@ -106,20 +106,20 @@ class Streamed:
     ) -> Iterator[Batch]:
         """This rank's batches of an epoch, from a step on; what came before is not read."""
         size = settings.batch_size
-        made = streamed_windows(
+        read = streamed_windows(
             self.pipeline, self.refresh, settings, number, first_step * size, self.held_back
         )
-        for rows, order in ahead(made, "window"):
+        for rows, order in ahead(read, "window"):
             yield from Resident.of(rows, ranks.device).batches(order, size, ranks)
 
     def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
         """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
-        places = np.split(held_back, np.cumsum([shard.rows for shard in self.refresh.shards])[:-1])
-        found = [
+        ends = np.cumsum(self.refresh.group_sizes)
+        chosen = [
             rows.map(lambda column, here=here: column[here])  # type: ignore[misc]
-            for rows, here in zip(self.parts(), places, strict=True)
+            for rows, here in zip(self.parts(), np.split(held_back, ends[:-1]), strict=True)
         ]
-        return replace(self, held_back=held_back), Rows.joined(found)
+        return replace(self, held_back=held_back), Rows.joined(chosen)
 
 
 def open_sample(pipeline: Pipeline, refresh: Refresh, ranks: Ranks) -> Sample:
@@ -128,8 +128,7 @@ def open_sample(pipeline: Pipeline, refresh: Refresh, ranks: Ranks) -> Sample:
     needed, free = memory_needed(pipeline, refresh.drawn), _free_memory(ranks)
     keep = settings.keep == "memory" or (settings.keep == "auto" and needed <= MEMORY_SHARE * free)
     if keep:
-        counts = [shard.rows for shard in refresh.shards]
-        return Kept(read_packed(pipeline, refresh), counts)
+        return Kept(read_packed(pipeline, refresh), refresh.group_sizes)
     log.info(
         "%d rows of %.1f GB in memory are streamed instead, %.1f GB are free",
         refresh.drawn,
@@ -141,15 +140,15 @@ def open_sample(pipeline: Pipeline, refresh: Refresh, ranks: Ranks) -> Sample:
 
 def read_packed(pipeline: Pipeline, refresh: Refresh) -> Packed:
     """All rows of a refresh."""
-    if not refresh.shards:
+    if not refresh.file_groups:
         return Packed.of(read_sampled(pipeline, refresh))
     features = model_inputs(pipeline)
     whole = Packed.room(refresh.drawn, features)
 
-    def fill(shard: Shard, columns: Columns) -> None:
-        whole.part(shard.start, shard.start + shard.rows).fill(features, columns)
+    def fill(group: FileGroup, columns: Columns) -> None:
+        whole.part(group.start, group.start + group.rows).fill(features, columns)
 
-    for _ in read_shards(pipeline, refresh, refresh.shards, fill):
+    for _ in read_file_groups(pipeline, refresh, refresh.file_groups, fill):
         pass
     return whole
 

@@ -32,6 +32,13 @@ class Progress:
     validation: list[float] = field(default_factory=list)  # the same, where rows are held back
     losses: list[Tensor] = field(default_factory=list)  # of each step of this epoch
 
+    def end_epoch(self, mean: float, validation: float | None) -> None:
+        """An epoch more is behind, with these losses."""
+        self.means.append(mean)
+        if validation is not None:
+            self.validation.append(validation)
+        self.epoch, self.step, self.losses = self.epoch + 1, 0, []
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -88,8 +95,8 @@ class Checkpoint:
 
     def _not_ours(self, header: Mapping[str, Any]) -> list[str]:
         """The names under which a file belongs to something else."""
-        found = header.get("belongs", {})
-        return [name for name, value in self.belongs.items() if found.get(name) != value]
+        owner = header.get("belongs", {})
+        return [name for name, value in self.belongs.items() if owner.get(name) != value]
 
     def remove(self) -> None:
         """The training is over."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,13 @@ class History:
         return {"rows_per_second": self.rows / self.seconds, "share_waiting": waiting}
 
 
+class Fitted(NamedTuple):
+    """A model after its fit, and how that went."""
+
+    model: nn.Module
+    history: History
+
+
 @one_thread()
 def fit(
     model: nn.Module,
@@ -81,33 +89,21 @@ def fit(
     ranks = ranks or alone()
     whole = in_memory(rows) if isinstance(rows, Rows) else rows
     sample, validation = split(whole, task, settings)
-    called = ranks.together(model.train(), settings.compile)
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    anchors = _anchors(trained) if pulled and settings.pull else []
-    optimizer = OPTIMIZERS[settings.optimizer](trained, settings)
-    done = checkpoint.resume(model, optimizer) if checkpoint else Progress()
-    if not ranks.first:  # the file holds the losses of all ranks together: one of them has them
-        done.losses = [torch.zeros_like(loss) for loss in done.losses]
-    step = _Step(model, called, row_loss(task, settings), settings, ranks, optimizer, anchors)
+    step = _Step.of(model.train(), task, settings, ranks, pulled=pulled)
+    done = _resumed(checkpoint, step)
     an_epoch = steps(len(sample), settings.batch_size)
     clock, seen, began = _Waiting(), 0, time.perf_counter()
     with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
         for epoch in _with_progress(settings, done):
-            batches = sample.epoch(epoch, settings, ranks, done.step)
-            for batch in clock.over(batches):
+            for batch in clock.over(sample.epoch(epoch, settings, ranks, done.step)):
                 number = epoch * an_epoch + done.step
                 done.losses.append(step.take(batch, number, number / an_epoch, done.validation))
                 seen += min(settings.batch_size, len(sample) - done.step * settings.batch_size)
                 done.step += 1
-                if checkpoint and number % settings.checkpoint_steps == (
-                    settings.checkpoint_steps - 1
-                ):
-                    _save(checkpoint, model, optimizer, done, ranks)
-            losses = ranks.total(torch.stack(done.losses))
-            done.means.append(_finite_mean(losses, epoch))
-            if validation is not None:
-                done.validation.append(validation.loss(model, ranks))
-            done.epoch, done.step, done.losses = epoch + 1, 0, []
+                if checkpoint and (number + 1) % settings.checkpoint_steps == 0:
+                    _save(checkpoint, step, done)
+            mean = _finite_mean(ranks.total(torch.stack(done.losses)), epoch)
+            done.end_epoch(mean, validation.loss(model, ranks) if validation else None)
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
     seconds = time.perf_counter() - began
@@ -127,6 +123,18 @@ class _Step:
     ranks: Ranks
     optimizer: torch.optim.Optimizer
     anchors: Sequence[tuple[Tensor, Tensor]]
+
+    @staticmethod
+    def of(
+        model: nn.Module, task: Task, settings: Training, ranks: Ranks, *, pulled: bool
+    ) -> "_Step":
+        """The steps of a fit of this model, which goes to the device."""
+        called = ranks.together(model, settings.compile)
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        anchors = _anchors(trained) if pulled and settings.pull else []
+        optimizer = OPTIMIZERS[settings.optimizer](trained, settings)
+        loss = row_loss(task, settings)
+        return _Step(model, called, loss, settings, ranks, optimizer, anchors)
 
     def take(self, batch: Batch, number: int, done: float, validation: Sequence[float]) -> Tensor:
         """Step `number` of the training, with `done` epochs behind and their validation losses;
@@ -170,19 +178,21 @@ class _Waiting:
             yield batch
 
 
-def _save(
-    checkpoint: Checkpoint,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    done: Progress,
-    ranks: Ranks,
-) -> None:
+def _resumed(checkpoint: Checkpoint | None, step: _Step) -> Progress:
+    """Where the fit stands. The file holds the losses of all ranks together: the first has them."""
+    done = checkpoint.resume(step.model, step.optimizer) if checkpoint else Progress()
+    if not step.ranks.first:
+        done.losses = [torch.zeros_like(loss) for loss in done.losses]
+    return done
+
+
+def _save(checkpoint: Checkpoint, step: _Step, done: Progress) -> None:
     """All ranks have the same weights; their parts of the losses are summed for the first's file,
     and the others go on from nothing, so that the sum stays the sum."""
-    together = ranks.total(torch.stack(done.losses))
-    if ranks.first:
+    together = step.ranks.total(torch.stack(done.losses))
+    if step.ranks.first:
         done.losses = list(together.unbind())
-        checkpoint.save(model, optimizer, done)
+        checkpoint.save(step.model, step.optimizer, done)
     else:
         done.losses = list(torch.zeros_like(together).unbind())
 

@@ -6,7 +6,7 @@ better is not seen on the days drawn from, where the weakest always wins. So eve
 judges by the other half.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import nn
@@ -14,18 +14,16 @@ from torch import nn
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from trainer.data.reader import HeldOut
-from trainer.fitting.fit import History
-
-Fit = Callable[[Pipeline], tuple[nn.Module, History]]
+from trainer.fitting.fit import Fitted, History
 
 
-class Tried(NamedTuple):
-    """The fit that was taken, and what every pull lost on the later days."""
+class Chosen(NamedTuple):
+    """The fit that was chosen, and what every pull lost on the later days."""
 
     pull: float
     model: nn.Module
     history: History
-    losses: dict[float, float]  # empty where there was nothing to choose
+    losses: Mapping[float, float]  # empty where there was nothing to choose
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """For the run's record, where there was something to choose."""
@@ -49,29 +47,19 @@ def to_choose_by(
     return held_out.at(choose), held_out.at(~choose)
 
 
-def trial_name(name: str, trial: Pipeline, pulls: Sequence[float]) -> str:
-    """What the checkpoint of a trial is called: of several pulls, each has its own."""
-    return name if len(pulls) == 1 else f"{name}-pull-{trial.training.pull:g}"
-
-
 def with_pull(pipeline: Pipeline, pull: float) -> Pipeline:
     """The pipeline with this pull and no others."""
     changed = pipeline.training.model_copy(update={"pull": pull, "pulls": []})
     return pipeline.model_copy(update={"training": changed})
 
 
-def fit_best(
-    pipeline: Pipeline,
-    pulls: Sequence[float],
-    fitted: Fit,
-    loss: Callable[[nn.Module], float],
-) -> Tried:
-    """Fit with every pull; the one of the least `loss` is taken, the first of equals."""
-    fits = {pull: fitted(with_pull(pipeline, pull)) for pull in pulls}
+def choose(fits: Mapping[float, Fitted], loss: Callable[[nn.Module], float]) -> Chosen:
+    """Of the fits by pull the one of the least `loss`, the first of equals; a fit alone is not
+    measured."""
     losses: dict[float, float] = {}
-    if len(pulls) > 1:
+    if len(fits) > 1:
         losses = {pull: loss(model) for pull, (model, _) in fits.items()}
-        told = ", ".join(f"{pull:g}: {value:.5f}" for pull, value in losses.items())
-        log.info("loss on forward rows by pull: %s", told)
-    taken = min(pulls, key=lambda pull: losses.get(pull, 0.0))
-    return Tried(taken, *fits[taken], losses)
+        listed = ", ".join(f"{pull:g}: {value:.5f}" for pull, value in losses.items())
+        log.info("loss on forward rows by pull: %s", listed)
+    least = min(fits, key=lambda pull: losses.get(pull, 0.0))
+    return Chosen(least, *fits[least], losses)

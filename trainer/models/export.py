@@ -66,6 +66,7 @@ class Loaded:
 
     card: ModelCard
     weights: dict[str, Tensor]
+    version: str | None = None  # in the registry
 
     def fits(self, card: ModelCard) -> bool:
         """Whether a model of this card can start with these weights. Of the same blueprint it may
@@ -83,9 +84,9 @@ class Loaded:
         return model.eval()
 
 
-def load_bundle(folder: Path) -> Loaded:
-    """The card and the weights (parameters and buffers by name) of a bundle."""
-    return Loaded(read_card(folder), load_file(folder / WEIGHTS))
+def load_bundle(folder: Path, version: str | None = None) -> Loaded:
+    """The card and the weights (parameters and buffers by name) of a version's bundle."""
+    return Loaded(read_card(folder), load_file(folder / WEIGHTS), version)
 
 
 def serving_model(folder: Path) -> nn.Module:

@@ -38,17 +38,17 @@ MODELS: dict[str, BuiltIn] = {
 }
 
 
-class Seen:
+class LastOutput:
     """What the sketched layer gave last."""
 
-    output: Any = None
+    value: Any = None
 
     def take(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         """A forward hook."""
-        self.output = output
+        self.value = output
 
 
-class Model(nn.Module):
+class SketchedNetwork(nn.Module):
     """A network with what every model has: standardised inputs, an intercept, the sketch of one
     layer."""
 
@@ -56,8 +56,8 @@ class Model(nn.Module):
         """Raises ConfigurationError where the network does not give what the contract asks."""
         super().__init__()
         self.network = network
-        self._seen = Seen()
-        _layer(network, sketch_layer).register_forward_hook(self._seen.take)
+        self._last = LastOutput()
+        _layer(network, sketch_layer).register_forward_hook(self._last.take)
         # Set once at the end of each fit (trainer/fitting/intercept.py).
         self.intercept: Tensor
         self.register_buffer("intercept", torch.zeros(blueprint.outputs))
@@ -71,7 +71,7 @@ class Model(nn.Module):
         self.register_buffer("scale", torch.ones(len(blueprint.names("number"))))
         self.register_buffer("tensor_mean", torch.zeros(len(blueprint.shapes)))
         self.register_buffer("tensor_scale", torch.ones(len(blueprint.shapes)))
-        width = _sketched_width(network, self._seen, sketch_layer, blueprint)
+        width = _sketched_width(network, self._last, sketch_layer, blueprint)
         self.register_buffer("projection", orthonormal(width))
 
     def forward(
@@ -84,22 +84,22 @@ class Model(nn.Module):
         ]
         standard = ((numbers - self.mean) / self.scale).clamp(-FAR, FAR)
         output = self.network(categories, standard, *scaled) + self.intercept
-        return output, self._seen.output.flatten(1) @ self.projection
+        return output, self._last.value.flatten(1) @ self.projection
 
 
-def build_model(blueprint: Blueprint, seed: int) -> Model:
+def build_model(blueprint: Blueprint, seed: int) -> SketchedNetwork:
     """A fresh model; its weights are a function of (blueprint, seed)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if ":" in blueprint.architecture:
-            return Model(own_network(blueprint), blueprint.sketch_layer or "", blueprint)
+            return SketchedNetwork(own_network(blueprint), blueprint.sketch_layer or "", blueprint)
         if blueprint.architecture not in MODELS:
             known = ", ".join(MODELS)
             raise ConfigurationError(
                 f"architecture = {blueprint.architecture!r}: unknown. Remedy: choose {known}."
             )
         built_in = MODELS[blueprint.architecture]
-        return Model(built_in.network(blueprint), built_in.sketch_layer, blueprint)
+        return SketchedNetwork(built_in.network(blueprint), built_in.sketch_layer, blueprint)
 
 
 def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
@@ -151,7 +151,7 @@ def _layer(network: nn.Module, name: str) -> nn.Module:
     return named[name]
 
 
-def _sketched_width(network: nn.Module, seen: Seen, layer: str, blueprint: Blueprint) -> int:
+def _sketched_width(network: nn.Module, last: LastOutput, layer: str, blueprint: Blueprint) -> int:
     """Width of the layer's output, from a forward pass of two rows that checks the contract too."""
     training = network.training
     network.eval()
@@ -160,16 +160,16 @@ def _sketched_width(network: nn.Module, seen: Seen, layer: str, blueprint: Bluep
     network.train(training)
     wanted = (2, blueprint.outputs)
     if not isinstance(output, Tensor) or tuple(output.shape) != wanted:
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ConfigurationError(
-            f"model.name = {blueprint.architecture!r}: gave {found} for two rows, a tensor of shape"
+            f"model.name = {blueprint.architecture!r}: gave {given} for two rows, a tensor of shape"
             f" {wanted} is wanted. Remedy: return outputs (n, {blueprint.outputs})."
         )
-    hidden = seen.output
+    hidden = last.value
     if not isinstance(hidden, Tensor) or hidden.ndim < 2 or hidden.shape[0] != 2:
-        found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+        given = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
         raise ConfigurationError(
-            f"model.sketch_layer = {layer!r}: gave {found} for two rows. Remedy: name a layer that"
+            f"model.sketch_layer = {layer!r}: gave {given} for two rows. Remedy: name a layer that"
             " runs in every forward pass and returns one tensor (n, ...)."
         )
     return hidden.flatten(1).shape[1]

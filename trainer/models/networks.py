@@ -116,8 +116,8 @@ class FixedProjection(nn.Module):
             self.register_buffer(f"codes{place}", scaled)
         columns = np.zeros((width, SKETCH_WIDTH), np.float32)
         if width:
-            found = orthonormal(width).numpy()
-            columns[:, : found.shape[1]] = found
+            orthogonal = orthonormal(width).numpy()
+            columns[:, : orthogonal.shape[1]] = orthogonal
         self.numbers: Tensor
         self.register_buffer("numbers", torch.from_numpy(columns))
 

@@ -29,13 +29,13 @@ class Ranks:
         """Whether this rank decides and reports."""
         return self.rank == 0
 
-    def told(self, words: str | None = None) -> str | None:
-        """What the first rank says, on every rank; the others' own words are not heard."""
+    def broadcast(self, message: str | None = None) -> str | None:
+        """The first rank's message, on every rank; that of the others is left unread."""
         if self.world == 1:
-            return words
-        said = [words]
-        dist.broadcast_object_list(said, src=0, device=self.device)
-        return said[0]
+            return message
+        messages = [message]
+        dist.broadcast_object_list(messages, src=0, device=self.device)
+        return messages[0]
 
     def together(self, model: nn.Module, compiled: bool = False) -> nn.Module:
         """The model as a step calls it: on the device, with the first rank's weights on every

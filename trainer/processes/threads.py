@@ -25,10 +25,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def ahead(made: Iterator[T], name: str) -> Iterator[T]:
-    """The same, none of them None, each made by a thread while the one before it is used."""
+def ahead(items: Iterator[T], name: str) -> Iterator[T]:
+    """The same items, none of them None, each fetched by a thread while the one before is used."""
     with ThreadPoolExecutor(1, name, torch.set_num_threads, (1,)) as pool:
-        coming = pool.submit(next, made, None)
+        coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
-            coming = pool.submit(next, made, None)
+            coming = pool.submit(next, items, None)
             yield item

@@ -56,10 +56,10 @@ class Assessment:
     def metrics(self) -> dict[str, Metrics]:
         """Flat numbers of `challenger`, `champion` and `increase`: loss, loss_low, loss_high."""
         sides = {"challenger": self.challenger, "champion": self.champion}
-        told = {name: self._flat(side) for name, side in sides.items() if side}
+        flat = {name: self._flat(side) for name, side in sides.items() if side}
         if self.increase:
-            told["increase"] = self._flat(self.increase)
-        return told or {"challenger": {"rows": float(self.rows)}}
+            flat["increase"] = self._flat(self.increase)
+        return flat or {"challenger": {"rows": float(self.rows)}}
 
     def _flat(self, side: Named) -> Metrics:
         flat = {"rows": float(self.rows)} | {name: value.value for name, value in side.items()}

@@ -11,35 +11,35 @@ from trainer.promotion.intervals import Interval
 HOLDOUT = "held-out"
 
 
-class Decision(NamedTuple):
+class Verdict(NamedTuple):
     """The outcome and, in words, why."""
 
     passed: bool
     reason: str
 
 
-def decide(sets: Mapping[str, Assessment], gate: Gate) -> Decision:
+def decide(sets: Mapping[str, Assessment], gate: Gate) -> Verdict:
     """Judge by every set of rows; `held-out` must have `min_rows`, the others count from there on.
 
     Without a champion a sound challenger passes that keeps the limits which need none.
     """
     held = sets[HOLDOUT]
     if held.rows < gate.min_rows:
-        return Decision(False, f"{held.rows} held-out rows, gate.min_rows is {gate.min_rows}")
-    judged = {name: found for name, found in sets.items() if found.rows >= gate.min_rows}
-    words = [_in_words(name, found, gate) for name, found in judged.items()]
+        return Verdict(False, f"{held.rows} held-out rows, gate.min_rows is {gate.min_rows}")
+    judged = {name: own for name, own in sets.items() if own.rows >= gate.min_rows}
+    words = [_in_words(name, own, gate) for name, own in judged.items()]
     words += [f"{sets[n].rows} {n} rows were too few to judge" for n in sets if n not in judged]
-    faults = [fault for name, found in judged.items() for fault in _faults(name, found, gate)]
-    return Decision(not faults, "; ".join([*faults, *words]))
+    faults = [fault for name, own in judged.items() for fault in _faults(name, own, gate)]
+    return Verdict(not faults, "; ".join([*faults, *words]))
 
 
-def _faults(name: str, found: Assessment, gate: Gate) -> Iterator[str]:
+def _faults(name: str, assessment: Assessment, gate: Gate) -> Iterator[str]:
     """Every limit that is not kept on a set of rows, with the numbers."""
-    unsound = [n for n, metric in found.challenger.items() if not math.isfinite(metric.value)]
+    unsound = [n for n, metric in assessment.challenger.items() if not math.isfinite(metric.value)]
     if unsound:
-        yield f"not finite on {found.rows} {name} rows: {', '.join(unsound)}"
+        yield f"not finite on {assessment.rows} {name} rows: {', '.join(unsound)}"
         return
-    increase = found.increase.get("loss")
+    increase = assessment.increase.get("loss")
     # A champion whose own loss is no number cannot be worse.
     if increase is not None and math.isfinite(increase.value):
         over = _judged(increase, gate)
@@ -48,8 +48,8 @@ def _faults(name: str, found: Assessment, gate: Gate) -> Iterator[str]:
                 f"loss increase on {name} rows {_shown(increase)}, gate.max_loss_increase is"
                 f" {gate.max_loss_increase} for {_of(gate)}"
             )
-        yield from _segment_faults(name, found, gate)
-    ratio = found.challenger.get("calibration_ratio")
+        yield from _segment_faults(name, assessment, gate)
+    ratio = assessment.challenger.get("calibration_ratio")
     if gate.max_calibration_gap is not None and ratio is not None:
         gap = _judged(_gap(ratio), gate)
         if gap > gate.max_calibration_gap:
@@ -60,7 +60,7 @@ def _faults(name: str, found: Assessment, gate: Gate) -> Iterator[str]:
             )
 
 
-def _segment_faults(name: str, found: Assessment, gate: Gate) -> Iterator[str]:
+def _segment_faults(name: str, assessment: Assessment, gate: Gate) -> Iterator[str]:
     limit = gate.max_segment_loss_increase
     if limit is None:
         return
@@ -70,7 +70,8 @@ def _segment_faults(name: str, found: Assessment, gate: Gate) -> Iterator[str]:
             return -math.inf
         return _judged(line.increase, gate)
 
-    worst = sorted((line for line in found.segments if over(line) > limit), key=over, reverse=True)
+    beyond = (line for line in assessment.segments if over(line) > limit)
+    worst = sorted(beyond, key=over, reverse=True)
     for line in worst[:3]:
         yield (
             f"loss increase on {line.rows} {name} rows of {line.segment} {line.level}"
@@ -97,16 +98,16 @@ def _gap(ratio: Interval) -> Interval:
     return Interval(abs(ratio.value - 1), 0.0 if around else ends[0], ends[1])
 
 
-def _in_words(name: str, found: Assessment, gate: Gate) -> str:
+def _in_words(name: str, assessment: Assessment, gate: Gate) -> str:
     """What was measured on a set of rows."""
-    loss, increase = found.challenger["loss"].value, found.increase.get("loss")
+    loss, increase = assessment.challenger["loss"].value, assessment.increase.get("loss")
     if increase is None:
-        return f"first model, loss {loss:.5f} on {found.rows} {name} rows"
+        return f"first model, loss {loss:.5f} on {assessment.rows} {name} rows"
     if not math.isfinite(increase.value):
-        return f"loss {loss:.5f} on {found.rows} {name} rows, the champion's is not finite"
+        return f"loss {loss:.5f} on {assessment.rows} {name} rows, the champion's is not finite"
     return (
-        f"loss {loss:.5f} on {found.rows} {name} rows, champion"
-        f" {found.champion['loss'].value:.5f}, increase {_shown(increase)} at"
+        f"loss {loss:.5f} on {assessment.rows} {name} rows, champion"
+        f" {assessment.champion['loss'].value:.5f}, increase {_shown(increase)} at"
         f" {gate.confidence:.0%}, at most {gate.max_loss_increase} allowed"
     )
 

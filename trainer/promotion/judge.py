@@ -40,12 +40,12 @@ def judge(
     return {name: asked(part) for name, part in sets.items()}
 
 
-def told(sets: dict[str, Assessment]) -> dict[str, Metrics]:
+def metrics_by_set(sets: dict[str, Assessment]) -> dict[str, Metrics]:
     """Metrics by whose they are: `challenger`, `forward.challenger`, ..."""
     return {
         name if of == HOLDOUT else f"{of}.{name}": metrics
-        for of, found in sets.items()
-        for name, metrics in found.metrics().items()
+        for of, assessment in sets.items()
+        for name, metrics in assessment.metrics().items()
     }
 
 

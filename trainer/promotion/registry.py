@@ -6,12 +6,11 @@ alias moves; then the tag `promoted` says so. A run killed in between is finishe
 
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from schemas.bundle import CARD, PROGRAM, WEIGHTS
 from schemas.errors import TenforwardError
@@ -25,11 +24,10 @@ from schemas.registry import (
     tracking_uri,
 )
 from trainer.processes.lock import exclusive
-from trainer.promotion.gate import Decision
+from trainer.promotion.record import Record
 
 if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
     from mlflow.entities.model_registry import ModelVersion
 
 
@@ -58,10 +56,10 @@ class Registry:
         """The newest version trained on this very sample, if any."""
         wanted = {"refresh_id": refresh_id, "sample_digest": sample_digest}
         tags = " and ".join(f"tags.{key} = '{value}'" for key, value in wanted.items())
-        found = self.client.search_model_versions(f"name = '{self.name}' and {tags}")
-        return max(found, key=lambda version: int(version.version), default=None)
+        versions = self.client.search_model_versions(f"name = '{self.name}' and {tags}")
+        return max(versions, key=lambda version: int(version.version), default=None)
 
-    def register(self, record: "Record", write_bundle: Callable[[Path], None]) -> "ModelVersion":
+    def register(self, record: Record, write_bundle: Callable[[Path], None]) -> "ModelVersion":
         """Log a run with its bundle, create the version, and promote it if its gate passed."""
         with _alone(self.warehouse):
             place = artifact_location(self.warehouse)
@@ -86,7 +84,7 @@ class Registry:
         self.finish_promotion(version)
         return self.client.get_model_version(self.name, str(version.version))
 
-    def _version(self, run_id: str, source: str, record: "Record") -> "ModelVersion":
+    def _version(self, run_id: str, source: str, record: Record) -> "ModelVersion":
         # MLflow registers a source that does not exist without a word.
         stored = {Path(entry.path).name for entry in self.client.list_artifacts(run_id, "bundle")}
         if not {PROGRAM, CARD, WEIGHTS} <= stored:
@@ -106,53 +104,6 @@ class Registry:
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version.version))
         self.client.set_model_version_tag(self.name, str(version.version), "promoted", "true")
         return True
-
-
-@dataclass(frozen=True)
-class Record:
-    """What is kept of one training: settings, metrics, reports, origin, the gate's decision."""
-
-    refresh_id: str
-    sample_digest: str
-    parent_version: str | None
-    decision: Decision
-    settings: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, float]]
-    series: Mapping[str, list[float]]  # a value an epoch, by metric
-    reports: Mapping[str, str]  # text by file name
-    started_ms: int
-
-    def tags(self) -> dict[str, str]:
-        """The tags of the run and of the version."""
-        return {
-            "refresh_id": self.refresh_id,
-            "sample_digest": self.sample_digest,
-            "parent_version": self.parent_version or "none",
-            "gate": "passed" if self.decision.passed else "failed",
-            "gate_reason": self.decision.reason,
-        }
-
-    def params(self) -> "list[Param]":
-        """The settings as MLflow keeps them."""
-        from mlflow.entities import Param
-
-        return [Param(key, str(value)) for key, value in self.settings.items()]
-
-    def metric_entities(self) -> "list[Metric]":
-        """Metrics as `challenger.loss`; those of each epoch under one key."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        ends = [
-            Metric(f"{of}.{name}", value, now, 0)
-            for of, metrics in self.metrics.items()
-            for name, value in metrics.items()
-        ]
-        return ends + [
-            Metric(name, value, now, epoch)
-            for name, values in self.series.items()
-            for epoch, value in enumerate(values, 1)
-        ]
 
 
 def open_registry(warehouse: str, pipeline: str, name: str) -> Registry:

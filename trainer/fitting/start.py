@@ -1,0 +1,69 @@
+"""What a training starts from: the model's card, the scale of its inputs, and its parent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from schemas.bundle import ModelCard
+from schemas.log import log
+from schemas.pipeline import Pipeline
+from trainer.data.survey import Survey
+from trainer.fitting.checks import count_outputs, require_comparable
+from trainer.models.export import Loaded, require_exportable
+from trainer.models.model import build_model, model_card, standardise
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that a model is before its first step."""
+
+    card: ModelCard
+    seed: int
+    survey: Survey  # of the rows that it is fitted to
+    parent: Loaded | None
+
+    @property
+    def warm(self) -> bool:
+        """Whether the model begins with a parent's weights."""
+        return self.parent is not None
+
+    def model(self) -> nn.Module:
+        """The model with its parent's weights, or with fresh ones fitted to the scale of the
+        rows."""
+        model = build_model(self.card, self.seed)
+        if self.parent is None:
+            standardise(model, self.survey)
+        else:
+            model.load_state_dict(self.parent.weights)
+        return model
+
+
+def prepare(
+    pipeline: Pipeline,
+    refresh_id: str,
+    survey: Survey,
+    held_out: NDArray[np.float32],
+    champion: Loaded | None,
+) -> Start:
+    """The start of a training on a refresh; the champion is the parent where its weights fit.
+
+    held_out: labels (n,) of the held-out rows. Raises what `count_outputs`, `require_comparable`
+    and, for a model of the user's own, `require_exportable` raise.
+    """
+    compared = None if champion is None else champion.card
+    outputs = count_outputs(pipeline.task, survey, held_out, compared, pipeline.labels.classes)
+    card = model_card(pipeline, refresh_id, outputs)
+    if compared is not None:
+        require_comparable(compared, card)
+    parent = champion if pipeline.training.warm_start else None
+    if parent is not None and not parent.fits(card):
+        log.info("the champion has other layers: starting from scratch")
+        parent = None
+    if parent is not None:
+        card = card.model_copy(update={"parent_version": parent.version})
+    start = Start(card, pipeline.training.seed, survey, parent)
+    if pipeline.model.own:
+        require_exportable(start.model(), card)
+    return start

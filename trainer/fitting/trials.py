@@ -1,0 +1,100 @@
+"""The fits of one training, alike on every rank: one, or one for each pull that is tried."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from schemas.bundle import ModelCard
+from schemas.pipeline import Pipeline
+from schemas.places import state_folder
+from trainer.data.reader import Rows
+from trainer.data.refresh import Refresh
+from trainer.data.sample import Sample
+from trainer.data.survey import survey_of
+from trainer.fitting.checkpoint import Checkpoint
+from trainer.fitting.fit import Fitted, fit
+from trainer.fitting.pull import with_pull
+from trainer.fitting.start import Start
+from trainer.models.export import Loaded
+from trainer.processes.ranks import Ranks
+
+
+class Assignment(BaseModel):
+    """What the ranks fit together: the first rank sends it, each of the others receives it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str  # of the model in the registry
+    card: ModelCard
+    warm: bool  # the model begins with its parent's weights, and is pulled to them
+    pulls: tuple[float, ...]  # a trial each
+
+    def send(self, ranks: Ranks) -> None:
+        """Tell the other ranks; the first calls this."""
+        ranks.broadcast(self.model_dump_json())
+
+    @staticmethod
+    def receive(ranks: Ranks) -> "Assignment":
+        """What the first rank sent; every other rank calls this."""
+        return Assignment.model_validate_json(ranks.broadcast() or "")
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The fits of an assignment, on one of its ranks."""
+
+    assignment: Assignment
+    pipeline: Pipeline
+    refresh: Refresh
+    sample: Sample
+    warehouse: str
+    ranks: Ranks
+
+    def fit(self, start: Callable[[], nn.Module]) -> dict[float, Fitted]:
+        """A model for each pull, from what `start` gives; the weights to start from are the first
+        rank's. Every rank calls this."""
+        return {pull: self._fit(pull, start()) for pull in self.assignment.pulls}
+
+    def remove_checkpoints(self) -> None:
+        """The training is over."""
+        for pull in self.assignment.pulls:
+            self._checkpoint(pull).remove()
+
+    def _fit(self, pull: float, model: nn.Module) -> Fitted:
+        history = fit(
+            model,
+            self.sample,
+            self.pipeline.task,
+            with_pull(self.pipeline, pull).training,
+            pulled=self.assignment.warm,
+            ranks=self.ranks,
+            checkpoint=self._checkpoint(pull),
+        )
+        return Fitted(model, history)
+
+    def _checkpoint(self, pull: float) -> Checkpoint:
+        """The checkpoint of this trial: of this sample, this model and these settings."""
+        name, card = self.assignment.name, self.assignment.card
+        if len(self.assignment.pulls) > 1:
+            name = f"{name}-pull-{pull:g}"
+        decisive = with_pull(self.pipeline, pull).training.decides()
+        settings = json.dumps(decisive, sort_keys=True) + card.model_dump_json()
+        belongs = {
+            "model": name,
+            "refresh": self.refresh.refresh_id,
+            "sample": self.refresh.sample_digest,
+            "configuration": hashlib.sha256(settings.encode()).hexdigest(),
+        }
+        folder = state_folder(self.warehouse) / "checkpoints"
+        return Checkpoint(folder / f"{name}.safetensors", belongs)
+
+
+def fit_rows(pipeline: Pipeline, card: ModelCard, rows: Rows, parent: Loaded | None) -> Fitted:
+    """A model fitted to rows in memory: one process, no registry, no checkpoint."""
+    settings = pipeline.training
+    model = Start(card, settings.seed, survey_of([rows], pipeline.task), parent).model()
+    return Fitted(model, fit(model, rows, pipeline.task, settings, pulled=parent is not None))

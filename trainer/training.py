@@ -1,0 +1,118 @@
+"""One training, step by step: read, prepare, fit, judge, register.
+
+The first rank leads; the others read the same sample and take their share of each step of the fits.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import nn
+
+from schemas.bundle import ModelCard
+from schemas.log import about, log
+from schemas.pipeline import Pipeline
+from trainer.data.reader import read_holdout
+from trainer.data.refresh import Refresh, open_refresh
+from trainer.data.sample import Sample, open_sample
+from trainer.data.survey import survey_of
+from trainer.fitting.pull import Chosen, choose, to_choose_by
+from trainer.fitting.start import Start, prepare
+from trainer.fitting.trials import Assignment, Trials
+from trainer.models.export import load_bundle, save_bundle, serving_model
+from trainer.models.model import build_model
+from trainer.processes.ranks import Ranks
+from trainer.promotion.assess import Assessment
+from trainer.promotion.gate import decide
+from trainer.promotion.judge import judge, measure, metrics_by_set
+from trainer.promotion.record import Record, reports_of, settings_of
+from trainer.promotion.registry import Registry
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+class Trained(NamedTuple):
+    """A registered version, and the record of its making."""
+
+    version: "ModelVersion"
+    record: Record
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The first rank of a training: it does all of it."""
+
+    pipeline: Pipeline
+    refresh: Refresh
+    registry: Registry
+    ranks: Ranks
+    began: float  # the command, in seconds since 1970
+
+    def train(self) -> Trained:
+        """One model more in the registry, promoted if the gate passed."""
+        pipeline, refresh, registry = self.pipeline, self.refresh, self.registry
+        self.ranks.broadcast(refresh.refresh_id)  # the others read it meanwhile: `follow`
+        sample = open_sample(pipeline, refresh, self.ranks)
+        held_out = read_holdout(pipeline, refresh)
+        champion = registry.champion()
+        folder = registry.folder(champion) if champion else None
+        loaded = load_bundle(folder, str(champion.version)) if champion and folder else None
+        survey = survey_of(sample.parts(), pipeline.task)
+        start = prepare(pipeline, refresh.refresh_id, survey, held_out.rows.label, loaded)
+        to_choose, to_judge = to_choose_by(pipeline, held_out, warm=start.warm)
+        trials = self._assign(sample, start, several=to_choose is not None)
+
+        def forward_loss(model: nn.Module) -> float:
+            rows = (to_choose or to_judge).rows
+            return measure(model, start.card, rows, pipeline.training)["loss"]
+
+        chosen = choose(trials.fit(start.model), forward_loss)
+        sets = judge(pipeline, chosen.model, serving_model(folder) if folder else None, to_judge)
+        record = self._record(start.card, chosen, sets)
+        version = registry.register(record, partial(save_bundle, chosen.model, start.card))
+        trials.remove_checkpoints()
+        log.info("%s version %s: %s", registry.name, version.version, record.verdict.reason)
+        return Trained(version, record)
+
+    def _assign(self, sample: Sample, start: Start, *, several: bool) -> Trials:
+        """What all ranks fit from here on: a model for each of several pulls, or for the one."""
+        settings, name = self.pipeline.training, self.registry.name
+        pulls = tuple(settings.pulls) if several else (settings.pull,)
+        assignment = Assignment(name=name, card=start.card, warm=start.warm, pulls=pulls)
+        assignment.send(self.ranks)
+        warehouse = self.registry.warehouse
+        return Trials(assignment, self.pipeline, self.refresh, sample, warehouse, self.ranks)
+
+    def _record(self, card: ModelCard, chosen: Chosen, sets: dict[str, Assessment]) -> Record:
+        pipeline, refresh, history = self.pipeline, self.refresh, chosen.history
+        own = {"ranks": self.ranks.world, "pull": chosen.pull}
+        return Record(
+            refresh_id=refresh.refresh_id,
+            sample_digest=refresh.sample_digest,
+            parent_version=card.parent_version,
+            verdict=decide(sets, pipeline.gate),
+            settings=settings_of(pipeline, refresh) | own,
+            metrics={"train": history.metrics()} | chosen.metrics() | metrics_by_set(sets),
+            series={"train_loss": history.losses, "validation_loss": history.validation},
+            reports=reports_of(self.registry.warehouse, refresh.refresh_id, sets),
+            started_ms=int(self.began * 1000),
+        )
+
+
+def dismiss(ranks: Ranks) -> None:
+    """What the first rank says where there is nothing to train: the others end."""
+    ranks.broadcast(None)
+
+
+def follow(pipeline: Pipeline, warehouse: str, ranks: Ranks) -> None:
+    """What every rank but the first does, until the first leads to the end or dismisses it."""
+    refresh_id = ranks.broadcast()
+    if refresh_id is None:
+        return
+    refresh = open_refresh(warehouse, pipeline, refresh_id)
+    about(pipeline=pipeline.name, ds=refresh.ds, refresh_id=refresh_id, rank=ranks.rank)
+    sample = open_sample(pipeline, refresh, ranks)
+    assignment = Assignment.receive(ranks)
+    trials = Trials(assignment, pipeline, refresh, sample, warehouse, ranks)
+    trials.fit(partial(build_model, assignment.card, pipeline.training.seed))
