@@ -13,7 +13,7 @@ import numpy as np
 
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs.design import Block
-from spark_jobs.selection.designs.systematic import Start, in_hash_order
+from spark_jobs.selection.designs.systematic import RandomStart, in_hash_order
 from spark_jobs.selection.hashing import hash_long, hash_step
 
 GROUP = 1000  # rows, at most, within which the means are equal; runs of the hash order
@@ -23,7 +23,7 @@ _GOOD_ENOUGH = 1e-5  # above, the best of all pairs is looked for
 _BEST_PAIRS = 32
 
 
-def draw(block: Block, start: Start) -> Array:
+def draw(block: Block, start: RandomStart) -> Array:
     """Mask of the drawn rows."""
     drawn = in_hash_order(block, start)
     groups = max(1, -(-block.loss.size // GROUP))

@@ -26,7 +26,7 @@ class UnitTotals(NamedTuple):
     adjustable: Array
 
 
-class Start(NamedTuple):
+class RandomStart(NamedTuple):
     """What a block must know of the blocks before it, by stratum (H,)."""
 
     offset: Array  # units since the last drawn row, random start included; below ONE
@@ -59,7 +59,7 @@ def prepare(passes: Passes, budgets: Array, seed: int) -> States:
     return States(by_block=dict(zip(totals, begin, strict=True)))
 
 
-def starts(totals: list[UnitTotals], budgets: Array, seed: int) -> list[Start]:
+def starts(totals: list[UnitTotals], budgets: Array, seed: int) -> list[RandomStart]:
     """Where each block begins, from the totals of all blocks in order; budgets (H,).
 
     Rounding leaves the units of a stratum some N/2 short of or above its budget; the difference is
@@ -74,7 +74,7 @@ def starts(totals: list[UnitTotals], budgets: Array, seed: int) -> list[Start]:
         offsets.append(offset)
         corrections.append(correction)
     by_block = zip(np.array(offsets).T, np.array(corrections).T, strict=True)
-    return [Start(offset, correction) for offset, correction in by_block]
+    return [RandomStart(offset, correction) for offset, correction in by_block]
 
 
 def _walked(
@@ -116,8 +116,8 @@ def _walk(unit: Array, stratum: Array, order: Array, offset: Array, correction: 
     return drawn
 
 
-def _drawer(order: Callable[[Block], Array]) -> Callable[[Block, Start], Array]:
-    def draw(block: Block, start: Start) -> Array:
+def _drawer(order: Callable[[Block], Array]) -> Callable[[Block, RandomStart], Array]:
+    def draw(block: Block, start: RandomStart) -> Array:
         unit = units(block.probability)
         return _walk(unit, block.stratum, order(block), start.offset, start.correction)
 
