@@ -46,7 +46,7 @@ def object_store(state: Path) -> Iterator[dict[str, str]]:
     """The store, meanwhile; the environment in which everything finds it."""
     import boto3
 
-    command = [sys.executable, "-m", "tests.object_store"]
+    command = [sys.executable, "-m", "tests.helpers.object_store"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:
