@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.sections.store import Labels
-from spark_jobs.candidates.maturity import counting
+from spark_jobs.candidates.spark_maturity import counting
 from spark_jobs.candidates.rejects import Rules, label_fault, record_fault
 
 _HOLDOUT_STEPS = 1_000_000

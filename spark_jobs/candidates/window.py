@@ -7,7 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.candidates.maturity import with_labels
+from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of
 from spark_jobs.candidates.rejects import (
     Rules,
