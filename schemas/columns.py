@@ -4,11 +4,14 @@ A `Table` is written once, in `schemas/tables.py`. Its Spark form is a DDL strin
 a `pyarrow.Schema`, its reader form a dictionary of NumPy types, for Petastorm batches.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+
+from schemas.bounds import LARGEST, LARGEST_SQL
 
 ColumnType = Literal[
     "string",
@@ -45,20 +48,31 @@ TYPES: dict[str, Forms] = {
     "floats": Forms("ARRAY<FLOAT>", pa.list_(pa.float32()), None),
 }
 
+
+class Range(NamedTuple):
+    """The values that a floating-point column takes; neither NaN nor an infinity is in any."""
+
+    least: float
+    most: float  # itself allowed, as `least` is
+    sql: str  # the same of a column {0}
+
+
 # NaN passes `x >= 0` in both Delta writers; only an upper bound as well keeps it out.
-FINITE = "BETWEEN -1e30 AND 1e30"
+FINITE = Range(-LARGEST, LARGEST, f"{{0}} BETWEEN -{LARGEST_SQL} AND {LARGEST_SQL}")
+POSITIVE_SHARE = Range(math.nextafter(0.0, 1.0), 1.0, "{0} > 0 AND {0} <= 1")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, type, meaning, nullability and, optionally, a check in SQL."""
+    """One column: its name, type, meaning, nullability, and what its numbers are held to."""
 
     name: str
     type: ColumnType
     doc: str
     nullable: bool = False
-    check: str | None = None
+    range: Range = FINITE  # of a floating-point column
     size: int | None = None  # of every list, where they all have one length
+    at_most: int | None = None  # numbers in a list, where they differ
 
     @property
     def reader_dtype(self) -> np.dtype[Any] | None:
@@ -75,13 +89,32 @@ class Column:
         return f"`{self.name}` {TYPES[self.type].spark}{null} COMMENT '{comment}'"
 
     @property
+    def lengths(self) -> tuple[int, int] | None:
+        """The least and the largest length of a list; None where any will do."""
+        if self.size is not None:
+            return self.size, self.size
+        return None if self.at_most is None else (1, self.at_most)
+
+    @property
     def constraint(self) -> str | None:
-        """The CHECK of this column; floating-point columns refuse NaN and infinity."""
-        check = self.check
-        if check is None and self.type in ("float32", "float64"):
-            check = f"{self.name} {FINITE}"
+        """The CHECK of this column; columns of numbers refuse NaN and infinity."""
+        check = None
+        if self.type in ("float32", "float64"):
+            check = self.range.sql.format(self.name)
+        elif self.type == "floats" and self.lengths is not None:
+            check = self._list_check
         # Delta counts a CHECK that is neither true nor false, as with null, as violated.
         return f"{self.name} IS NULL OR ({check})" if check and self.nullable else check
+
+    @property
+    def _list_check(self) -> str:
+        """Refuses what is longer, or holds NaN, which Spark orders last; and the empty list, whose
+        least number is null."""
+        length = f"= {self.size}" if self.size is not None else f"<= {self.at_most}"
+        return (
+            f"cardinality({self.name}) {length} AND array_min({self.name}) >= -{LARGEST_SQL}"
+            f" AND array_max({self.name}) <= {LARGEST_SQL}"
+        )
 
 
 @dataclass(frozen=True)

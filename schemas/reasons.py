@@ -6,6 +6,8 @@ give these reasons.
 
 from datetime import timedelta
 
+from schemas import bounds
+
 # Clocks of model servers differ; beyond this an event time lies in the future of its record.
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -21,7 +23,8 @@ BAD_LABEL = "bad-label"
 
 REASONS: dict[str, str] = {
     MISSING: "instance id, event time or model version is null or empty",
-    NOT_FINITE: "prediction, logits, label or sketch is NaN, infinite or beyond 1e30",
+    NOT_FINITE: "prediction, logits, label or sketch is NaN, infinite or beyond"
+    f" {bounds.LARGEST_SQL}",
     NO_PREDICTION: "neither the prediction nor the logits that the task needs",
     NOT_A_PROBABILITY: "a probability outside [0, 1]",
     WRONG_ARITY: "the number of logits, segment keys or sketch numbers is not what is declared",

@@ -4,7 +4,7 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 `sampled` with its twin `holdout`); the others are the same for every pipeline.
 """
 
-from schemas.columns import Column, ColumnType, Table
+from schemas.columns import POSITIVE_SHARE, Column, ColumnType, Table
 from schemas.pipeline import Pipeline
 from schemas.sections.store import Feature, FeatureView
 from schemas.statistics import WIDTH
@@ -51,7 +51,7 @@ def forward_records() -> Table:
                 "floats",
                 f"Logits of a multiclass model, at most {MAX_LOGITS}; else null.",
                 nullable=True,
-                check=_finite_array("logits", MAX_LOGITS),
+                at_most=MAX_LOGITS,
             ),
             Column(
                 "statistics",
@@ -59,7 +59,7 @@ def forward_records() -> Table:
                 f"What is kept of more than {MAX_LOGITS} logits, by schemas/statistics.py; else"
                 " null.",
                 nullable=True,
-                check=f"cardinality(statistics) = {WIDTH} AND {_finite_list('statistics')}",
+                size=WIDTH,
             ),
             Column("label", "float64", "Label, where known at the forward pass.", nullable=True),
             Column("loss", "float64", "Loss, where the label was known.", nullable=True),
@@ -69,7 +69,7 @@ def forward_records() -> Table:
                 "floats",
                 f"Fixed projection of the last hidden layer, at most {SKETCH_WIDTH} numbers.",
                 nullable=True,
-                check=_finite_array("sketch", SKETCH_WIDTH),
+                at_most=SKETCH_WIDTH,
             ),
         ),
         partition_by=("event_date",),
@@ -78,15 +78,6 @@ def forward_records() -> Table:
         },
         properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
     )
-
-
-def _finite_array(name: str, width: int) -> str:
-    """Check of an array column: 1 to `width` numbers, all finite (Spark orders NaN last)."""
-    return f"cardinality({name}) <= {width} AND {_finite_list(name)}"
-
-
-def _finite_list(name: str) -> str:
-    return f"array_min({name}) >= -1e30 AND array_max({name}) <= 1e30"
 
 
 def forward_rejects() -> Table:
@@ -109,7 +100,6 @@ def forward_rejects() -> Table:
 
 def selection_probabilities() -> Table:
     """Every candidate of every refresh, drawn or not."""
-    probability = "probability > 0 AND probability <= 1"
     return Table(
         "selection_probabilities",
         "One row a refresh and candidate: its score, its inclusion probability, drawn or not.",
@@ -126,7 +116,7 @@ def selection_probabilities() -> Table:
                 nullable=True,
             ),
             Column("score", "float64", "The size measure, at least 0."),
-            Column("probability", "float64", "Inclusion probability.", check=probability),
+            Column("probability", "float64", "Inclusion probability.", range=POSITIVE_SHARE),
             Column(
                 "probability_negative",
                 "float64",
@@ -290,11 +280,8 @@ _FORMS: dict[str, ColumnType] = {"category": "int32", "number": "float32", "tens
 
 
 def _model_column(name: str, feature: Feature) -> Column:
-    check = None
-    if feature.kind == "tensor":
-        check = f"cardinality({name}) = {feature.size} AND {_finite_list(name)}"
     size = feature.size if feature.kind == "tensor" else None
-    return Column(name, _FORMS[feature.kind], f"Feature, {feature.kind}.", check=check, size=size)
+    return Column(name, _FORMS[feature.kind], f"Feature, {feature.kind}.", size=size)
 
 
 def fixed_tables() -> list[Table]:

@@ -9,7 +9,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from typing import Any
 
 from pyspark.sql import DataFrame, Window
@@ -24,8 +24,8 @@ from schemas.command import (
 )
 from schemas.errors import NoDataError
 from schemas.manifests import Decided, find_manifest
-from spark_jobs.candidates.maturity import with_labels
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
+from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.outcome import outcome
@@ -47,7 +47,6 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         policy="bootstrap",
         window_start=start,
         last_drawn=end,
-        cut=datetime.combine(end + timedelta(days=1), time(), UTC),
     )
     dates = warehouse.rows_by_date("instances", plan.versions["instances"])
     at_most = sum(count for day, count in dates.items() if start <= day <= end)

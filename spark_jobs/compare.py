@@ -67,7 +67,7 @@ def compare_day(
 
 
 def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
-    window = window_of(warehouse, plan, accepted_versions(warehouse))
+    window = window_of(warehouse, plan, accepted_versions(warehouse.pipeline, warehouse.root))
     rows = narrow(
         window.records,
         window.labels,

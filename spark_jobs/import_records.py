@@ -30,11 +30,19 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark
+from schemas.rules import rules_of
 from schemas.sections.records import CLOSEST, RecordsSource
-from spark_jobs.candidates.rejects import LARGEST, contradicting, record_fault, rejects_of, rules_of
+from spark_jobs.candidates.rejects import contradicting, first_fault, rejects_of
 from spark_jobs.storage.warehouse import Warehouse
 
 APPLICATION = "import"
+# Where an answer may stand, and the type it has there.
+_ANSWERS = {
+    "prediction": "double",
+    "probability": "double",
+    "logits": "array<float>",
+    "statistics": "array<float>",
+}
 KEY = ["instance_id", "model_version", "recorded_at"]
 
 
@@ -137,13 +145,15 @@ def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -
 
 
 def mapped(rows: DataFrame, source: RecordsSource, day: date) -> DataFrame:
-    """The log's rows with the columns of `forward_records`, and `record`: each as it came.
+    """The log's rows with the columns of `forward_records`; `probability`, where that came instead
+    of a logit; and `record`: each as it came.
 
     day: stands in for the event date where there is no event time. A value that does not cast is
     null here; `unreadable` says so.
     """
-    prediction, many = _column(source.prediction.column), source.prediction.kind == "logits"
-    number = prediction.cast("array<float>") if many else prediction.try_cast("double")
+    prediction, kind = _column(source.prediction.column), source.prediction.kind
+    answer = prediction.cast("array<float>") if kind == "logits" else prediction.try_cast("double")
+    where = {"logits": "logits", "probability": "probability"}.get(kind, "prediction")
     event_time = _column(source.event_time).try_cast("timestamp")
     recorded = _column(source.recorded_at or source.event_time).try_cast("timestamp")
     version = source.model_version
@@ -158,33 +168,29 @@ def mapped(rows: DataFrame, source: RecordsSource, day: date) -> DataFrame:
         .cast("string")
         .alias("model_version"),
         F.coalesce(recorded, event_time).alias("recorded_at"),
-        (nothing if many else number).alias("prediction"),
-        (number if many else F.lit(None).cast("array<float>")).alias("logits"),
-        F.lit(None).cast("array<float>").alias("statistics"),
+        *(
+            (answer if name == where else F.lit(None).cast(type_)).alias(name)
+            for name, type_ in _ANSWERS.items()
+        ),
         nothing.alias("label"),
         nothing.alias("loss"),
         (F.array(*keys) if keys else F.array().cast("array<string>")).alias("segments"),
         sketch.cast("array<float>").alias("sketch"),
-        (prediction.isNotNull() & number.isNull()).alias("unreadable"),
+        (prediction.isNotNull() & answer.isNull()).alias("unreadable"),
         F.to_json(F.struct("*")).alias("record"),
     )
 
 
 def judged(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
     """`mapped` rows with their `fault`; probabilities become logits."""
-    source = _source(pipeline)
-    fault = F.when(F.col("unreadable"), F.lit(reasons.NOT_FINITE))
-    if source.prediction.kind == "probability":
-        p = F.col("prediction")
-        outside = p.between(-LARGEST, LARGEST) & ~p.between(0.0, 1.0)  # infinite has its own name
-        fault = F.coalesce(fault, F.when(outside, F.lit(reasons.NOT_A_PROBABILITY)))
-        inside = F.least(F.greatest(p, F.lit(CLOSEST)), F.lit(1 - CLOSEST))
-        logit = F.when(p.between(0.0, 1.0), F.log(inside / (1 - inside))).otherwise(p)
-    else:
-        logit = F.col("prediction")
-    rows = rows.withColumns({"fault": fault, "prediction": logit, "batch_id": F.lit("")})
-    first = F.coalesce("fault", record_fault(rules_of(pipeline)))
-    rows = rows.withColumn("fault", first).drop("unreadable")
+    unreadable = F.when(F.col("unreadable"), F.lit(reasons.NOT_FINITE))
+    fault = first_fault(rules_of(pipeline, probabilities=True).record)
+    p = F.least(F.greatest("probability", F.lit(CLOSEST)), F.lit(1 - CLOSEST))
+    came = F.col("fault").isNull() & F.col("probability").isNotNull()
+    logit = F.when(came, F.log(p / (1 - p)))
+    rows = rows.withColumns({"fault": F.coalesce(unreadable, fault), "batch_id": F.lit("")})
+    rows = rows.withColumn("prediction", F.coalesce("prediction", logit))
+    rows = rows.drop("unreadable", "probability")
     sound = rows.where("fault IS NULL")
     keys = [F.col(name).alias(f"_{name}") for name in KEY]
     differ = contradicting(sound).select(*keys).distinct().withColumn("_differ", F.lit(True))

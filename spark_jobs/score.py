@@ -26,7 +26,8 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.inputs import feature_column
 from schemas.log import about
 from schemas.pipeline import Pipeline
-from spark_jobs.candidates.rejects import record_fault, rejects_of, rules_of
+from schemas.rules import rules_of
+from spark_jobs.candidates.rejects import first_fault, rejects_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
@@ -180,7 +181,7 @@ def _append(
 ) -> dict[str, Any] | None:
     """Append one day's records, the unusable ones to the rejects; None where there is none."""
     day = records.where(F.col("event_date") == F.lit(ds))
-    day = day.withColumn("fault", record_fault(rules_of(warehouse.pipeline)))
+    day = day.withColumn("fault", first_fault(rules_of(warehouse.pipeline).record))
     counted = day.agg(
         F.count("*"), F.count("fault"), F.first("model_version"), F.first("batch_id")
     ).first()

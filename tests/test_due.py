@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from schemas.pipeline import load_pipeline
 from schemas.sections.schedule import Schedule
 from spark_jobs import due
-from spark_jobs.storage.warehouse import Warehouse
+from spark_jobs.days.newly_matured import newly_matured
 from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, manifest_of
 
 DS = LOOPED[1]
@@ -57,7 +57,7 @@ def asked(loop: dict[str, Any], ds: date = DS, *, seed: int = 7, **schedule: Any
     """`due` of a day, for a refresh that differs from those of the loop unless the seed is 7."""
     overrides = {f"schedule.{name}": value for name, value in schedule.items()}
     pipeline = load_pipeline(PIPELINE, overrides | {"selection.seed": seed})
-    return due.due(Warehouse(loop["warehouse"].root, pipeline), ds)
+    return due.due(pipeline, loop["warehouse"].root, ds)
 
 
 def test_without_conditions_every_day_is_due(loop):
@@ -113,9 +113,9 @@ def test_labels_that_must_wait_are_new_when_they_have_waited(loop, tmp_path, mat
     """With a wait of a day, what matures on the 8th are the flights of the day before."""
     rule = {"labels.maturity": maturity, "labels.after": "1d"}
     warehouse = copied(loop["warehouse"], tmp_path)
-    waiting = Warehouse(warehouse.root, load_pipeline(PIPELINE, rule))
+    waiting = load_pipeline(PIPELINE, rule)
     cut = datetime(DS.year, DS.month, DS.day, tzinfo=UTC)
-    new = due.newly_matured(waiting, cut, cut + timedelta(days=1))
+    new = newly_matured(waiting, warehouse.root, LOOPED[0], DS)
     old_enough = F.col("event_time").between(  # to the microsecond, not to the day
         F.lit(cut - timedelta(days=1, microseconds=-1)), F.lit(cut)
     )
@@ -134,7 +134,7 @@ def test_labels_that_must_wait_are_new_when_they_have_waited(loop, tmp_path, mat
             F.col("late").isNull() | (F.col("late") <= 0) | (F.col("known_at") > end)
         )
         expected = silent.count() + later.where(positive).count()
-    assert len(new) == expected > 500
+    assert new.size == expected > 500
 
 
 def test_the_manifest_holds_the_losses_to_compare_with(loop):

@@ -9,7 +9,7 @@ import xxhash
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.selection.hashing import hash_ids, hash_step
+from spark_jobs.selection.hashing import hash_columns, hash_ids, hash_step
 
 WORDS = ["", "a", "abcd", "abcdefgh", "été", "x" * 31, "x" * 32, "y" * 33, "z" * 100]
 
@@ -44,6 +44,15 @@ def test_spark_and_numpy_agree(spark: SparkSession):
     words, numbers, by_word, by_number = (list(column) for column in zip(*rows, strict=True))
     assert hash_ids(pa.array(words), 7).view(np.int64).tolist() == by_word
     assert hash_ids(pa.array(numbers, pa.int64()), 7).view(np.int64).tolist() == by_number
+
+
+def test_columns_hash_together_as_in_spark(spark: SparkSession):
+    first, second = WORDS, [None, *WORDS[2:], None]
+    frame = spark.createDataFrame(list(zip(first, second, strict=True)), "a string, b string")
+    by_spark = [row[0] for row in frame.select(F.xxhash64("a", "b")).collect()]
+    found = hash_columns(pa.array(first), pa.array(second, pa.string()))
+    assert found.tolist() == by_spark
+    assert hash_columns(pa.array([], pa.string())).size == 0
 
 
 def test_an_id_that_is_null_or_of_another_type_is_refused():

@@ -14,7 +14,9 @@ from pyspark.sql import functions as F
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import load_pipeline
 from schemas.sections.store import Labels
-from spark_jobs.candidates.maturity import counting, where_counted, with_labels
+from spark_jobs.candidates import maturity, spark_maturity
+from spark_jobs.candidates.maturity import where_counted
+from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
@@ -64,9 +66,11 @@ def test_a_label_counts_when_its_rule_says_so_in_spark_and_in_arrays(
     came = spark.createDataFrame(known.filter(known["label"].is_valid()))
     found = with_labels(asked, came, rule_of(name), CUT).collect()
     assert {row["instance_id"]: row["label"] for row in found} == expected
-    which = asked.select("instance_id", counting(rule_of(name), CUT).alias("c")).collect()
-    by_id = {row["instance_id"]: row["c"] for row in which}
+    column = spark_maturity.counting(rule_of(name), CUT).alias("c")
+    by_id = {row["instance_id"]: row["c"] for row in asked.select("instance_id", column).collect()}
     codes = np.array([by_id[one] for one in ids])
+    here = maturity.counting(pa.array(events, TIME), rule_of(name), CUT)
+    np.testing.assert_array_equal(here, codes)
     assert where_counted(pa.array(labels, pa.float64()), codes).to_pylist() == counted
 
 

@@ -12,7 +12,8 @@ from inference.recording.rows import rows_in
 from inference.recording.usable import ROW, faults
 from schemas import reasons
 from schemas.errors import ConfigurationError
-from spark_jobs.candidates.rejects import record_fault, rules_of
+from schemas.rules import rules_of
+from spark_jobs.candidates.rejects import first_fault
 from tests.helpers.recording import ASKED, FLIGHTS, KEYS
 
 FIXED = {"model_version": "3", "recorded_at": int(ASKED.timestamp() * 1e6)}
@@ -88,5 +89,5 @@ def test_the_reason_of_each_bad_row():
 
 def test_law_6_recorder_and_selection_give_the_same_reasons(spark):
     rows = spark.createDataFrame(judged_rows().drop_columns(["probability"]))
-    judged = rows.select(record_fault(rules_of(FLIGHTS)).alias("fault")).collect()
+    judged = rows.select(first_fault(rules_of(FLIGHTS).record).alias("fault")).collect()
     assert [row["fault"] for row in judged] == faults(judged_rows(), FLIGHTS).to_pylist()

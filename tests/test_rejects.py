@@ -10,11 +10,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from schemas import reasons
+from schemas.rules import rules_for
 from schemas.statistics import statistics
 from schemas.tables import forward_records
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.narrow import narrow
-from spark_jobs.candidates.rejects import Rules, contradicting, label_fault, record_fault
+from spark_jobs.candidates.rejects import contradicting, first_fault
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 NAN, INFINITY = float("nan"), float("inf")
@@ -23,7 +24,7 @@ GOOD: dict[str, Any] = {
     "batch_id": "b", "recorded_at": NOON, "prediction": 0.5, "logits": None, "label": None,
     "loss": None, "segments": ["JFK"], "sketch": None,
 }  # fmt: skip
-RULES = Rules("binary", segments=1, versions=frozenset({"7"}))
+VERSIONS = frozenset({"7"})
 
 BINARY = {
     "a good record": ({}, None),
@@ -35,7 +36,9 @@ BINARY = {
     "a label that is NaN": ({"label": NAN}, reasons.NOT_FINITE),
     "no prediction": ({"prediction": None}, reasons.NO_PREDICTION),
     "logits of another task": ({"prediction": None, "logits": [0.1, 0.2]}, reasons.NO_PREDICTION),
+    "a sketch with a gap": ({"sketch": [0.0, None]}, reasons.NOT_FINITE),
     "a sketch too long": ({"sketch": [0.0] * 17}, reasons.WRONG_ARITY),
+    "an empty sketch": ({"sketch": []}, reasons.WRONG_ARITY),
     "a segment key too many": ({"segments": ["JFK", "AA"]}, reasons.WRONG_ARITY),
     "an event of tomorrow": ({"event_time": NOON + timedelta(days=1)}, reasons.FUTURE_EVENT),
     "another model": ({"model_version": "8"}, reasons.UNKNOWN_MODEL),
@@ -62,8 +65,8 @@ def test_a_record_is_refused_for_the_first_reason_that_applies(
 ) -> None:
     rows = [{**GOOD, "instance_id": name, **changes} for name, (changes, _) in cases.items()]
     frame = spark.createDataFrame(pa.Table.from_pylist(rows, forward_records().arrow_schema))
-    rules = Rules(task, RULES.segments, RULES.versions)
-    found = frame.select("instance_id", record_fault(rules).alias("fault")).collect()
+    rules = rules_for(task, segments=1, versions=VERSIONS).record
+    found = frame.select("instance_id", first_fault(rules).alias("fault")).collect()
     assert {row["instance_id"]: row["fault"] for row in found} == {
         name: reason for name, (_, reason) in cases.items()
     }
@@ -76,8 +79,9 @@ def test_a_record_of_another_number_of_classes_than_declared_is_refused(
     of_three = {**GOOD, "prediction": None, "logits": [0.1, 0.2, 0.3], "instance_id": "3"}
     table = pa.Table.from_pylist([of_twenty, of_three], forward_records().arrow_schema)
     for classes, wrong in ((20, "3"), (3, "20")):
-        fault = record_fault(Rules("multiclass", 1, classes=classes))
-        found = spark.createDataFrame(table).where(fault == F.lit(reasons.WRONG_ARITY))
+        rules = rules_for("multiclass", segments=1, classes=classes).record
+        fault = first_fault(rules) == F.lit(reasons.WRONG_ARITY)
+        found = spark.createDataFrame(table).where(fault)
         assert [row["instance_id"] for row in found.collect()] == [wrong]
 
 
@@ -91,7 +95,8 @@ LABELS = {
 def test_a_label_that_the_task_does_not_have_is_refused(spark: SparkSession) -> None:
     for task, cases in LABELS.items():
         frame = spark.createDataFrame(pa.table({"label": pa.array([*cases, None], pa.float64())}))
-        found = frame.select(label_fault(Rules(task)).alias("fault")).toArrow()  # type: ignore[arg-type]
+        rules = rules_for(task, segments=0).label  # type: ignore[arg-type]
+        found = frame.select(first_fault(rules).alias("fault")).toArrow()
         assert found["fault"].to_pylist() == [*cases.values(), None], task
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 RUN_ON = ("bash", "kubernetes", "ssh")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # as schemas/pipeline.py has it
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # as schemas/sections/section.py has it
 _DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")  # as schemas/sections/schedule.py has it
 
 

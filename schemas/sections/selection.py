@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from schemas.bounds import LARGEST
 from schemas.errors import ConfigurationError
 from schemas.sections.budget import FORMS, parse_budget
 from schemas.sections.section import Identifier, Section
@@ -48,7 +49,7 @@ class Selection(Section):
     beta: float | None = Field(default=None, gt=0, le=100, description="Of the score loss-rank.")
     strata: StrataSpec | None = None
     unmatured: Literal["wait", "expected-score", "down-weight"] = "wait"
-    unmatured_label: float = Field(default=0.0, ge=-1e30, le=1e30)
+    unmatured_label: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
     unmatured_weight: float = Field(default=0.5, gt=0, le=1)
     max_reject_share: float = Field(default=0.01, ge=0, le=1)
     unknown_models: Literal["reject", "accept"] = Field(

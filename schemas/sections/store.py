@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from schemas.bounds import LARGEST
 from schemas.columns import Column, ColumnType
 from schemas.sections.section import Duration, Identifier, Section
 
@@ -108,7 +109,7 @@ class Feature(Section):
     kind: Literal["category", "number", "tensor"]
     source: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
     buckets: int = Field(default=256, ge=2, le=1 << 20)
-    default: float = Field(default=0.0, ge=-1e30, le=1e30)
+    default: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
     shape: tuple[int, ...] | None = Field(default=None, description="Of a tensor, a row's part.")
 
     @property

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from schemas.bounds import LARGEST
 from schemas.sections.section import Section
 
 
@@ -21,7 +22,7 @@ class Training(Section):
     loss: Literal["squared", "absolute", "huber"] = Field(
         default="squared", description="Of a regression; the other tasks have cross-entropy."
     )
-    huber_delta: float = Field(default=1.0, gt=0, le=1e30, description="In units of the label.")
+    huber_delta: float = Field(default=1.0, gt=0, le=LARGEST, description="In units of the label.")
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0, le=10)
     weight_decay: float = Field(default=1e-4, ge=0, le=10)

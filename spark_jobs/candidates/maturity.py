@@ -1,17 +1,17 @@
 """When a label counts, seen from the cut: the rules of `schemas.sections.store.Labels`.
 
-Spark says of each row, by its event time, which labels would count; the labels themselves meet the
-records later, in arrays (`assemble`), or in Spark for the hold-out and the bootstrap.
+Of each row its event time says which labels would count (`Counting`); the label, or that there is
+none, asks for a least of these. Both here, once, with their form in arrays; `spark_maturity` has
+the same as Spark's columns.
 """
 
 from datetime import datetime
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
 from schemas.sections.section import parse_duration
 from schemas.sections.store import Labels
@@ -19,7 +19,7 @@ from spark_jobs.selection.arrays import Array
 
 
 class Counting(IntEnum):
-    """Which labels of an instance count."""
+    """Which labels of an instance count: each those of the ones before, and its own."""
 
     NONE = 0
     POSITIVE = 1
@@ -27,48 +27,43 @@ class Counting(IntEnum):
     ABSENT_IS_NEGATIVE = 3
 
 
-# (young, old): what counts before and from the moment when the event is `after` old.
+class Ages(NamedTuple):
+    """What counts of an event, by its age at the cut."""
+
+    young: Counting
+    old: Counting  # from the moment when the event is `after` old
+
+
 RULES = {
-    "arrival": (Counting.ANY, Counting.ANY),
-    "delay": (Counting.NONE, Counting.ANY),
-    "window": (Counting.POSITIVE, Counting.ABSENT_IS_NEGATIVE),
+    "arrival": Ages(Counting.ANY, Counting.ANY),
+    "delay": Ages(Counting.NONE, Counting.ANY),
+    "window": Ages(Counting.POSITIVE, Counting.ABSENT_IS_NEGATIVE),
 }
 
 
-def counting(rule: Labels | None, cut: datetime) -> Column:
-    """`Counting` of each row by its `event_time`, as a byte; without a rule, on arrival."""
-    young, old = RULES["arrival" if rule is None else rule.maturity]
-    if rule is None or rule.after is None:
-        return F.lit(int(old)).cast("tinyint")
-    since = F.lit(cut - parse_duration(rule.after))
-    return F.when(F.col("event_time") <= since, int(old)).otherwise(int(young)).cast("tinyint")
+def ages(rule: Labels | None) -> Ages:
+    """What counts by a rule; without one, a label does on arrival."""
+    return RULES["arrival" if rule is None else rule.maturity]
 
 
-def with_labels(asked: DataFrame, known: DataFrame, rule: Labels, cut: datetime) -> DataFrame:
-    """`asked` with the label of each, where one counts; the others are left out.
+def old_until(rule: Labels | None, cut: datetime) -> datetime:
+    """Events up to this moment are old at the cut."""
+    return cut if rule is None or rule.after is None else cut - parse_duration(rule.after)
 
-    asked: instance_id, event_time, ...; known: instance_id, label.
-    """
-    label, counts = F.col("label"), counting(rule, cut)
-    absent = F.when(counts == int(Counting.ABSENT_IS_NEGATIVE), F.lit(0.0))
-    matured = (
-        F.when(counts == int(Counting.NONE), F.lit(None))
-        .when((counts == int(Counting.POSITIVE)) & (label <= 0), F.lit(None))
-        .otherwise(F.coalesce(label, absent))
-    )
-    joined = asked.join(known, "instance_id", "left").withColumn("label", matured)
-    return joined.where(F.col("label").isNotNull())
+
+def counting(event_time: pa.Array, rule: Labels | None, cut: datetime) -> Array:
+    """`Counting` of each row by its event time, (n,) int8."""
+    young, old = ages(rule)
+    is_old = pc.less_equal(event_time, pa.scalar(old_until(rule, cut), event_time.type))
+    return np.where(np.asarray(pc.fill_null(is_old, False)), old, young).astype(np.int8)
 
 
 def where_counted(label: pa.Array, counts: Array) -> pa.Array:
-    """Labels (n,) where they count by `counts` (n,), else null."""
+    """Labels (n,) where they count by `counts` (n,), else null; an absent one counts as 0."""
     if (counts == Counting.ANY).all():
         return label
     known = np.asarray(label.is_valid())
     values = pc.fill_null(label, 0.0).to_numpy(zero_copy_only=False)
-    shown = (
-        ((counts == Counting.ANY) & known)
-        | ((counts == Counting.POSITIVE) & known & (values > 0))
-        | (counts == Counting.ABSENT_IS_NEGATIVE)
-    )
-    return pa.array(values, pa.float64(), mask=~shown)
+    asks = np.where(known, Counting.ANY, Counting.ABSENT_IS_NEGATIVE)
+    asks[known & (values > 0)] = Counting.POSITIVE
+    return pa.array(values, pa.float64(), mask=counts < asks)

@@ -5,9 +5,10 @@ from datetime import date, datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from schemas.rules import Rules
 from schemas.sections.store import Labels
-from spark_jobs.candidates.maturity import counting
-from spark_jobs.candidates.rejects import Rules, label_fault, record_fault
+from spark_jobs.candidates.rejects import first_fault
+from spark_jobs.candidates.spark_maturity import counting
 
 _HOLDOUT_STEPS = 1_000_000
 
@@ -54,7 +55,7 @@ def narrow(
     nothing = F.lit(None)
     logged = records.select(
         F.lit(False).alias("is_label"),
-        record_fault(rules).alias("fault"),
+        first_fault(rules.record).alias("fault"),
         "instance_id",
         "event_time",
         "model_version",
@@ -70,7 +71,7 @@ def narrow(
     )
     known = labels.where(F.col("known_at") <= F.lit(cut)).select(
         F.lit(True).alias("is_label"),
-        label_fault(rules).alias("fault"),
+        first_fault(rules.label).alias("fault"),
         "instance_id",
         F.col("label").cast("double").alias("label"),
         F.unix_micros("known_at").alias("moment"),

@@ -5,12 +5,7 @@ from pyspark.sql import functions as F
 from schemas.errors import DataQualityError, NoDataError
 from schemas.reasons import DUPLICATE_DIFFERS
 from spark_jobs.candidates.assemble import Counts
-from spark_jobs.candidates.rejects import (
-    contradicting,
-    label_fault,
-    record_fault,
-    reject,
-)
+from spark_jobs.candidates.rejects import contradicting, first_fault, reject
 from spark_jobs.candidates.window import Window
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
@@ -44,12 +39,12 @@ def _write_rejects(warehouse: Warehouse, plan: RefreshPlan, window: Window, coun
     """Keep what cannot be used as it came; once for each version that was read."""
     read = plan.versions
     batch = f"select/{plan.refresh_id}/{read['forward_records']}/{read['labels']}"
-    judged = window.records.withColumn("fault", record_fault(window.rules))
+    judged = window.records.withColumn("fault", first_fault(window.rules.record))
     reject(warehouse, judged.where("fault IS NOT NULL"), batch)
     if DUPLICATE_DIFFERS in counts.rejects:
         twice = contradicting(judged.where("fault IS NULL").drop("fault"))
         twice = twice.withColumn("fault", F.lit(DUPLICATE_DIFFERS))
         reject(warehouse, twice, f"{batch}/duplicates")
     known = window.labels.where(F.col("known_at") <= F.lit(plan.cut))
-    wrong = known.withColumn("fault", label_fault(window.rules)).where("fault IS NOT NULL")
+    wrong = known.withColumn("fault", first_fault(window.rules.label)).where("fault IS NOT NULL")
     reject(warehouse, wrong, f"{batch}/labels")

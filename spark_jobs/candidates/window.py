@@ -7,13 +7,10 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.candidates.maturity import with_labels
+from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of
-from spark_jobs.candidates.rejects import (
-    Rules,
-    label_fault,
-    rules_of,
-)
+from spark_jobs.candidates.rejects import first_fault
+from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -45,8 +42,7 @@ def window_of(
     label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
     labels = arrived.select("instance_id", "event_date", "known_at", label)
     records = recorded.where(~held_out(warehouse.pipeline.holdout))
-    known = None if model_versions is None else frozenset(model_versions)
-    rules = rules_of(warehouse.pipeline, known)
+    rules = rules_of(warehouse.pipeline, model_versions)
     return Window(records, labels, label_count + record_count, rules)
 
 
@@ -59,7 +55,7 @@ def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) ->
         days, forward = pipeline.selection.window_days, (plan.ds - plan.last_drawn).days
         later = F.col("event_date") > F.lit(plan.last_drawn)
         judges |= later & held_out(forward_share(pipeline.holdout, days, forward))
-    good = label_fault(rules_of(pipeline)).isNull()
+    good = first_fault(rules_of(pipeline).label).isNull()
     known = labels_as_of(labels.where(judges & good), "label", plan.cut)
     if rule.maturity == "arrival":
         return known.where(F.col("label").isNotNull())

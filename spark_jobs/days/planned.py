@@ -9,7 +9,7 @@ from deltalake.exceptions import DeltaError
 from schemas.manifests import Manifest, read_manifests
 from schemas.sections.budget import parse_budget
 from spark_jobs.days.answered import answered_days, states
-from spark_jobs.refresh.plan import refresh_id
+from spark_jobs.refresh.plan import refresh_id, window_start
 from spark_jobs.storage.warehouse import Warehouse
 
 # Tables whose rows of the window decide the candidates. Labels are left out: those that came
@@ -67,9 +67,8 @@ def _estimate(warehouse: Warehouse, ds: date, instances: Mapping[date, int]) -> 
     budget = parse_budget(pipeline.selection.budget)
     if budget.unit == "gpu hours":
         return None
-    window = pipeline.selection
-    first = ds - timedelta(days=window.window_days - 1)
-    asked = _in_window(instances, first, ds - timedelta(days=window.forward_days))
+    last = ds - timedelta(days=pipeline.selection.forward_days)
+    asked = _in_window(instances, window_start(pipeline, ds), last)
     return budget.rows(round(asked * (1 - pipeline.holdout))) if asked else 0
 
 

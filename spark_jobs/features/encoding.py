@@ -4,12 +4,11 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from schemas.bounds import LARGEST
 from schemas.sections.store import Feature
 
 # The code of null; values take the codes above it.
 NULL_CODE = 0
-# As the CHECK of every floating-point column has it; NaN orders above it.
-LARGEST = 1e30
 
 
 def encode(value: Column, type_: T.DataType, feature: Feature) -> Column:
@@ -22,8 +21,9 @@ def encode(value: Column, type_: T.DataType, feature: Feature) -> Column:
 
 
 def number(value: Column, default: float) -> Column:
-    """float32; `default` where the value is null, NaN, infinite or beyond 1e30."""
+    """float32; `default` where the value is null, NaN, infinite or beyond `LARGEST`."""
     single = value.cast("float")
+    # NaN orders above every number.
     usable = single.cast("double").between(-LARGEST, LARGEST)
     return F.when(usable, single).otherwise(F.lit(default).cast("float"))
 

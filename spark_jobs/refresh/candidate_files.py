@@ -6,7 +6,6 @@ log in one commit. The files alone say nothing; those of a task that was repeate
 """
 
 import json
-import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -29,10 +28,9 @@ from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.storage.warehouse import Warehouse, overtaken
 
 TRIES = 20  # commits of other refreshes in a row, each of which makes ours look again
-SMALLEST = math.nextafter(0.0, 1.0)
-LARGEST = 1e30  # as `schemas.columns.FINITE`
 # The rest are numbers that rarely repeat, or columns of one value, which zstd makes small.
 _REPEATING = ["model_version", "label"]
+_RANGES = {column.name: column.range for column in selection_probabilities().columns}
 
 
 class NewFile(NamedTuple):
@@ -77,8 +75,8 @@ def require_fit(rows: pa.Table, schema: pa.Schema) -> None:
             raise _unfit(field.name, None)
         if not pa.types.is_floating(field.type):
             continue
-        low, high = (SMALLEST, 1.0) if field.name == "probability" else (-LARGEST, LARGEST)
-        fits = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))  # NaN does not
+        least, most, _ = _RANGES[field.name]
+        fits = pc.and_(pc.greater_equal(values, least), pc.less_equal(values, most))  # not of NaN
         if not pc.all(fits, min_count=0).as_py():
             raise _unfit(field.name, values.filter(pc.invert(fits))[0].as_py())
 

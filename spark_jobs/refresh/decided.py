@@ -23,7 +23,7 @@ def decide(warehouse: Warehouse, ds: date) -> Decided:
         engine=ENGINE,
         mixture=dict(parts) if before is None else before.report["mixture"]["next"],
         mixture_from=None if before is None else before.refresh_id,
-        model_versions=accepted_versions(warehouse),
+        model_versions=accepted_versions(warehouse.pipeline, warehouse.root),
     )
 
 
@@ -54,7 +54,7 @@ def decided_then(warehouse: Warehouse, manifest: Manifest) -> Decided:
             engine=1,
             mixture=mixture.get("used", {}),
             mixture_from=mixture.get("from"),
-            model_versions=accepted_versions(warehouse),
+            model_versions=accepted_versions(warehouse.pipeline, warehouse.root),
         )
     if decided.engine != ENGINE:
         release = RELEASES.get(decided.engine, "a later one")

@@ -4,11 +4,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
 from schemas.errors import ConfigurationError
 from schemas.manifests import Manifest
 from schemas.pipeline import Pipeline
-from spark_jobs.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:  # `due`, which has no Spark, names refreshes and cuts as well
+    from spark_jobs.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,17 @@ def refresh_seed(pipeline: Pipeline, ds: date) -> int:
     return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % ((1 << 53) - 1)
 
 
-def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
+def cut_of(ds: date) -> datetime:
+    """The moment up to which labels and features count for a day: its end, UTC."""
+    return datetime.combine(ds + timedelta(days=1), time(), UTC)
+
+
+def window_start(pipeline: Pipeline, ds: date) -> date:
+    """The first event date of a day's window; `ds` is the last."""
+    return ds - timedelta(days=pipeline.selection.window_days - 1)
+
+
+def plan_refresh(warehouse: "Warehouse", ds: date) -> RefreshPlan:
     """Everything that decides the refresh of a day, table versions included."""
     pipeline = warehouse.pipeline
     views = [f"features/{view.name}" for view in pipeline.feature_views]
@@ -44,16 +57,16 @@ def plan_refresh(warehouse: Warehouse, ds: date) -> RefreshPlan:
     return RefreshPlan(
         refresh_id=refresh_id(pipeline, ds),
         ds=ds,
-        window_start=ds - timedelta(days=pipeline.selection.window_days - 1),
+        window_start=window_start(pipeline, ds),
         last_drawn=ds - timedelta(days=pipeline.selection.forward_days),
-        cut=datetime.combine(ds + timedelta(days=1), time(), UTC),
+        cut=cut_of(ds),
         policy=pipeline.selection.policy,
         seed=refresh_seed(pipeline, ds),
         versions={name: warehouse.version(name) for name in read},
     )
 
 
-def plan_then(warehouse: Warehouse, plan: RefreshPlan, manifest: Manifest) -> RefreshPlan:
+def plan_then(warehouse: "Warehouse", plan: RefreshPlan, manifest: Manifest) -> RefreshPlan:
     """The plan as it was when `manifest` was written: seed, cut and table versions of then.
 
     Raises ConfigurationError where a version is gone, or another configuration drew.

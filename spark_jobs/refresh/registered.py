@@ -1,22 +1,24 @@
-"""Which model versions the registry knows: a record of any other came from somewhere else."""
+"""Which model versions the registry knows: a record of any other came from somewhere else.
+
+Without Spark: `due` asks too.
+"""
 
 import importlib.util
 import os
 from pathlib import Path
 
 from schemas.log import log
+from schemas.pipeline import Pipeline
 from schemas.places import is_remote
 from schemas.registry import mlflow_client, registry_exists
-from spark_jobs.storage.warehouse import Warehouse
 
 
-def accepted_versions(warehouse: Warehouse) -> tuple[str, ...] | None:
+def accepted_versions(pipeline: Pipeline, warehouse: str) -> tuple[str, ...] | None:
     """The model versions whose records count, sorted; None where any does."""
-    pipeline = warehouse.pipeline
     # The models of an imported log are somebody else's; no registry of ours knows them.
     if pipeline.selection.unknown_models == "accept" or pipeline.records is not None:
         return None
-    known = registered_versions(warehouse.root, pipeline.name)
+    known = registered_versions(warehouse, pipeline.name)
     return None if known is None else tuple(sorted(known))
 
 

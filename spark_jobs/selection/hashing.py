@@ -8,6 +8,7 @@ Algorithm: Yann Collet, xxHash specification, XXH64.
 import numba
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spark_jobs.selection.arrays import Array
 
@@ -92,6 +93,14 @@ def _hash_strings(data: Array, offsets: Array, seed: np.uint64) -> Array:
 
 
 @numba.njit(cache=True)
+def _hash_strings_on(data: Array, offsets: Array, seeds: Array) -> Array:
+    out = np.empty(offsets.size - 1, np.uint64)
+    for i in range(out.size):
+        out[i] = _hash_bytes(data, offsets[i], offsets[i + 1], seeds[i])
+    return out
+
+
+@numba.njit(cache=True)
 def _hash_longs(values: Array, seed: np.uint64) -> Array:
     out = np.empty(values.size, np.uint64)
     for i in range(out.size):
@@ -113,11 +122,27 @@ def hash_ids(ids: pa.Array, seed: int) -> Array:
         )
     if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
         raise TypeError(f"ids are {ids.type}; strings or integers can be hashed")
-    ids = ids.cast(pa.large_string())
-    _, offsets, data = ids.buffers()
-    ends = np.frombuffer(offsets, np.int64)[ids.offset : ids.offset + len(ids) + 1]
+    return _hash_strings(*_bytes_of(ids), word)
+
+
+def _bytes_of(strings: pa.Array) -> tuple[Array, Array]:
+    """The UTF-8 of all strings in a row, and where each begins, the end of the last included."""
+    if not len(strings):
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
+    strings = strings.cast(pa.large_string())
+    _, offsets, data = strings.buffers()
+    ends = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
     content = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return _hash_strings(content, ends, word)
+    return content, ends
+
+
+def hash_columns(*columns: pa.Array) -> Array:
+    """Spark's `xxhash64` of string columns (n,) together, as int64; a null changes nothing."""
+    hashes = np.full(len(columns[0]), _SPARK_SEED)
+    for strings in columns:
+        found = _hash_strings_on(*_bytes_of(pc.fill_null(strings, "")), hashes)
+        hashes = np.where(np.asarray(strings.is_valid()), found, hashes)
+    return hashes.view(np.int64)
 
 
 @numba.njit(cache=True)

@@ -9,25 +9,21 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple, cast
-from urllib.parse import unquote
 
-import pyarrow as pa
 from delta import exceptions as delta
 from delta.tables import DeltaTable
 from deltalake import DeltaTable as Snapshot
-from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import types as T
 
 from schemas.columns import Table
-from schemas.errors import ConfigurationError, ConflictError
+from schemas.errors import ConflictError
 from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
-from schemas.places import for_spark, size_of, within
+from schemas.places import for_spark, within
 from schemas.tables import all_tables
+from spark_jobs.storage import logs
 from spark_jobs.storage.session import spark_session
-
-OWNER = "tenforward.pipeline"
 
 # Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
 CONFLICTS = (
@@ -76,7 +72,7 @@ class Warehouse:
 
     def exists(self, name: str) -> bool:
         """Whether the table has been created."""
-        return bool(Snapshot.is_deltatable(self.path(name)))
+        return logs.exists(self.path(name))
 
     def create_missing(self) -> list[str]:
         """Create the tables that are not there, with constraints and properties; their names."""
@@ -98,26 +94,14 @@ class Warehouse:
         if table.partition_by:
             builder = builder.partitionedBy(*table.partition_by)
         constraints = {f"delta.constraints.{k}": v for k, v in table.constraints.items()}
-        for key, value in (table.properties | constraints | {OWNER: self.pipeline.name}).items():
+        owner = {logs.OWNER: self.pipeline.name}
+        for key, value in (table.properties | constraints | owner).items():
             builder = builder.property(key, value)
         builder.execute()
 
     def require(self, *names: str) -> None:
         """Refuse a warehouse that lacks a table or a column, or that is another pipeline's."""
-        for name in names:
-            if not self.exists(name):
-                raise ConfigurationError(
-                    f"table {name} = {self.path(name)}: not found. Remedy: run `tenforward ingest`"
-                    " (or `tenforward init` for tables of your own), or correct --warehouse."
-                )
-            snapshot = Snapshot(self.path(name))
-            owner = snapshot.metadata().configuration.get(OWNER, self.pipeline.name)
-            if owner != self.pipeline.name:
-                raise ConfigurationError(
-                    f"--warehouse = {self.root}: holds pipeline {owner!r}, not"
-                    f" {self.pipeline.name!r}. Remedy: give each pipeline a warehouse of its own."
-                )
-            _require_columns(self.tables[name], pa.schema(snapshot.schema().to_arrow()))
+        logs.require(self.pipeline, self.root, *names)
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """The table, now or at a version."""
@@ -128,38 +112,19 @@ class Warehouse:
 
     def version(self, name: str) -> int:
         """The newest version of the table."""
-        return Snapshot(self.path(name)).version()
+        return logs.version(self.path(name))
 
     def has(self, name: str, version: int) -> bool:
         """Whether a version can still be read: its commits, and every file."""
-        try:
-            snapshot = Snapshot(self.path(name), version=version)
-        except DeltaError:
-            return False
-        paths = (file["path"] for file in self.files(name, snapshot.version()))
-        return all(size_of(f"{self.path(name)}/{unquote(path)}") is not None for path in paths)
+        return logs.is_whole(self.path(name), version)
 
     def rows_by_date(self, name: str, version: int | None = None) -> dict[date, int]:
         """Rows of each event date, from the log's statistics alone."""
-        counts: dict[date, int] = {}
-        for file in self.files(name, version):
-            day = file["partition"]["event_date"]
-            counts[day] = counts.get(day, 0) + file["rows"]
-        return counts
+        return logs.rows_by_date(self.path(name), version)
 
     def files(self, name: str, version: int | None = None) -> list[dict[str, Any]]:
         """Every data file of a version: path, rows, bytes and partition values, by path."""
-        actions = Snapshot(self.path(name), version=version).get_add_actions()
-        files = [
-            {
-                "path": action["path"],
-                "rows": action["num_records"],
-                "bytes": action["size_bytes"],
-                "partition": action.get("partition") or {},
-            }
-            for action in pa.table(actions).to_pylist()
-        ]
-        return sorted(files, key=lambda file: str(file["path"]))
+        return logs.files(self.path(name), version)
 
     def append_once(self, rows: DataFrame, name: str, transaction: str) -> int:
         """Append unless `transaction` has been committed; the version that holds the rows.
@@ -271,16 +236,3 @@ def overtaken(what: str) -> ConflictError:
         f"{what}: another run changed the table meanwhile. Remedy: repeat the command when the"
         " other run has ended."
     )
-
-
-def _require_columns(table: Table, there: pa.Schema) -> None:
-    """Refuse a table whose columns are not those of the definition."""
-    for field in table.arrow_schema:
-        index = there.get_field_index(field.name)
-        found = "no such column" if index < 0 else str(there.field(index).type)
-        if found.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
-            raise ConfigurationError(
-                f"table {table.name}, column {field.name}: expected {field.type}, found {found}."
-                " Remedy: run `tenforward init`, which adds what a later release brought; add or"
-                " cast a column of your own, or correct the pipeline file."
-            )

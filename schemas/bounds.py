@@ -1,0 +1,8 @@
+"""The bound of every number that is stored: what lies beyond it counts as infinite.
+
+Standard library only, as the reasons and the sections of the pipeline file need it too.
+"""
+
+# As the constraints in the log of every table have it: another text would be another constraint.
+LARGEST_SQL = "1e30"
+LARGEST = float(LARGEST_SQL)

@@ -1,0 +1,188 @@
+"""What makes a record or a label unusable: every rule once, as data.
+
+A rule is a reason and the tests that give it; a row has the reason of the first rule of which one
+test holds. `schemas.arrow_rules` reads the tests in Arrow, for the recorder and `due`,
+`spark_jobs.candidates.rejects` as Spark's columns, for the scoring job, the import and selection.
+A test is true or false of every row: of a null, only `Empty` and `Absent` are true.
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import NamedTuple
+
+from schemas import reasons
+from schemas.columns import FINITE
+from schemas.pipeline import Pipeline, Task
+from schemas.statistics import CLASSES
+from schemas.tables import MAX_LOGITS, forward_records
+
+
+class Empty(NamedTuple):
+    """The string is null or empty."""
+
+    column: str
+
+
+class Absent(NamedTuple):
+    """Every one of the columns is null."""
+
+    columns: tuple[str, ...]
+
+
+class Outside(NamedTuple):
+    """The number is below `least` or above `most`, or NaN."""
+
+    column: str
+    least: float
+    most: float
+
+
+class HoldsOutside(NamedTuple):
+    """The list holds a number below `least` or above `most`, NaN, or a null."""
+
+    column: str
+    least: float
+    most: float
+
+
+class Fractional(NamedTuple):
+    """The number, which is inside a range, is not a whole one."""
+
+    column: str
+
+
+class LengthOutside(NamedTuple):
+    """The list has fewer than `least` entries or more than `most`."""
+
+    column: str
+    least: int
+    most: int
+
+
+class EntryOtherThan(NamedTuple):
+    """The list's entry at `place`, where it has one, is not `value`."""
+
+    column: str
+    place: int
+    value: float
+
+
+class Later(NamedTuple):
+    """The moment is more than `by` after that of the column `than`."""
+
+    column: str
+    than: str
+    by: timedelta
+
+
+class NotAmong(NamedTuple):
+    """The string is none of `values`."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+Test = (
+    Empty
+    | Absent
+    | Outside
+    | HoldsOutside
+    | Fractional
+    | LengthOutside
+    | EntryOtherThan
+    | Later
+    | NotAmong
+)
+
+
+class Rule(NamedTuple):
+    """A row of which one of the tests holds cannot be used, for this reason."""
+
+    reason: str
+    tests: tuple[Test, ...]
+
+
+class Rules(NamedTuple):
+    """The rules of one pipeline, in the order in which they are tried; without any, all will do."""
+
+    record: tuple[Rule, ...] = ()  # of a row of `forward_records`
+    label: tuple[Rule, ...] = ()  # of a row with the column `label`
+
+
+# The least and the largest length of each list of numbers.
+_LENGTHS = {
+    column.name: column.lengths
+    for column in forward_records().columns
+    if column.lengths is not None
+}
+
+
+def rules_of(
+    pipeline: Pipeline, versions: Collection[str] | None = None, *, probabilities: bool = False
+) -> Rules:
+    """The rules of a pipeline's records and labels; `rules_for` says what the others mean."""
+    return rules_for(
+        pipeline.task,
+        segments=len(pipeline.instances.segments),
+        versions=versions,
+        classes=pipeline.labels.classes,
+        probabilities=probabilities,
+    )
+
+
+def rules_for(
+    task: Task,
+    *,
+    segments: int,
+    versions: Collection[str] | None = None,
+    classes: int | None = None,
+    probabilities: bool = False,
+) -> Rules:
+    """The rules of records and labels of a task.
+
+    segments: keys of each record. versions: models that the registry has; None for any. classes:
+    that the pipeline file declares. probabilities: whether a column `probability` may stand in for
+    the prediction, before a logit is made of it.
+    """
+    given = ("prediction", "probability") if probabilities else ("prediction",)
+    numbers = (*given, "label")
+    tests: dict[str, tuple[Test, ...]] = {
+        reasons.MISSING: (Absent(("event_time",)), Empty("instance_id"), Empty("model_version")),
+        reasons.NOT_FINITE: (
+            *(Outside(name, FINITE.least, FINITE.most) for name in numbers),
+            *(HoldsOutside(name, FINITE.least, FINITE.most) for name in _LENGTHS),
+        ),
+        reasons.NO_PREDICTION: (
+            Absent(("logits", "statistics") if task == "multiclass" else given),
+        ),
+        reasons.WRONG_ARITY: _other_lengths(task, segments, classes),
+        reasons.NOT_A_PROBABILITY: (Outside("probability", 0.0, 1.0),) if probabilities else (),
+        reasons.FUTURE_EVENT: (Later("event_time", "recorded_at", reasons.CLOCK_SKEW),),
+        reasons.UNKNOWN_MODEL: (
+            () if versions is None else (NotAmong("model_version", tuple(sorted(versions))),)
+        ),
+    }
+    record = tuple(Rule(reason, any_of) for reason, any_of in tests.items() if any_of)
+    return Rules(record, (Rule(reasons.BAD_LABEL, _no_label(task, classes)),))
+
+
+def _other_lengths(task: Task, segments: int, classes: int | None) -> tuple[Test, ...]:
+    """Lists of other lengths than the table, the task and the pipeline file have."""
+    tests: list[Test] = [LengthOutside(name, *lengths) for name, lengths in _LENGTHS.items()]
+    if task == "multiclass":
+        tests.append(LengthOutside("logits", 2, MAX_LOGITS))
+    if classes is not None:
+        tests.append(LengthOutside("logits", classes, classes))
+        tests.append(EntryOtherThan("statistics", CLASSES, classes))
+    return (*tests, Absent(("segments",)), LengthOutside("segments", segments, segments))
+
+
+def _no_label(task: Task, classes: int | None) -> tuple[Test, ...]:
+    """Numbers that are no label of the task."""
+    match task:
+        case "binary":
+            return Outside("label", 0.0, 1.0), Fractional("label")
+        case "multiclass":
+            return Outside("label", 0.0, (classes or MAX_LOGITS) - 1.0), Fractional("label")
+        case "regression":
+            return (Outside("label", FINITE.least, FINITE.most),)

@@ -1,0 +1,83 @@
+"""The narrow table of `candidates.narrow` in Arrow, for what asks about candidates without Spark.
+
+`counting` is left out: the same rows can then be seen from several cuts (`seen_from`).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.arrow_rules import first_fault
+from schemas.rules import Rules
+from schemas.sections.store import Labels
+from schemas.tables import forward_records
+from spark_jobs.candidates.maturity import counting
+from spark_jobs.selection.hashing import hash_columns
+from spark_jobs.selection.records import column
+
+_KEPT = ("instance_id", "event_time", "model_version", "prediction", "logits", "statistics")
+_RECORD = forward_records().arrow_schema
+NARROW = pa.schema(
+    [
+        pa.field("is_label", pa.bool_()),
+        pa.field("fault", pa.string()),
+        *(_RECORD.field(name).with_nullable(True) for name in _KEPT),
+        pa.field("label", pa.float64()),
+        pa.field("moment", pa.int64()),  # UTC microseconds: when it was recorded, or became known
+        pa.field("tie", pa.int64()),  # of equal moments the larger is newer
+    ]
+)
+
+
+def narrow_records(records: pa.Table, rules: Rules) -> pa.Table:
+    """Rows of `forward_records` in narrow form, without the columns that only a draw needs."""
+    tie = hash_columns(column(records, "model_version"), column(records, "batch_id"))
+    return _narrow(
+        records.num_rows,
+        **{name: records[name] for name in _KEPT},
+        is_label=pa.repeat(False, records.num_rows),
+        fault=first_fault(records, rules.record),
+        moment=_micros(records["recorded_at"]),
+        tie=pa.array(tie),
+    )
+
+
+def narrow_labels(labels: pa.Table, rules: Rules) -> pa.Table:
+    """Rows with instance_id, known_at and label in narrow form; what they lack is null there."""
+    label = labels["label"].cast(pa.float64())
+    return _narrow(
+        labels.num_rows,
+        instance_id=labels["instance_id"],
+        is_label=pa.repeat(True, labels.num_rows),
+        fault=first_fault(pa.table({"label": label}), rules.label),
+        label=label,
+        moment=_micros(labels["known_at"]),
+    )
+
+
+def together(records: Sequence[pa.Table], labels: Sequence[pa.Table]) -> pa.Table:
+    """Narrow records and labels, of any number of files, as one table."""
+    return pa.concat_tables([NARROW.empty_table(), *records, *labels])
+
+
+def seen_from(rows: pa.Table, rule: Labels | None, cut: datetime) -> pa.Table:
+    """The rows as `assemble` takes them: labels known by the cut, `counting` by the rule."""
+    is_label, moment = rows["is_label"], rows["moment"]
+    by_now = pc.less_equal(moment, pa.scalar(cut, pa.timestamp("us", tz="UTC")).cast(pa.int64()))
+    rows = rows.filter(pc.or_kleene(pc.invert(is_label), by_now))
+    counts = pa.array(counting(column(rows, "event_time"), rule, cut))
+    return rows.append_column("counting", counts)
+
+
+def _micros(moments: pa.ChunkedArray) -> pa.ChunkedArray:
+    return moments.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+
+
+def _narrow(rows: int, **columns: Any) -> pa.Table:
+    """A table of the columns, the others null."""
+    return pa.table(
+        [columns.get(field.name, pa.nulls(rows, field.type)) for field in NARROW], schema=NARROW
+    )

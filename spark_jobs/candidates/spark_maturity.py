@@ -1,0 +1,33 @@
+"""The maturity of `candidates.maturity` as Spark's columns."""
+
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from schemas.sections.store import Labels
+from spark_jobs.candidates.maturity import Counting, ages, old_until
+
+
+def counting(rule: Labels | None, cut: datetime) -> Column:
+    """`Counting` of each row by its `event_time`, as a byte."""
+    young, old = ages(rule)
+    if young == old:
+        return F.lit(int(old)).cast("tinyint")
+    is_old = F.col("event_time") <= F.lit(old_until(rule, cut))
+    return F.when(is_old, int(old)).otherwise(int(young)).cast("tinyint")
+
+
+def with_labels(asked: DataFrame, known: DataFrame, rule: Labels, cut: datetime) -> DataFrame:
+    """`asked` with the label of each, where one counts; the others are left out.
+
+    asked: instance_id, event_time, ...; known: instance_id, label.
+    """
+    label = F.col("label")
+    asks = (
+        F.when(label > 0, int(Counting.POSITIVE))
+        .when(label.isNotNull(), int(Counting.ANY))
+        .otherwise(int(Counting.ABSENT_IS_NEGATIVE))
+    )
+    joined = asked.join(known, "instance_id", "left").where(counting(rule, cut) >= asks)
+    return joined.withColumn("label", F.coalesce(label, F.lit(0.0)))

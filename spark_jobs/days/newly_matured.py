@@ -1,0 +1,102 @@
+"""Which candidates the labels of the last days have made: selection's definitions without Spark.
+
+An instance is newly matured between two days when it is a candidate as seen from the cut of the
+later one and was none from that of the earlier, on the records that are there now. Held-out
+instances count like any other.
+"""
+
+from collections.abc import Iterator, Sequence, Set
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.pipeline import Pipeline
+from schemas.places import filesystem, within
+from schemas.rules import rules_of
+from schemas.tables import all_tables
+from spark_jobs.candidates.arrow_narrow import narrow_labels, narrow_records, seen_from, together
+from spark_jobs.candidates.assemble import assemble
+from spark_jobs.candidates.maturity import old_until
+from spark_jobs.refresh.plan import cut_of, window_start
+from spark_jobs.refresh.registered import accepted_versions
+from spark_jobs.selection.records import Records, column
+from spark_jobs.storage import logs
+
+# What is read of `forward_records`: what its rules look at, and what tells a candidate.
+_RECORD = (
+    *("instance_id", "event_time", "model_version", "batch_id", "recorded_at", "prediction"),
+    *("logits", "statistics", "label", "segments", "sketch"),
+)
+_SEED = 1  # of the order of the rows, on which nothing here depends
+
+
+def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) -> Records:
+    """The candidates of the window of `ds` whose label counts at its cut, and did not at the cut
+    of the day `before`.
+
+    Only the records of event dates on which a label can have matured meanwhile are read.
+    """
+    since, cut = cut_of(before), cut_of(ds)
+    rules, rule = rules_of(pipeline, accepted_versions(pipeline, warehouse)), pipeline.labels
+    window = _days(window_start(pipeline, ds), ds)
+    arrived = [
+        (day, narrow_labels(rows.rename_columns(["instance_id", "known_at", "label"]), rules))
+        for day, rows in _read(
+            pipeline, warehouse, "labels", window, ("instance_id", "known_at", rule.label)
+        )
+    ]
+    days = {day for day, rows in arrived if _has_come(rows, since, cut)}
+    if rule.after is not None:  # days of events that have become old enough
+        days |= _days(old_until(rule, since).date(), old_until(rule, cut).date()) & window
+    records = [
+        narrow_records(rows, rules)
+        for _, rows in _read(pipeline, warehouse, "forward_records", days, _RECORD)
+    ]
+    rows = together(records, [rows for day, rows in arrived if day in days])
+    now, then = (assemble(seen_from(rows, rule, at), _SEED, None)[0] for at in (cut, since))
+    assert now.kept is not None
+    assert then.kept is not None
+    known = pc.is_in(now.kept["instance_id"], value_set=column(then.kept, "instance_id"))
+    return now.where(~np.asarray(known))
+
+
+def _has_come(labels: pa.Table, since: datetime, cut: datetime) -> bool:
+    """Whether a label became known after `since` and by the cut."""
+    first, last = (int(at.timestamp() * 1_000_000) for at in (since, cut))
+    moment = labels["moment"]
+    come = pc.and_(pc.greater(moment, first), pc.less_equal(moment, last))
+    return bool(pc.any(come, min_count=0).as_py())
+
+
+def _read(
+    pipeline: Pipeline, warehouse: str, name: str, days: Set[date], columns: Sequence[str]
+) -> Iterator[tuple[date, pa.Table]]:
+    """Event date and columns of each file of these days; times in UTC.
+
+    By ParquetFile: a dataset would read the folder's name as a column.
+    """
+    path = within(warehouse, name)
+    schema = all_tables(pipeline)[name].arrow_schema
+    for file in logs.files(path):
+        day = file["partition"]["event_date"]
+        if day in days:
+            store, place = filesystem(f"{path}/{unquote(file['path'])}")
+            read = pq.ParquetFile(place, filesystem=store).read(columns=list(columns))
+            # Spark's timestamps come without their zone.
+            yield day, pa.table({one: _typed(read, schema.field(one)) for one in columns})
+
+
+def _typed(rows: pa.Table, field: pa.Field) -> Any:
+    """A column in the type of its definition; null in a file that is older than the column."""
+    if field.name not in rows.column_names:
+        return pa.nulls(rows.num_rows, field.type)
+    return rows[field.name].cast(field.type)
+
+
+def _days(first: date, last: date) -> set[date]:
+    return {first + timedelta(days=number) for number in range((last - first).days + 1)}

@@ -1,0 +1,99 @@
+"""What the log of a Delta table says: its versions, files and rows. By delta-rs, without Spark.
+
+Every function takes the path or URI of a table (`schemas.places.within`).
+"""
+
+from datetime import date
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import DeltaTable as Snapshot
+from deltalake.exceptions import DeltaError
+
+from schemas.columns import Table
+from schemas.errors import ConfigurationError
+from schemas.pipeline import Pipeline
+from schemas.places import size_of, within
+from schemas.tables import all_tables
+
+OWNER = "tenforward.pipeline"
+
+
+def exists(path: str) -> bool:
+    """Whether there is a table."""
+    return bool(Snapshot.is_deltatable(path))
+
+
+def version(path: str) -> int:
+    """The newest version."""
+    return Snapshot(path).version()
+
+
+def files(path: str, version: int | None = None) -> list[dict[str, Any]]:
+    """Every data file of a version: path, rows, bytes and partition values, by path."""
+    actions = Snapshot(path, version=version).get_add_actions()
+    found = [
+        {
+            "path": action["path"],
+            "rows": action["num_records"],
+            "bytes": action["size_bytes"],
+            "partition": action.get("partition") or {},
+        }
+        for action in pa.table(actions).to_pylist()
+    ]
+    return sorted(found, key=lambda file: str(file["path"]))
+
+
+def rows_by_date(path: str, version: int | None = None) -> dict[date, int]:
+    """Rows of each event date, from the log's statistics alone."""
+    counts: dict[date, int] = {}
+    for file in files(path, version):
+        day = file["partition"]["event_date"]
+        counts[day] = counts.get(day, 0) + file["rows"]
+    return counts
+
+
+def is_whole(path: str, version: int) -> bool:
+    """Whether a version can still be read: its commits, and every file."""
+    try:
+        there = files(path, version)
+    except DeltaError:
+        return False
+    return all(size_of(f"{path}/{unquote(file['path'])}") is not None for file in there)
+
+
+def require(pipeline: Pipeline, warehouse: str, *names: str) -> None:
+    """Refuse a warehouse that lacks a table or a column, or that is another pipeline's.
+
+    Raises ConfigurationError.
+    """
+    tables = all_tables(pipeline)
+    for name in names:
+        path = within(warehouse, name)
+        if not exists(path):
+            raise ConfigurationError(
+                f"table {name} = {path}: not found. Remedy: run `tenforward ingest`"
+                " (or `tenforward init` for tables of your own), or correct --warehouse."
+            )
+        snapshot = Snapshot(path)
+        owner = snapshot.metadata().configuration.get(OWNER, pipeline.name)
+        if owner != pipeline.name:
+            raise ConfigurationError(
+                f"--warehouse = {warehouse}: holds pipeline {owner!r}, not {pipeline.name!r}."
+                " Remedy: give each pipeline a warehouse of its own."
+            )
+        _require_columns(tables[name], pa.schema(snapshot.schema().to_arrow()))
+
+
+def _require_columns(table: Table, there: pa.Schema) -> None:
+    """Refuse a table whose columns are not those of the definition."""
+    for field in table.arrow_schema:
+        index = there.get_field_index(field.name)
+        found = "no such column" if index < 0 else str(there.field(index).type)
+        if found.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
+            raise ConfigurationError(
+                f"table {table.name}, column {field.name}: expected {field.type}, found {found}."
+                " Remedy: run `tenforward init`, which adds what a later release brought; add or"
+                " cast a column of your own, or correct the pipeline file."
+            )

@@ -1,0 +1,34 @@
+"""`dags/` imports Airflow and the standard library only: what it must copy is held equal here."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from schemas.sections import schedule, section
+from schemas.sections.schedule import Schedule
+from tests.helpers.dag_facts import DAGS
+
+
+@pytest.fixture(scope="module")
+def settings() -> ModuleType:
+    file = DAGS / "tenforward_dags" / "settings.py"
+    spec = importlib.util.spec_from_file_location("dag_settings", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_law_6_a_pipelines_name_and_a_time_of_day_are_what_the_pipeline_file_takes(settings):
+    assert settings._NAME == section._IDENTIFIER  # compiled patterns: text and flags
+    assert settings._DAILY == schedule._DAILY
+
+
+@pytest.mark.parametrize("given", [{}, {"days": 3}, {"new_records": 9}, {"drift": 0.1}])
+def test_law_6_a_schedule_means_the_same_to_the_dag(settings, given: dict[str, Any]):
+    copy, own = settings._schedule(Path("p.toml"), given), Schedule(**given)
+    assert (copy["cron"], copy["end"], copy["conditional"]) == (own.cron, own.end, own.conditional)
