@@ -129,10 +129,11 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         found = measure(BENCHMARKS[name], count)
         compared += lines(name, found, committed.get(name, {}).get("jobs", {}))
         new[name] = figures(found, count)
+        if args.update:
+            write_ratios(new)  # an interrupted run keeps what it measured
     about()  # no longer a refresh, as the select job said
     print(table(compared), file=sys.stderr)
     if args.update:
-        write_ratios(new)
         return {**outcome(compared), "status": "updated", "exit_code": 0}
     return outcome(compared)
 
