@@ -15,7 +15,14 @@ from schemas.log import about, log
 from schemas.manifests import REPORT_CARDS, Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import size_of
-from schemas.registry import CHAMPION, champion_version, mlflow_client, registry_exists
+from schemas.registry import (
+    CHAMPION,
+    PROMOTED,
+    ROLLED_BACK,
+    champion_version,
+    mlflow_client,
+    registry_exists,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,7 +96,8 @@ def _model(
         "parent_version": tags.get("parent_version"),
         "gate": tags.get("gate"),
         "gate_reason": tags.get("gate_reason"),
-        "promoted": "promoted" in tags,
+        "promoted": PROMOTED in tags,
+        "rolled_back": ROLLED_BACK in tags,
         "champion": str(version.version) == champion,
         "of_this_sample": tags.get("sample_digest") == sample_digest,
         "metrics": {} if run is None else dict(run.data.metrics),
@@ -109,6 +117,7 @@ def in_words(shown: dict[str, Any]) -> list[str]:
     ]
     for model in shown["models"]:
         promoted = "promoted" if model["promoted"] else "not promoted"
+        promoted += ", rolled back from" if model["rolled_back"] else ""
         serving = f", serves as {CHAMPION}" if model["champion"] else ""
         older = "" if model["of_this_sample"] else " (of an earlier sample of this refresh)"
         lines.append(

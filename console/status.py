@@ -15,7 +15,7 @@ from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import within
-from schemas.registry import champion_version, mlflow_client, registry_exists
+from schemas.registry import ROLLED_BACK, champion_version, mlflow_client, registry_exists
 
 
 def refreshes_path(warehouse: str) -> str:
@@ -32,10 +32,11 @@ def refreshes_path(warehouse: str) -> str:
 def status(pipeline: Pipeline, warehouse: str, last: int = 10) -> dict[str, Any]:
     """The newest `last` refreshes with their model versions, and the champion's version."""
     manifests = read_manifests(refreshes_path(warehouse), pipeline=pipeline.name)[:last]
-    champion, trained = _registered(pipeline.name, warehouse)
+    champion, rolled_back, trained = _registered(pipeline.name, warehouse)
     return {
         "pipeline": pipeline.name,
         "champion": champion,
+        "rolled_back": rolled_back,
         "refreshes": [_line(one, trained.get(one.refresh_id, {})) for one in manifests],
     }
 
@@ -55,17 +56,24 @@ def _line(manifest: Manifest, gates: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _registered(name: str, warehouse: str) -> tuple[str | None, dict[str, dict[str, str]]]:
-    """The champion's version; for each refresh, the versions trained on it and their gates."""
+def _registered(
+    name: str, warehouse: str
+) -> tuple[str | None, list[str], dict[str, dict[str, str]]]:
+    """The champion's version; those that were rolled back from; for each refresh, the versions
+    trained on it and their gates."""
     if not registry_exists(warehouse):
-        return None, {}
+        return None, [], {}
     client = mlflow_client(warehouse)
     champion = champion_version(client, name)
+    rolled_back: list[str] = []
     trained: dict[str, dict[str, str]] = {}
     for version in client.search_model_versions(f"name = '{name}'"):
         gates = trained.setdefault(version.tags.get("refresh_id", ""), {})
         gates[str(version.version)] = version.tags.get("gate", "unknown")
-    return None if champion is None else str(champion.version), trained
+        if ROLLED_BACK in version.tags:
+            rolled_back.append(str(version.version))
+    served = None if champion is None else str(champion.version)
+    return served, sorted(rolled_back, key=int), trained
 
 
 def _job(argv: Sequence[str] | None) -> dict[str, Any]:
@@ -75,6 +83,8 @@ def _job(argv: Sequence[str] | None) -> dict[str, Any]:
     args = parser.parse_args(argv)
     result = status(pipeline_of(args), args.warehouse, args.last)
     log.info("champion of %s: version %s", result["pipeline"], result["champion"])
+    if result["rolled_back"]:
+        log.info("rolled back from: versions %s", ", ".join(result["rolled_back"]))
     for row in result["refreshes"]:
         log.info(
             "%s: %s of %s drawn, versions %s",

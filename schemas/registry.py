@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-CHAMPION = "champion"
+CHAMPION = "champion"  # the alias of the version that serves
+
+# Tags of a version; what counts is whether they are there.
+PROMOTED = "promoted"  # it served, or serves
+ROLLED_BACK = "rolled_back"  # `rollback` took it out of service
 
 
 def tracking_uri(warehouse: str) -> str:

@@ -101,8 +101,9 @@ def test_a_segment_that_got_worse_is_refused_by_name_where_it_has_rows_enough() 
 
     better = Interval(-0.05, -0.06, -0.04)
     small, large = line("LGA", 99), line("JFK", 100)
+    kept = SegmentLine("origin", "EWR", 100, SURE, better, None)
     rule = Gate(max_segment_loss_increase=0.1)
-    assert decide({"held-out": found(better, segments=[small])}, rule).passed
+    assert decide({"held-out": found(better, segments=[small, kept])}, rule).passed
     decision = decide({"held-out": found(better, segments=[small, large])}, rule)
     assert not decision.passed
     assert "on 100 held-out rows of origin JFK +0.30000" in decision.reason
@@ -117,6 +118,59 @@ def test_the_days_after_those_drawn_from_are_judged_as_well() -> None:
     few = decide({"held-out": good, "forward": found(WORSE, rows=7)}, Gate())
     assert few.passed
     assert "7 forward rows were too few to judge" in few.reason
+
+
+BETTER = Interval(-0.05, -0.06, -0.04)
+
+
+@pytest.mark.parametrize(
+    ("rule", "assessment", "reason"),
+    [
+        (
+            {"max_calibration_gap": 0.05},
+            found(BETTER),  # no label 1 among the rows: the ratio is not defined
+            "gate.max_calibration_gap is 0.05 and cannot be measured: nothing that was predicted is"
+            " observed on the 500 held-out rows",
+        ),
+        (
+            {"max_calibration_gap": 0.05, "bound": "upper"},
+            found(BETTER, calibration_ratio=Interval(1.0, math.nan, math.nan)),
+            "gate.max_calibration_gap is 0.05 for the upper end",
+        ),
+        (
+            {"max_segment_loss_increase": 0.1},
+            found(BETTER, segments=[SegmentLine("origin", "JFK", 99, SURE, BETTER, None)]),
+            "gate.max_segment_loss_increase is 0.1 and cannot be measured: no segment has"
+            " gate.min_rows = 100 of the 500 held-out rows",
+        ),
+        ({"max_segment_loss_increase": 0.1}, found(BETTER), "no segment has gate.min_rows"),
+        (
+            {"bound": "upper"},
+            found(Interval(-0.05, math.nan, math.nan)),
+            "gate.max_loss_increase is 0.0 for the upper end",
+        ),
+    ],
+)
+def test_a_limit_that_cannot_be_measured_is_not_kept_and_named(
+    rule: dict[str, Any], assessment: Assessment, reason: str
+) -> None:
+    decision = decide({"held-out": assessment}, Gate(**rule))
+    assert not decision.passed
+    assert reason in decision.reason
+
+
+def test_a_limit_must_be_measured_on_every_set_that_is_judged() -> None:
+    sound = Interval(1.0, 0.99, 1.01)
+    sets = {"held-out": found(BETTER, calibration_ratio=sound), "forward": found(BETTER)}
+    decision = decide(sets, Gate(max_calibration_gap=0.05))
+    assert not decision.passed
+    assert "cannot be measured: nothing that was predicted is observed on the 500 forward rows" in (
+        decision.reason
+    )
+
+
+def test_without_a_champion_an_increase_has_nothing_to_be_measured_by() -> None:
+    assert decide({"held-out": found()}, Gate(max_segment_loss_increase=0.1)).passed
 
 
 @pytest.mark.parametrize(

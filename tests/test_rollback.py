@@ -11,6 +11,7 @@ from schemas.bundle import PROGRAM
 from schemas.command import run_command
 from schemas.errors import ConfigurationError, NoDataError
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
+from trainer.promotion.registry import Registry, open_registry
 from trainer.rollback import rollback
 from trainer.train import train_refresh
 
@@ -20,9 +21,13 @@ PIPELINE = small_pipeline(gate={"max_loss_increase": 10.0}, training={"epochs": 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three versions, each promoted."""
-    root = tmp_path_factory.mktemp("served")
-    shutil.copy(empty_database(tmp_path_factory.getbasetemp()), root / "mlflow.db")
-    for day in (1, 2, 3):
+    return promoted(tmp_path_factory.mktemp("served"), tmp_path_factory, 3)
+
+
+def promoted(root: Path, factory: pytest.TempPathFactory, versions: int) -> Path:
+    """A warehouse with versions 1, 2, ..., each promoted."""
+    shutil.copy(empty_database(factory.getbasetemp()), root / "mlflow.db")
+    for day in range(1, versions + 1):
         rows = random_rows(200, seed=day)
         write_refresh(root, PIPELINE, f"day-{day}", rows, day=day)
         assert train_refresh(PIPELINE, str(root), f"day-{day}")["promoted"]
@@ -46,6 +51,79 @@ def test_a_step_back_is_made_once_however_often_it_is_asked_for(served: Path) ->
     assert serving(served) == "1"
     assert rollback("small", "small", root, to="3")["status"] == "done"
     assert serving(served) == "3"
+
+
+@pytest.fixture
+def two(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two versions, each promoted."""
+    return promoted(tmp_path, tmp_path_factory, 2)
+
+
+def again(root: Path) -> None:
+    """One version more, promoted."""
+    assert train_refresh(PIPELINE, str(root), "day-1", force=True)["promoted"]
+
+
+def registry_of(root: Path) -> Registry:
+    return open_registry(str(root), "small", "small")
+
+
+def rolled_back(root: Path) -> list[str]:
+    return sorted(str(v.version) for v in registry_of(root).versions() if "rolled_back" in v.tags)
+
+
+def test_a_step_back_never_leads_to_a_version_that_was_rolled_back_from(
+    two: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = str(two)
+    again(two)
+    assert rollback("small", "small", root)["version"] == "2"
+    again(two)
+    assert (serving(two), rolled_back(two)) == ("4", ["3"])
+    assert rollback("small", "small", root)["version"] == "2"
+    assert (serving(two), rolled_back(two)) == ("2", ["3", "4"])
+    assert rollback("small", "small", root)["status"] == "already done"
+    assert rolled_back(two) == ["3", "4"]
+    assert rollback("small", "small", root, to="1")["status"] == "done"
+    assert rolled_back(two) == ["2", "3", "4"]
+    assert "itself rolled back" not in caplog.text
+    assert rollback("small", "small", root, to="3")["status"] == "done"
+    assert "version 3 was itself rolled back from" in caplog.text
+    assert rolled_back(two) == ["2", "3", "4"]  # forwards: nothing is said against version 1
+
+
+def test_with_every_earlier_version_rolled_back_there_is_nothing_to_go_back_to(two: Path) -> None:
+    registry = registry_of(two)
+    registry.client.set_model_version_tag("small", "1", "rolled_back", "true")
+    with pytest.raises(NoDataError, match=r"each was itself rolled back from.*--to"):
+        rollback("small", "small", str(two))
+    assert (serving(two), rolled_back(two)) == ("2", ["1"])
+
+
+def test_a_roll_back_that_was_cut_short_is_finished_by_the_next_one(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.set_registered_model_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rollback("small", "small", str(two))
+    assert (serving(two), rolled_back(two)) == ("2", ["2"])
+    assert rollback("small", "small", str(two))["status"] == "done"
+    assert (serving(two), rolled_back(two)) == ("1", ["2"])
+
+
+def test_a_version_that_served_without_being_promoted_is_rolled_back_from_once(two: Path) -> None:
+    registry = registry_of(two)
+    again(two)
+    registry.client.delete_model_version_tag("small", "3", "promoted")  # the training was killed
+    assert serving(two) == "3"
+    assert rollback("small", "small", str(two))["version"] == "2"
+    assert rollback("small", "small", str(two))["status"] == "already done"
+    train_refresh(PIPELINE, str(two), "day-1")  # finishes promotions that were cut short
+    assert serving(two) == "2"
 
 
 def test_a_version_that_is_not_there_or_not_whole_is_refused(served: Path) -> None:

@@ -4,7 +4,8 @@ tenforward rollback --pipeline pipelines/flights.toml            # the champion 
 tenforward rollback --pipeline pipelines/flights.toml --to 12    # this version
 
 Without --to it goes one step back from the newest version that was ever promoted, so that
-repeating it changes nothing. The next training starts from, and is compared with, what serves.
+repeating it changes nothing, and past every version that was itself rolled back from. The next
+training starts from, and is compared with, what serves.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import about, log
 from schemas.places import state_folder
-from schemas.registry import CHAMPION, registry_exists
+from schemas.registry import CHAMPION, PROMOTED, ROLLED_BACK, registry_exists
 from trainer.processes.lock import exclusive
 from trainer.promotion.registry import Registry, open_registry
 
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 def rollback(
     name: str, pipeline: str, warehouse: str, to: str | None = None, dry_run: bool = False
 ) -> dict[str, Any]:
-    """Let version `to` of model `name` serve (None: the champion before the newest one).
+    """Let version `to` of model `name` serve (None: the champion before the newest one, of those
+    that were not rolled back from).
 
-    Raises ConfigurationError for a version that is not there or not whole, NoDataError when there
-    is nothing to go back to, ConflictError while the model is being trained.
+    A version that gives way to an older one is marked before the alias moves, so that a command
+    killed in between is finished by repeating it. Raises ConfigurationError for a version that is
+    not there or not whole, NoDataError when there is nothing to go back to, ConflictError while the
+    model is being trained.
     """
     about(pipeline=pipeline, model=name)
     if not registry_exists(warehouse):
@@ -51,8 +55,12 @@ def rollback(
         }
         if before == version:
             return {"status": "already done"} | result
+        if ROLLED_BACK in target.tags:
+            log.warning("version %s was itself rolled back from", version)
         if dry_run:
             return {"status": "planned"} | result
+        if before is not None and int(before) > int(version):  # forwards is no rolling back
+            registry.client.set_model_version_tag(name, before, ROLLED_BACK, "true")
         registry.client.set_registered_model_alias(name, CHAMPION, version)
     return {"status": "done"} | result
 
@@ -70,21 +78,27 @@ def _version(registry: Registry, version: str) -> "ModelVersion":
 
 def _before_newest(registry: Registry, serving: "ModelVersion | None") -> "ModelVersion":
     """Where a step back leads; where one was made already, the version that serves."""
-    promoted = [one for one in registry.versions() if "promoted" in one.tags]
-    newest_first = sorted(promoted, key=lambda one: int(one.version), reverse=True)
-    if serving is not None and newest_first and serving.version != newest_first[0].version:
-        log.info(
-            "version %s serves already, behind version %s; --to goes further back",
-            serving.version,
-            newest_first[0].version,
-        )
+    now = None if serving is None else int(serving.version)
+    # Not all that served was promoted: --to names any, and a training may die before it says so.
+    served = {
+        int(one.version): one
+        for one in registry.versions()
+        if {PROMOTED, ROLLED_BACK} & set(one.tags) or int(one.version) == now
+    }
+    newest = max(served, default=None)
+    if serving is not None and now != newest:
+        told = "version %s serves already, behind version %s; --to goes further back"
+        log.info(told, now, newest)
         return serving
-    if len(newest_first) < 2:
+    earlier = [number for number in served if number != newest]
+    sound = [number for number in earlier if ROLLED_BACK not in served[number].tags]
+    if not sound:
+        why = "each was itself rolled back from" if earlier else "none was ever promoted before"
         raise NoDataError(
-            f"model {registry.name}: no earlier version was ever promoted. Remedy: name one with"
-            " --to; `tenforward status` lists them."
+            f"model {registry.name}: no version to go back to, {why}. Remedy: name one with --to;"
+            " `tenforward status` lists them."
         )
-    return newest_first[1]
+    return served[max(sound)]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from trainer.fitting.trials import Assignment, Trials
 from trainer.models.export import load_bundle, save_bundle, serving_model
 from trainer.models.model import build_model
 from trainer.processes.ranks import Ranks
+from trainer.promotion.anchor import Anchor, open_anchor
 from trainer.promotion.assess import Assessment
 from trainer.promotion.gate import decide
 from trainer.promotion.judge import judge, measure, metrics_by_set
@@ -68,8 +69,10 @@ class Leader:
             return measure(model, start.card, rows, pipeline.training)["loss"]
 
         chosen = choose(trials.fit(start.model), forward_loss)
-        sets = judge(pipeline, chosen.model, serving_model(folder) if folder else None, to_judge)
-        record = self._record(start.card, chosen, sets)
+        anchor = open_anchor(registry, refresh.ds, pipeline.gate.anchor_days, champion, start.card)
+        serving = serving_model(folder) if folder else None
+        sets = judge(pipeline, chosen.model, serving, to_judge, anchor.model)
+        record = self._record(start.card, chosen, sets, anchor)
         version = registry.register(record, partial(save_bundle, chosen.model, start.card))
         trials.remove_checkpoints()
         log.info("%s version %s: %s", registry.name, version.version, record.verdict.reason)
@@ -84,14 +87,17 @@ class Leader:
         warehouse = self.registry.warehouse
         return Trials(assignment, self.pipeline, self.refresh, sample, warehouse, self.ranks)
 
-    def _record(self, card: ModelCard, chosen: Chosen, sets: dict[str, Assessment]) -> Record:
+    def _record(
+        self, card: ModelCard, chosen: Chosen, sets: dict[str, Assessment], anchor: Anchor
+    ) -> Record:
         pipeline, refresh, history = self.pipeline, self.refresh, chosen.history
         own = {"ranks": self.ranks.world, "pull": chosen.pull}
         return Record(
             refresh_id=refresh.refresh_id,
+            ds=refresh.ds,
             sample_digest=refresh.sample_digest,
             parent_version=card.parent_version,
-            verdict=decide(sets, pipeline.gate),
+            verdict=decide(sets, pipeline.gate, anchor.words),
             settings=settings_of(pipeline, refresh) | own,
             metrics={"train": history.metrics()} | chosen.metrics() | metrics_by_set(sets),
             series={"train_loss": history.losses, "validation_loss": history.validation},

@@ -1,8 +1,8 @@
 """`[gate]`: when a challenger becomes the champion."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.sections.section import Section
 
@@ -13,6 +13,12 @@ class Gate(Section):
     `bound` says what must keep a limit: the measured value (`estimate`), or an end of its
     confidence interval. `lower` refuses only what is surely beyond the limit, `upper` lets only
     that pass which is surely within.
+
+    Limits on an increase hold twice: over the champion, and over the anchor, the champion of
+    `anchor_days` before. Else every promotion may lose the whole tolerance once more. Days are
+    those of the refreshes, so a backfill is anchored as the days themselves were. Four weeks by
+    default, as `selection.window_days`: whole weeks, and none of the anchor's days is in the window
+    any more.
     """
 
     max_loss_increase: float = Field(
@@ -24,9 +30,17 @@ class Gate(Section):
     max_calibration_gap: float | None = Field(
         default=None, gt=0, le=1, description="How far predicted to observed may be from 1."
     )
+    anchor_days: int | None = Field(
+        default=28, ge=1, le=3660, description="How old the anchor is; 0 in a file: no anchor."
+    )
     bound: Literal["estimate", "lower", "upper"] = "estimate"
     confidence: float = Field(default=0.95, ge=0.5, le=0.99, description="Of the intervals.")
     min_rows: int = Field(default=100, ge=1, description="Held-out rows below which none passes.")
+
+    @field_validator("anchor_days", mode="before")
+    @classmethod
+    def _none_in_toml(cls, value: Any) -> Any:
+        return None if value == 0 else value  # TOML has no word for None
 
     @model_validator(mode="after")
     def _limits_agree(self) -> "Gate":

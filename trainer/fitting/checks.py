@@ -10,10 +10,15 @@ from schemas.tables import MAX_LOGITS
 from trainer.data.survey import Survey
 
 
+def comparable(one: ModelCard, other: ModelCard) -> bool:
+    """Whether both models read the same rows and answer alike."""
+    reads = {"task", "features", "outputs"}
+    return one.model_dump(include=reads) == other.model_dump(include=reads)
+
+
 def require_comparable(champion: ModelCard, card: ModelCard) -> None:
     """The gate measures both on the same rows, so both must be able to read them."""
-    reads = {"task", "features", "outputs"}
-    if champion.model_dump(include=reads) != card.model_dump(include=reads):
+    if not comparable(champion, card):
         raise ConfigurationError(
             "features: the champion was trained on other features, buckets or classes and cannot"
             " be measured on these rows. Remedy: restore them in the pipeline file, or start a new"

@@ -1,8 +1,9 @@
-"""A challenger's answers beside the champion's on the same rows, overall and by segment."""
+"""A challenger's answers beside those of champion and anchor on the same rows, overall and by
+segment."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ Named = Mapping[str, Interval]
 
 @dataclass(frozen=True)
 class SegmentLine:
-    """How both did in one segment."""
+    """How the models did in one segment."""
 
     segment: str
     level: str
@@ -37,6 +38,7 @@ class SegmentLine:
     loss: Interval
     increase: Interval | None  # of the loss, over the champion's; None without a champion
     calibration_ratio: Interval | None  # None for a regression
+    anchor_increase: Interval | None = None  # the same over the anchor's
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,23 @@ class Assessment:
     champion: Named  # empty without a champion
     increase: Named  # challenger - champion
     segments: Sequence[SegmentLine]
+    anchor: Named = field(default_factory=dict)  # empty without an anchor
+    anchor_increase: Named = field(default_factory=dict)  # challenger - anchor
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file: an interval is [value, low, high]."""
         return asdict(self)
 
     def metrics(self) -> dict[str, Metrics]:
-        """Flat numbers of `challenger`, `champion` and `increase`: loss, loss_low, loss_high."""
-        sides = {"challenger": self.challenger, "champion": self.champion}
+        """Flat numbers of `challenger`, `champion`, `increase`, ...: loss, loss_low, loss_high."""
+        sides = {
+            "challenger": self.challenger,
+            "champion": self.champion,
+            "increase": self.increase,
+            "anchor": self.anchor,
+            "anchor_increase": self.anchor_increase,
+        }
         flat = {name: self._flat(side) for name, side in sides.items() if side}
-        if self.increase:
-            flat["increase"] = self._flat(self.increase)
         return flat or {"challenger": {"rows": float(self.rows)}}
 
     def _flat(self, side: Named) -> Metrics:
@@ -75,18 +83,21 @@ def assess(
     champion: NDArray[Any] | None,
     label: NDArray[Any],
     *,
+    anchor: NDArray[Any] | None = None,
     segments: Mapping[str, NDArray[Any]] | None = None,
     settings: Training | None = None,
     confidence: float = 0.95,
 ) -> Assessment:
-    """Outputs (n,) or (n, classes) of one or two models on labels (n,).
+    """Outputs (n,) or (n, classes) of one to three models on labels (n,).
 
     segments: the level (n,) of each row by segment key. Intervals have coverage `confidence`; those
     of the segments have it for all segments together (Bonferroni).
     """
     if len(label) == 0:
         return Assessment(0, {}, {}, {}, ())
-    outputs = [challenger] if champion is None else [challenger, champion]
+    others = {"champion": champion, "anchor": anchor}
+    names = [name for name, output in others.items() if output is not None]
+    outputs = [challenger, *(output for output in others.values() if output is not None)]
     parts = [parts_of(task, output, label, settings) for output in outputs]
     cells = [_Cells.of(key, levels) for key, levels in (segments or {}).items()]
     group = groups(len(label))
@@ -105,14 +116,19 @@ def assess(
             for cell, block, spread in zip(
                 cells, blocks[len(parts) :], spreads[len(parts) :], strict=True
             )
-            for line in cell.lines(task, len(parts), block.sum(axis=0)[None], spread, level)
+            for line in cell.lines(task, names, block.sum(axis=0)[None], spread, level)
         ]
+    own, found = values[0], dict(zip(names, values[1:], strict=True))
+    of = {name: one.named(confidence) for name, one in found.items()}
+    over = {name: (own - one).named(confidence) for name, one in found.items()}
     return Assessment(
         rows=len(label),
-        challenger=values[0].named(confidence),
-        champion=values[1].named(confidence) if champion is not None else {},
-        increase=(values[0] - values[1]).named(confidence) if champion is not None else {},
+        challenger=own.named(confidence),
+        champion=of.get("champion", {}),
+        increase=over.get("champion", {}),
         segments=lines,
+        anchor=of.get("anchor", {}),
+        anchor_increase=over.get("anchor", {}),
     )
 
 
@@ -156,7 +172,7 @@ class _Cells:
 
     def summed(self, parts: Sequence[Parts], group: Places) -> Floats:
         """Sums by group and level (groups, columns * (levels + 1)): the challenger's first columns,
-        then the champion's loss."""
+        then the loss of each other model."""
         wanted = [
             *parts[0].columns[:, :_IN_SEGMENTS].T,
             *(part.columns[:, 1] for part in parts[1:]),
@@ -168,10 +184,13 @@ class _Cells:
         return np.hstack([column.reshape(-1, width) for column in sums])
 
     def lines(
-        self, task: Task, models: int, sums: Floats, spread: Floats, confidence: float
+        self, task: Task, others: Sequence[str], sums: Floats, spread: Floats, confidence: float
     ) -> list[SegmentLine]:
-        """A line a level, from sums (1, k) and resampled sums (b, k) as `summed` lays them."""
-        columns = _IN_SEGMENTS + models - 1
+        """A line a level, from sums (1, k) and resampled sums (b, k) as `summed` lays them.
+
+        others: which models stand beside the challenger, in the order of their columns.
+        """
+        columns = _IN_SEGMENTS + len(others)
         exact, drawn = (s.reshape(len(s), columns, -1) for s in (sums, spread))
 
         def ratio(above: int, below: int, place: int, minus: int | None = None) -> Interval:
@@ -182,14 +201,20 @@ class _Cells:
             ]
             return interval(float(values[0][0]), values[1], confidence)
 
+        def over(name: str, place: int) -> Interval | None:
+            if name not in others:
+                return None
+            return ratio(1, 0, place, minus=_IN_SEGMENTS + others.index(name))
+
         return [
             SegmentLine(
                 segment=self.key,
                 level=name,
                 rows=int(exact[0, 0, place]),
                 loss=ratio(1, 0, place),
-                increase=ratio(1, 0, place, minus=_IN_SEGMENTS) if models > 1 else None,
+                increase=over("champion", place),
                 calibration_ratio=None if task == "regression" else ratio(2, 3, place),
+                anchor_increase=over("anchor", place),
             )
             for place, name in enumerate(self.names)
         ]

@@ -1,4 +1,4 @@
-"""Challenger and champion asked about the held-out rows of a refresh."""
+"""Challenger, champion and anchor asked about the held-out rows of a refresh."""
 
 from typing import Any
 
@@ -18,20 +18,28 @@ FORWARD = "forward"
 
 
 def judge(
-    pipeline: Pipeline, model: nn.Module, champion: nn.Module | None, held_out: HeldOut
+    pipeline: Pipeline,
+    model: nn.Module,
+    champion: nn.Module | None,
+    held_out: HeldOut,
+    anchor: nn.Module | None = None,
 ) -> dict[str, Assessment]:
-    """What both did on the held-out rows of the days drawn from, and on those of the days after
+    """What all did on the held-out rows of the days drawn from, and on those of the days after
     where the refresh has such days (`selection.forward_days`)."""
     sets = {HOLDOUT: held_out.at(~held_out.forward)}
     if held_out.forward.any():
         sets[FORWARD] = held_out.at(held_out.forward)
 
+    def answered(one: nn.Module | None, rows: Rows) -> NDArray[Any] | None:
+        return None if one is None else answers(one, pipeline.task, rows)
+
     def asked(part: HeldOut) -> Assessment:
         return assess(
             pipeline.task,
             answers(model, pipeline.task, part.rows),
-            None if champion is None else answers(champion, pipeline.task, part.rows),
+            answered(champion, part.rows),
             part.rows.label,
+            anchor=answered(anchor, part.rows),
             segments=part.segments,
             settings=pipeline.training,
             confidence=pipeline.gate.confidence,

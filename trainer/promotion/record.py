@@ -22,6 +22,7 @@ class Record:
     """What is kept of one training: settings, metrics, reports, origin, the gate's verdict."""
 
     refresh_id: str
+    ds: str
     sample_digest: str
     parent_version: str | None
     verdict: Verdict
@@ -35,6 +36,7 @@ class Record:
         """The tags of the run and of the version."""
         return {
             "refresh_id": self.refresh_id,
+            "ds": self.ds,
             "sample_digest": self.sample_digest,
             "parent_version": self.parent_version or "none",
             "gate": "passed" if self.verdict.passed else "failed",

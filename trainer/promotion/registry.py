@@ -2,6 +2,8 @@
 
 A model version is created with the gate's outcome among its tags, in one transaction; then the
 alias moves; then the tag `promoted` says so. A run killed in between is finished by the next one.
+The tag `rolled_back` stands on a version that was found bad while it served: it never serves again
+but by name.
 """
 
 import logging
@@ -17,6 +19,8 @@ from schemas.errors import TenforwardError
 from schemas.places import state_folder
 from schemas.registry import (
     CHAMPION,
+    PROMOTED,
+    ROLLED_BACK,
     artifact_location,
     bundle_folder,
     champion_version,
@@ -95,14 +99,15 @@ class Registry:
 
     def finish_promotion(self, version: "ModelVersion") -> bool:
         """Move the alias to a version whose gate passed, once; whether it was promoted ever."""
-        if "promoted" in version.tags:
+        if PROMOTED in version.tags:
             return True
         champion = self.champion()
         overtaken = champion is not None and int(champion.version) > int(version.version)
-        if version.tags.get("gate") != "passed" or overtaken:
+        refused = version.tags.get("gate") != "passed" or ROLLED_BACK in version.tags
+        if refused or overtaken:
             return False
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version.version))
-        self.client.set_model_version_tag(self.name, str(version.version), "promoted", "true")
+        self.client.set_model_version_tag(self.name, str(version.version), PROMOTED, "true")
         return True
 
 
