@@ -26,7 +26,12 @@ quick_start := -XX:TieredStopAtLevel=1 $(archive)
 # are scored and selected in two thirds of the time without.
 small_data := -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN \
 	-Dspark.sql.adaptive.enabled=false
-test test-slow: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data)
+# The tests' sessions last for minutes all the same. The quick compiler has room for 48 MB of code,
+# which is full after two days of the loop; from then on Java throws compiled code out, or compiles
+# no more. And the Python workers are forked with torch imported: tests/helpers/python_daemon.py.
+long_session := -XX:ReservedCodeCacheSize=256m \
+	-Dspark.python.daemon.module=tests.helpers.python_daemon
+test test-slow: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data) $(long_session)
 # The demonstration's one session lasts for minutes: compiling well pays there.
 demo up: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
 

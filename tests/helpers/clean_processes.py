@@ -8,7 +8,12 @@ imported.
 import multiprocessing
 from multiprocessing.context import ForkServerContext
 
-_IMPORTED = ["trainer.fitting.fit", "trainer.processes.ranks"]
+_IMPORTED = [
+    "tests.helpers.trainer_tables",
+    "torch._dynamo",  # 4 s of a core, which the first optimizer of a process would import
+    "trainer.fitting.fit",
+    "trainer.processes.ranks",
+]
 
 
 def clean_processes() -> ForkServerContext:
