@@ -27,9 +27,9 @@ def first_fault(rows: pa.Table, rules: Sequence[Rule]) -> pa.Array:
     """The reason of the first rule by which each row cannot be used, null where it can: (n,)."""
     if not rules:
         return pa.nulls(rows.num_rows, pa.string())
-    found = [_broken(rows, rule) for rule in rules]
+    broken = [_broken(rows, rule) for rule in rules]
     names = [rule.reason for rule in rules]
-    return pc.case_when(pc.make_struct(*found, field_names=names), *map(pa.scalar, names))
+    return pc.case_when(pc.make_struct(*broken, field_names=names), *map(pa.scalar, names))
 
 
 def _broken(rows: pa.Table, rule: Rule) -> pa.Array:
@@ -68,20 +68,20 @@ def _inside(values: Any, least: float, most: float) -> Any:
 def _holding(lists: pa.Array, least: float, most: float) -> pa.Array:
     """Whether a list holds a number that is outside, or a null."""
     inside = _inside(lists.flatten(), least, most)
-    found = np.zeros(len(lists), np.bool_)
+    outside = np.zeros(len(lists), np.bool_)
     if not pc.all(inside, skip_nulls=False, min_count=0).as_py():
         lengths = pc.fill_null(pc.list_value_length(lists), 0)
         owner = np.repeat(np.arange(len(lists)), lengths)
-        found[owner[~np.asarray(_known(inside))]] = True
-    return pa.array(found)
+        outside[owner[~np.asarray(_known(inside))]] = True
+    return pa.array(outside)
 
 
 def _entry_other(lists: pa.Array, place: int, value: float) -> pa.Array:
-    found = np.zeros(len(lists), np.bool_)
+    other = np.zeros(len(lists), np.bool_)
     has = _known(pc.greater(pc.list_value_length(lists), place))
     entry = pc.list_element(lists.filter(has), place)
-    found[np.asarray(has)] = np.asarray(_known(pc.not_equal(entry, value)))
-    return pa.array(found)
+    other[np.asarray(has)] = np.asarray(_known(pc.not_equal(entry, value)))
+    return pa.array(other)
 
 
 def _known(condition: Any) -> Any:

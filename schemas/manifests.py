@@ -214,5 +214,5 @@ def read_manifests(path: str, **wanted: str) -> list[Manifest]:
 
 def find_manifest(path: str, refresh_id: str) -> Manifest | None:
     """The manifest of a refresh in the table at `path`, or None where it does not exist."""
-    found = read_manifests(path, refresh_id=refresh_id)
-    return found[0] if found else None
+    manifests = read_manifests(path, refresh_id=refresh_id)
+    return manifests[0] if manifests else None

@@ -93,7 +93,7 @@ def backfill(
 
     wanted = list(days(start, end))
     entries = map(day, wanted) if parallel == 1 else _side_by_side(day, wanted, parallel)
-    return sorted(_told(entries, len(wanted)), key=lambda entry: str(entry["ds"]))
+    return sorted(_logged(entries, len(wanted)), key=lambda entry: str(entry["ds"]))
 
 
 def _side_by_side(
@@ -108,7 +108,7 @@ def _side_by_side(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _told(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def _logged(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """The entries, each told in the log as it comes, with the time that the others will take."""
     began, done = time.monotonic(), []
     for number, entry in enumerate(entries, 1):

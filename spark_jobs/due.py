@@ -37,10 +37,10 @@ def due(pipeline: Pipeline, warehouse: str, ds: date) -> dict[str, Any]:
     if not wanted.conditional:
         return _because(result, True, "[schedule] has no conditions: every day has a refresh")
     logs.require(pipeline, warehouse, "refreshes", "forward_records", "labels")
-    made = read_manifests(within(warehouse, "refreshes"), policy=pipeline.selection.policy)
-    if any(one.refresh_id == refresh_id(pipeline, ds) for one in made):
+    refreshes = read_manifests(within(warehouse, "refreshes"), policy=pipeline.selection.policy)
+    if any(one.refresh_id == refresh_id(pipeline, ds) for one in refreshes):
         return _because(result, True, "its refresh is there, to be left alone or repeated")
-    last = next((one for one in made if one.ds < ds), None)
+    last = next((one for one in refreshes if one.ds < ds), None)
     if last is None:
         return _because(result, True, "there is no earlier refresh of this policy")
     result |= {"last_refresh": last.refresh_id, "days": (ds - last.ds).days}

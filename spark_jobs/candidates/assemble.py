@@ -75,10 +75,10 @@ def _contradicting(rows: pa.Table, order: Order) -> Array:
 
     Which of them was meant nobody can say. The obvious way is `rejects.contradicting`.
     """
-    found = np.zeros(order.row.size, bool)
+    differ = np.zeros(order.row.size, bool)
     same = order.hash[1:] == order.hash[:-1]
     if not same.any():
-        return found
+        return differ
     # Instances with one record, nearly all, are not looked at.
     repeated = np.zeros(order.row.size, bool)
     repeated[1:][same] = repeated[:-1][same] = True
@@ -92,8 +92,8 @@ def _contradicting(rows: pa.Table, order: Order) -> Array:
     for members in groups.values():
         if len(members) > 1:
             first, *others = answers.take(pa.array(members)).to_pylist()
-            found[places[members]] = any(other != first for other in others)
-    return found
+            differ[places[members]] = any(other != first for other in others)
+    return differ
 
 
 def _newest(rows: pa.Table, order: Order, keys: tuple[str, str]) -> Order:

@@ -41,13 +41,13 @@ def _planned(
 ) -> dict[str, Any]:
     own = refresh_id(warehouse.pipeline, ds)
     instances = now["instances"]
-    found = next((one for one in manifests if one.refresh_id == own), None)
-    stale = [] if found is None else _changed_inputs(warehouse, found, now)
+    there = next((one for one in manifests if one.refresh_id == own), None)
+    stale = [] if there is None else _changed_inputs(warehouse, there, now)
     return {
         "ds": ds,
         "instances": instances.get(ds, 0),
         "scored": ds in scored,
-        "selected": found is not None,
+        "selected": there is not None,
         "refresh_id": own,
         "stale": stale,
         "other_configurations": [
@@ -57,7 +57,7 @@ def _planned(
             and one.policy == warehouse.pipeline.selection.policy
             and one.refresh_id != own
         ],
-        "estimated_rows": found.counts.drawn if found else _estimate(warehouse, ds, instances),
+        "estimated_rows": there.counts.drawn if there else _estimate(warehouse, ds, instances),
     }
 
 

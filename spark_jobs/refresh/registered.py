@@ -30,10 +30,10 @@ def registered_versions(warehouse: str, name: str) -> frozenset[str] | None:
     if importlib.util.find_spec("mlflow") is None:
         log.warning("mlflow is not installed here: model versions are not checked")
         return None
-    client, found, token = mlflow_client(warehouse), set(), None
+    client, versions, token = mlflow_client(warehouse), set(), None
     while True:
         page = client.search_model_versions(f"name = '{name}'", page_token=token)
-        found |= {str(version.version) for version in page}
+        versions |= {str(version.version) for version in page}
         token = page.token
         if not token:
-            return frozenset(found) or None
+            return frozenset(versions) or None

@@ -103,12 +103,12 @@ def render(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     text = files("spark_jobs.report").joinpath("card.html").read_text(encoding="utf-8")
-    found = checks(report)
+    verdicts = checks(report)
     return environment.from_string(text).render(
         report=report,
         policy=_policy(report),
-        checks=found,
-        warnings=sum(check.status == "warning" for check in found),
+        checks=verdicts,
+        warnings=sum(check.status == "warning" for check in verdicts),
         panels=[_shown(panel, report) for panel in PANELS if _has(report, panel.needs)],
         sizes=tables.sizes(report),
         losses=tables.losses(report),

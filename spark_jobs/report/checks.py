@@ -26,7 +26,7 @@ class Check(NamedTuple):
 
 def checks(report: Report) -> list[Check]:
     """The six figures; of a bootstrap refresh, which has no scores, only those it has."""
-    found = (
+    verdicts = (
         _size(report),
         _mean_loss(report),
         _effective(report),
@@ -34,7 +34,7 @@ def checks(report: Report) -> list[Check]:
         _coverage(report),
         _variance(report),
     )
-    return [check for check in found if check is not None]
+    return [check for check in verdicts if check is not None]
 
 
 def _verdict(good: bool) -> str:
@@ -93,11 +93,11 @@ def _calibration(report: Report) -> Check | None:
     if "calibration" not in report:
         why = "Not part of this policy: its weights are used as they are."
         return Check("Calibration gap", DASH, "none", why) if "policy" in report else None
-    found = report["calibration"]
-    gap = found["largest_relative_gap"]
+    calibrated = report["calibration"]
+    gap = calibrated["largest_relative_gap"]
     totals, of = (
-        f"{found['columns']} known totals",
-        f"“{column_name(report, found['largest_gap_column'])}”",
+        f"{calibrated['columns']} known totals",
+        f"“{column_name(report, calibrated['largest_gap_column'])}”",
     )
     good = gap <= LARGEST_CALIBRATION_GAP
     sentence = (

@@ -145,14 +145,14 @@ def top_losses(report: Report) -> Figure:
 
 def loss_distribution(report: Report) -> Figure:
     """Share of the candidates in each bin of the loss."""
-    found = report["loss_distribution"]
-    figure, axes = _axes(0.9 + ROW * len(found["shares"]))
-    for y, size in enumerate(found["shares"]):
+    losses = report["loss_distribution"]
+    figure, axes = _axes(0.9 + ROW * len(losses["shares"]))
+    for y, size in enumerate(losses["shares"]):
         axes.barh(y, size, 0.62, color=ALL)
         _value(axes, size, y, _percent(size))
-    names = [f"below {edge:.3g}" for edge in found["edges"]]
-    _lines(axes, [*names, "above"], list(range(len(found["shares"]))))
-    axes.set_xlim(0, 1.2 * max(found["shares"]))
+    names = [f"below {edge:.3g}" for edge in losses["edges"]]
+    _lines(axes, [*names, "above"], list(range(len(losses["shares"]))))
+    axes.set_xlim(0, 1.2 * max(losses["shares"]))
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(_percent)
     axes.set_xlabel("share of the candidates")
@@ -258,9 +258,9 @@ def ages(report: Report) -> Figure:
 
 def calibration(report: Report) -> Figure:
     """The totals that the weighted sample misses by most."""
-    found = report["calibration"]
-    relative = found.get("relative_gaps")
-    gaps = relative or found["gaps"]
+    calibration = report["calibration"]
+    relative = calibration.get("relative_gaps")
+    gaps = relative or calibration["gaps"]
     names = sorted(gaps, key=lambda name: -abs(gaps[name]))[:MOST_GAPS]
     figure, axes = _axes(0.75 + 0.24 * len(names))
     axes.barh(range(len(names)), [gaps[name] for name in names], 0.6, color=DRAWN)

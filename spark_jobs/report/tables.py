@@ -176,9 +176,9 @@ def quantiles(report: Report) -> Grid:
 
 def loss_distribution(report: Report) -> Grid:
     """Share of the candidates in each bin of the loss, and where the bin ends."""
-    found = report["loss_distribution"]
-    ends = [*map(number, found["edges"]), words("no end")]
-    lines = [[end, share(part)] for end, part in zip(ends, found["shares"], strict=True)]
+    losses = report["loss_distribution"]
+    ends = [*map(number, losses["edges"]), words("no end")]
+    lines = [[end, share(part)] for end, part in zip(ends, losses["shares"], strict=True)]
     return Grid(("loss below", "share"), lines)
 
 
@@ -220,36 +220,38 @@ def groups(report: Report, name: str, title: str) -> Grid:
 def column_name(report: Report, column: str) -> str:
     """A calibration column with its segment key's own name: segments are listed in their order."""
     keys = list(dict.fromkeys(line["segment"] for line in report.get("segments", ())))
-    found = re.fullmatch(r"(residual\d* x |)segment(\d+)(=.*|)", column, re.DOTALL)
-    if found is None or int(found[2]) >= len(keys):
+    match = re.fullmatch(r"(residual\d* x |)segment(\d+)(=.*|)", column, re.DOTALL)
+    if match is None or int(match[2]) >= len(keys):
         return column
-    return f"{found[1]}{keys[int(found[2])]}{found[3]}"
+    return f"{match[1]}{keys[int(match[2])]}{match[3]}"
 
 
 def calibration(report: Report) -> Grid:
     """Every total that the weights were calibrated on, the largest gap first."""
-    found = report["calibration"]
-    relative = found.get("relative_gaps", {})
-    order = sorted(found["gaps"], key=lambda name: -abs({**found["gaps"], **relative}[name]))
+    calibrated = report["calibration"]
+    relative = calibrated.get("relative_gaps", {})
+    order = sorted(
+        calibrated["gaps"], key=lambda name: -abs({**calibrated["gaps"], **relative}[name])
+    )
     lines = [
         [
             words(column_name(report, name)),
-            number(found["gaps"][name]),
+            number(calibrated["gaps"][name]),
             share(relative.get(name)),
         ]
         for name in order
     ]
-    left_out = (f"left out: {column_name(report, name)}" for name in found["left_out"])
+    left_out = (f"left out: {column_name(report, name)}" for name in calibrated["left_out"])
     lines += [[words(line), UNKNOWN, UNKNOWN] for line in left_out]
     return Grid(("total", "gap", "relative to its spread"), lines)
 
 
 def mixture(report: Report) -> Grid:
     """Weight of each score of a mixture, now and for the next refresh."""
-    found = report["mixture"]
+    weights = report["mixture"]
     lines = [
-        [words(name), number(weight), number(found["next"][name])]
-        for name, weight in found["used"].items()
+        [words(name), number(weight), number(weights["next"][name])]
+        for name, weight in weights["used"].items()
     ]
     return Grid(("score", "weight in this refresh", "in the next"), lines)
 

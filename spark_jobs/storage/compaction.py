@@ -43,8 +43,8 @@ def crowded(files: Sequence[dict[str, Any]], target: int, at_least: int) -> list
     for file in files:
         if file["bytes"] < target // 2:
             small.setdefault(tuple(sorted(file["partition"].items())), []).append(file["bytes"])
-    found = [Crowded(values, len(sizes), sum(sizes)) for values, sizes in small.items()]
-    return sorted((c for c in found if c.files >= at_least), key=lambda c: c.where)
+    folders = [Crowded(values, len(sizes), sum(sizes)) for values, sizes in small.items()]
+    return sorted((c for c in folders if c.files >= at_least), key=lambda c: c.where)
 
 
 def compactable(warehouse: Warehouse) -> list[str]:

@@ -33,7 +33,7 @@ def version(path: str) -> int:
 def files(path: str, version: int | None = None) -> list[dict[str, Any]]:
     """Every data file of a version: path, rows, bytes and partition values, by path."""
     actions = Snapshot(path, version=version).get_add_actions()
-    found = [
+    entries = [
         {
             "path": action["path"],
             "rows": action["num_records"],
@@ -42,7 +42,7 @@ def files(path: str, version: int | None = None) -> list[dict[str, Any]]:
         }
         for action in pa.table(actions).to_pylist()
     ]
-    return sorted(found, key=lambda file: str(file["path"]))
+    return sorted(entries, key=lambda file: str(file["path"]))
 
 
 def rows_by_date(path: str, version: int | None = None) -> dict[date, int]:
@@ -90,10 +90,10 @@ def _require_columns(table: Table, there: pa.Schema) -> None:
     """Refuse a table whose columns are not those of the definition."""
     for field in table.arrow_schema:
         index = there.get_field_index(field.name)
-        found = "no such column" if index < 0 else str(there.field(index).type)
-        if found.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
+        actual = "no such column" if index < 0 else str(there.field(index).type)
+        if actual.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
             raise ConfigurationError(
-                f"table {table.name}, column {field.name}: expected {field.type}, found {found}."
+                f"table {table.name}, column {field.name}: expected {field.type}, found {actual}."
                 " Remedy: run `tenforward init`, which adds what a later release brought; add or"
                 " cast a column of your own, or correct the pipeline file."
             )

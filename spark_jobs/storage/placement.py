@@ -21,6 +21,6 @@ def _keys(spark: SparkSession, partitions: int) -> tuple[int, ...]:
     """An integer for each partition, that Spark's hash partitioning sends there."""
     candidates = spark.range(64 * partitions).select(F.col("id").cast("int").alias("key"))
     place = F.pmod(F.hash("key"), F.lit(partitions)).alias("place")
-    found = candidates.groupBy(place).agg(F.min("key").alias("key")).collect()
-    keys = {row["place"]: row["key"] for row in found}
+    rows_by_place = candidates.groupBy(place).agg(F.min("key").alias("key")).collect()
+    keys = {row["place"]: row["key"] for row in rows_by_place}
     return tuple(keys[place] for place in range(partitions))

@@ -120,14 +120,14 @@ def _set_append_only(warehouse: Warehouse, path: str, value: str) -> None:
 
 def readable(warehouse: Warehouse, name: str, versions: Iterable[int]) -> list[int]:
     """The versions whose commits the log still has."""
-    found = []
+    there = []
     for version in sorted(versions):
         try:
             Snapshot(warehouse.path(name), version=version)
         except DeltaError:  # beyond delta.logRetentionDuration: nothing can be kept for it
             continue
-        found.append(version)
-    return found
+        there.append(version)
+    return there
 
 
 def delete_unused_files(
