@@ -66,6 +66,20 @@ def test_the_report_card_agrees_with_the_rows():
     assert (rows.position[~rows.drawn] == -1).all()
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 60.0, 1e6, 1e28])
+def test_the_unit_of_a_regression_does_not_matter(unit):
+    """Squared losses in minutes, dollars or metres: ranks, and who is among the worst percent."""
+    records = regression_records(20_000)
+    for name in ("prediction", "label"):
+        at = records.column_names.index(name)
+        records = records.set_column(at, name, pa.array(records[name].to_numpy() * unit))
+    found = selection_of(records, policy="selective-backprop", budget=0.1, seed=7)
+    assert found.report["top_loss_rows"] == pytest.approx(200, abs=10)
+    # CDF^2, capped nowhere: the density of pi / max is that of u^2, of mean 1/3.
+    pi = found.rows(False)["probability"].to_numpy()
+    assert pi.mean() / pi.max() == pytest.approx(1 / 3, rel=0.02)
+
+
 def test_the_drawn_rows_alone_are_those_of_all():
     found = selection_of(binary_records(1000), policy="calibrated", budget=0.1, seed=7)
     everything, drawn = found.rows(False), found.rows(True)
