@@ -61,9 +61,9 @@ def parse_budget(value: float | str) -> Budget:
     return budget
 
 
-def _read(value: float | str) -> Budget | None:
+def _read(value: object) -> Budget | None:
     """What a number or a text says, in range or not; None where it says nothing."""
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, Real):
         return Budget(float(value), "share")
     text = str(value).strip().replace("gpu-hours", "gpu hours")
     match = _FORMS.fullmatch(text)
