@@ -25,7 +25,7 @@ from schemas.command import (
 )
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import log
-from schemas.pipeline import load_pipeline
+from schemas.pipeline import Pipeline
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.narrow import narrow
@@ -35,7 +35,7 @@ from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.registered import accepted_versions
 from spark_jobs.report.comparison_plot import draw_plot
 from spark_jobs.selection.comparison import ComparisonLine, compare
-from spark_jobs.selection.policies import configured
+from spark_jobs.selection.policies import beside
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 from spark_jobs.storage.settle import DRIVER_ROWS
@@ -137,7 +137,10 @@ def parser() -> argparse.ArgumentParser:
     add_common_arguments(line)
     line.add_argument("--ds", required=True, type=parse_date, help="the day whose end is the cut")
     line.add_argument(
-        "--policies", default="uniform,calibrated", help="names; uniform is always among them"
+        "--policies",
+        default="uniform,calibrated",
+        help="names; uniform is always among them, and what [selection] changes of its own policy"
+        " holds for that one alone",
     )
     line.add_argument("--budgets", default="0.05,0.1,0.25", help='like 0.05,0.1 or "5000 rows"')
     line.add_argument("--draws", type=int, default=5, help="draws of each, for the spread")
@@ -145,11 +148,9 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
-def _policies(path: str, names: str) -> dict[str, Policy]:
+def _policies(pipeline: Pipeline, names: str) -> dict[str, Policy]:
     wanted = dict.fromkeys([BASELINE, *(name.strip() for name in names.split(","))])
-    return {
-        name: configured(load_pipeline(path, {"selection.policy": name})) for name in wanted if name
-    }
+    return {name: beside(pipeline, name) for name in wanted if name}
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     if args.draws < 1:
         raise ConfigurationError(f"--draws = {args.draws}: must be at least 1. Remedy: raise it.")
     require_over(args.ds)
-    policies = _policies(args.pipeline, args.policies)
+    policies = _policies(warehouse.pipeline, args.policies)
     budgets = {
         text.strip(): affordable(warehouse, parse_budget(budget_text(text.strip())))
         for text in args.budgets.split(",")

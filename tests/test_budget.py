@@ -1,5 +1,6 @@
 """A budget: a share, a number of rows, or GPU hours."""
 
+import numpy as np
 import pytest
 
 from schemas.errors import ConfigurationError
@@ -14,6 +15,12 @@ from schemas.sections.budget import Budget, parse_budget
         ("0.25", 0.25, "share"),
         (".5", 0.5, "share"),
         (" 0.1 ", 0.1, "share"),
+        (0.00005, 0.00005, "share"),
+        ("0.00005", 0.00005, "share"),
+        ("5e-05", 0.00005, "share"),
+        (1e-9, 1e-9, "share"),
+        (np.float32(0.25), 0.25, "share"),
+        (np.float64(5e-5), 0.00005, "share"),
         ("5000 rows", 5000.0, "rows"),
         ("5000.0 rows", 5000.0, "rows"),
         ("0.5 gpu hours", 0.5, "gpu hours"),
@@ -29,12 +36,18 @@ def test_every_form_is_read(text, amount, unit):
     [
         *(0, 0.0, -0.1, 1.5, 2, float("nan"), float("inf"), True),
         *("", "0", "ten", "10 %", "0 rows", "-5 rows", "5rows", "5 lines", "1e3 rows"),
-        "0 gpu hours",
+        *("0 gpu hours", "1e400", "-5e-05", "nan", "inf", None),
     ],
 )
 def test_what_is_no_budget_is_refused_with_the_forms(bad):
     with pytest.raises(ConfigurationError, match=r"budget = .*Remedy: write 0.1 \(a share.*rows"):
         parse_budget(bad)
+
+
+@pytest.mark.parametrize("budget", [0.00005, 1e-9, 0.1, "5000 rows", "0.0000001 gpu hours"])
+def test_what_a_budget_says_of_itself_is_read_again(budget):
+    """The manifest keeps it as text."""
+    assert parse_budget(str(parse_budget(budget))) == parse_budget(budget)
 
 
 def test_half_a_row_is_refused():

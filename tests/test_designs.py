@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spark_jobs.selection.designs import DESIGNS
-from spark_jobs.selection.designs.systematic import ONE, units
+from spark_jobs.selection.designs.systematic import ONE, spread, units
 from spark_jobs.selection.hashing import hash_step
 from tests.helpers.drawing import PROBABILITIES, drawn_by, misses, population, with_loss
 
@@ -91,6 +91,32 @@ def test_rounding_to_units_is_made_up_for():
     assert units(rows.probability).sum() != 1000 * ONE
     for seed in range(1, 20):
         assert drawn_by("systematic", rows, seed, bits=3).sum() == 1000
+
+
+@pytest.mark.parametrize("bits", [0, 3])
+@pytest.mark.parametrize("design", ["systematic", "systematic-sorted", "loss-stride"])
+@pytest.mark.parametrize("small", [1.1e-12, 1e-13, 1e-15])
+def test_rounding_to_units_is_made_up_for_where_nearly_all_rows_have_a_single_unit(
+    small, design, bits
+):
+    """One row that nearly has the budget of 1, and so many others that they round by much."""
+    n = 50_000
+    rows = population([1 - n * small, *[small] * n])
+    for seed in range(1, 5):
+        drawn = drawn_by(design, rows, seed, bits)
+        assert drawn.sum() == 1
+        assert drawn[0]
+
+
+def test_what_makes_up_for_rounding_is_spread_over_the_rows():
+    """Probabilities change by no more than a few units each, none of them by much of itself."""
+    rng = np.random.default_rng(1)
+    unit = units(rng.random(1000) * 1e-3)
+    added = spread(unit, np.zeros(1000, np.int64), np.arange(1000), np.array([-5000]))
+    assert added.sum() == -5000
+    assert (unit + added >= 1).all()
+    assert np.abs(added / unit).max() < 1e-3
+    np.testing.assert_allclose(added, -5000 * unit / unit.sum(), atol=2)
 
 
 def test_sorted_systematic_draws_each_segment_within_one_of_its_share():

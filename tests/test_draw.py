@@ -66,6 +66,25 @@ def test_the_report_card_agrees_with_the_rows():
     assert (rows.position[~rows.drawn] == -1).all()
 
 
+@pytest.mark.parametrize(
+    ("unit", "within"), [(1e-6, 10), (1.0, 10), (60.0, 10), (1e6, 10), (1e28, 30)]
+)
+def test_the_unit_of_a_regression_does_not_matter(unit, within):
+    """Squared losses in minutes, dollars or metres: ranks, and who is among the worst percent.
+
+    Beyond 2^60 a bin is an octave wide.
+    """
+    records = regression_records(20_000)
+    for name in ("prediction", "label"):
+        at = records.column_names.index(name)
+        records = records.set_column(at, name, pa.array(records[name].to_numpy() * unit))
+    found = selection_of(records, policy="selective-backprop", budget=0.1, seed=7)
+    assert found.report["top_loss_rows"] == pytest.approx(200, abs=within)
+    # CDF^2, capped nowhere: the density of pi / max is that of u^2, of mean 1/3.
+    pi = found.rows(False)["probability"].to_numpy()
+    assert pi.mean() / pi.max() == pytest.approx(1 / 3, rel=0.02)
+
+
 def test_the_drawn_rows_alone_are_those_of_all():
     found = selection_of(binary_records(1000), policy="calibrated", budget=0.1, seed=7)
     everything, drawn = found.rows(False), found.rows(True)
@@ -80,6 +99,16 @@ def test_law_1_the_number_of_blocks_does_not_change_an_exact_draw(policy, monkey
     again = draw(records, policy=policy, seed=7)
     assert again["drawn"] == first["drawn"]
     np.testing.assert_allclose(again["probability"], first["probability"], rtol=1e-12)
+
+
+def test_one_row_of_a_million_of_which_one_has_nearly_the_whole_probability():
+    """All others are predicted perfectly: sizes of 1e-6 of the mean, pi of 1e-12."""
+    n = 1_000_000
+    label = np.zeros(n)
+    label[5] = 1.0
+    table = pa.table({"instance_id": np.arange(n), "prediction": np.zeros(n), "label": label})
+    frame = draw(table, policy="grad-norm", budget="1 rows", task="regression")
+    assert np.flatnonzero(frame["drawn"].to_numpy()).tolist() == [5]
 
 
 @pytest.mark.parametrize("budget", [0, -0.1, 1.5, float("nan")])

@@ -22,11 +22,12 @@ def test_two_samples_of_one_distribution_give_what_chance_gives():
     assert max(index) < 0.02
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 5e3, 1e12, 1e40])
 @pytest.mark.parametrize(("factor", "least", "most"), [(1.1, 0.005, 0.02), (2.0, 0.3, 0.6)])
-def test_larger_losses_show(factor, least, most):
+def test_larger_losses_show_in_whatever_unit(factor, least, most, unit):
     rng = np.random.default_rng(2)
-    before = counted(rng.exponential(size=100_000))
-    assert least < stability_index(before, factor * rng.exponential(size=100_000)) < most
+    before = counted(unit * rng.exponential(size=100_000))
+    assert least < stability_index(before, factor * unit * rng.exponential(size=100_000)) < most
 
 
 def test_the_index_is_the_sum_over_bins():

@@ -9,13 +9,29 @@ from spark_jobs.selection.histogram import BINS
 VALUES = np.random.default_rng(1).lognormal(sigma=2, size=5000)
 
 
-def test_the_edges_are_32_to_an_octave_from_2_to_the_minus_20():
+def width_of(value: float) -> float:
+    """How much wider than its lower edge the bin of a value is."""
+    at, edges = histogram.bin_of(np.array([value]))[0], histogram.edges()
+    return edges[at + 1] / edges[at] - 1
+
+
+def test_bins_are_narrow_where_losses_lie_and_wider_outside():
     edges = histogram.edges()
     assert edges.shape == (BINS + 1,)
-    assert edges[:3].tolist() == [0.0, 2**-20, 2**-20 * (1 + 1 / 32)]
-    assert edges[1 + 32 * 20] == 1.0
+    assert edges[:3].tolist() == [0.0, 2**-60, 2**-60 * (1 + 1 / 8)]
     assert (np.diff(edges) > 0).all()
-    assert (edges[2:] / edges[1:-1]).max() <= 1 + 1 / 32
+    assert max(width_of(x) for x in np.geomspace(2**-20, 2**20 - 1, 999)) <= 1 / 32
+    assert max(width_of(x) for x in np.geomspace(2**-60, 2**60 * 0.999, 999)) <= 1 / 8
+    assert max(width_of(x) for x in np.geomspace(2**60, 2**204 * 0.999, 999)) <= 1
+    assert BINS < 2100  # counts are kept by stratum and by model version
+
+
+@pytest.mark.parametrize("factor", [1e-15, 1e-3, 1.0, 1e3, 1e6, 1e15, 5e59])
+def test_values_of_any_size_are_told_apart(factor):
+    """The largest loss of an accepted record is (1e30 + 1e30)^2 / 2."""
+    at = histogram.bin_of(np.array([0.04, 0.2, 1.0, 4.0]) * factor)
+    assert (np.diff(at) > 0).all()
+    assert at[-1] < BINS - 1
 
 
 def test_bins_are_those_of_searchsorted():
@@ -23,6 +39,10 @@ def test_bins_are_those_of_searchsorted():
     values = np.r_[VALUES, edges[:-1], np.nextafter(edges[1:-1], 0), 0.0, 1e-300, 1e9, 1e300]
     expected = np.searchsorted(edges[:-1], values, side="right") - 1
     np.testing.assert_array_equal(histogram.bin_of(values), expected)
+
+
+def test_a_zero_or_a_rounding_error_below_it_is_in_the_first_bin():
+    assert histogram.bin_of(np.array([0.0, -0.0, -1e-16])).tolist() == [0, 0, 0]
 
 
 def test_counts_are_those_of_numpy_by_group():
@@ -63,7 +83,7 @@ def test_ranks_are_those_of_a_sort_within_a_bin():
 
 
 def test_the_largest_values_share_the_open_bin():
-    values = np.r_[np.ones(98), 1e6, 1e9]
+    values = np.r_[np.ones(98), 1e150, 1e300]
     rank = histogram.rank(values, np.zeros(100, int), histogram.counts(values, np.zeros(100), 1))
     assert rank[-2:].tolist() == [1.0, 1.0]
 

@@ -12,7 +12,13 @@ from spark_jobs.selection.blocks import ArrowBlocks
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.engine import select
-from spark_jobs.selection.policies import POLICIES, configured, policy_for
+from spark_jobs.selection.policies import (
+    POLICIES,
+    beside,
+    biased_by_design,
+    configured,
+    policy_for,
+)
 from spark_jobs.selection.policy import Policy, Strata
 from spark_jobs.selection.records import from_arrow
 from spark_jobs.selection.scores import SCORES
@@ -138,6 +144,19 @@ def test_a_pipeline_file_changes_the_parts_of_its_policy():
     )
 
 
+def test_a_policy_beside_that_of_the_file_has_its_own_parts():
+    """What [selection] changes belongs to its policy; strata and unmatured labels to the data."""
+    changes = {"policy": "grad-norm", "score": "loss", "weighting": "none", "floor": 0.3}
+    changes |= {"unmatured": "down-weight", "unmatured_weight": 0.25, "ridge": 1.0, "beta": 3.0}
+    changes |= {"calibrated": False, "strata": {"segment": "carrier", "min_share": 0.01}}
+    overrides = {f"selection.{name}": value for name, value in changes.items()}
+    pipeline = load_pipeline("pipelines/flights.toml", overrides)
+    assert beside(pipeline, "grad-norm") == configured(pipeline)
+    data = {"strata": Strata(1, min_share=0.01), "unmatured_weight": 0.25}
+    for name in ("calibrated", "uniform", "balanced", "mixture"):
+        assert beside(pipeline, name) == policy_for(name, "binary", **data), name
+
+
 def test_a_mixture_takes_the_weights_that_the_refresh_before_has_left():
     pipeline = load_pipeline("pipelines/flights.toml", {"selection.policy": "mixture"})
     assert configured(pipeline).scores == dict.fromkeys(
@@ -217,6 +236,51 @@ def test_rows_without_a_label_weigh_less_where_the_policy_says_so():
     full, less = (scores_of(table, "binary", unmatured_weight=w) for w in (1.0, 0.25))
     assert full.drawn.tolist() == less.drawn.tolist()
     np.testing.assert_allclose(less.weight, full.weight * np.where(waiting, 0.25, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("weighting", "task"), [("inverse", "binary"), ("offset", "binary"), ("inverse", "multiclass")]
+)
+def test_calibration_leaves_rows_without_a_label_alone(weighting, task):
+    """Their weights are what the weighting gives them, times what the policy says; the others'
+    are calibrated to the totals of the labelled, and do not depend on it."""
+    table, waiting = half_waiting(TABLES[task])
+    change = {"weighting": weighting, "unmatured_weight": 0.25}
+    plain = scores_of(table, task, **change)
+    full = scores_of(table, task, **change | {"calibrated": True, "unmatured_weight": 1.0})
+    less = scores_of(table, task, **change | {"calibrated": True})
+    np.testing.assert_array_equal(less.weight[waiting], plain.weight[waiting])
+    np.testing.assert_array_equal(less.weight[~waiting], full.weight[~waiting])
+    assert (less.weight != plain.weight)[~waiting & less.drawn].all()
+
+
+def test_calibration_reproduces_the_totals_of_the_labelled():
+    records = binary_records(5000)
+    table, waiting = half_waiting(records)
+    policy = {"weighting": "inverse", "calibrated": True, "unmatured_weight": 0.25, "ridge": 0.0}
+    rows = scores_of(table, "binary", **policy, bounds=(0.01, 100.0))
+    gap = sigmoid(records["prediction"].to_numpy()) - records["label"].to_numpy()
+    labelled = rows.weight.to_numpy() * ~waiting
+    assert labelled.sum() / 500 == pytest.approx((~waiting).mean(), rel=1e-6)
+    assert labelled @ gap / 500 == pytest.approx((gap * ~waiting).mean(), rel=1e-6)
+
+
+def test_every_policy_says_whether_it_is_biased_by_design():
+    biased = {name for name in POLICIES if biased_by_design(policy_for(name, "binary"))}
+    assert biased == {"obftf", "selective-backprop", "max-loss", "min-loss"}
+
+
+def test_the_gap_on_the_report_is_that_of_the_weights_that_are_trained_on():
+    """Rows drawn by their loss that all weigh 1: their plain mean, and not one mended by 1/pi."""
+    policy = policy_for("grad-norm", "binary", weighting="none")
+    found = selection_of(binary_records(5000), policy=policy, budget=0.1, seed=7, task="binary")
+    rows = found.rows(False).to_pandas()
+    plain = rows.loss[rows.drawn].mean() - rows.loss.mean()
+    assert found.report["mean_loss_gap"] == pytest.approx(plain)
+    assert found.report["mean_loss_gap_z"] > 4
+    assert found.report["biased_by_design"].startswith("Biased by design: rows are drawn with")
+    whole = selection_of(TABLES["binary"], policy=policy, budget=1.0, seed=7, task="binary")
+    assert whole.report["biased_by_design"] is None
 
 
 EDGES = {

@@ -207,6 +207,15 @@ def test_a_warning_stands_in_the_headline(report):
     assert "✓ Sound" not in words
 
 
+def test_a_policy_that_is_biased_by_design_says_so_in_words():
+    found = selection_of(binary_records(5000), policy="max-loss", budget=0.1, seed=7).report
+    status = {check.title: check for check in checks(found)}["Mean-loss gap"]
+    assert status.status == "warning"
+    assert "Biased by design: top chooses rows by their loss" in status.sentence
+    words = " ".join(Page(render(found)).words)
+    assert "weights of 1. Biased by design: top chooses rows" in words
+
+
 @pytest.mark.parametrize(("size", "status"), [(589, "good"), (590, "warning"), (410, "warning")])
 def test_the_size_of_a_poisson_draw_varies(report, size, status):
     report["policy"]["design"] = "poisson"

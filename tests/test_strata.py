@@ -1,5 +1,7 @@
 """A guaranteed number of drawn rows for each level of a segment key."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError, NoDataError
 from spark_jobs.selection import blocks, draw
-from spark_jobs.selection.policies import policy_for
+from spark_jobs.selection.draw import selection_of
+from spark_jobs.selection.policies import POLICIES, policy_for
 from spark_jobs.selection.policy import Strata
 from spark_jobs.selection.strata import allocate
 from tests.helpers.logged_records import binary_records
@@ -162,6 +165,54 @@ def test_a_level_of_two_rows_without_a_minimum_keeps_its_probabilities_above_zer
     assert frame.drawn[998:].sum() == 1
     assert frame.probability[998:].sum() == pytest.approx(1)
     assert frame.probability.min() > 0
+
+
+SOUND = ["uniform", "obftf-prox"]
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_unequal_probabilities_are_weighted_where_the_weighting_is_not_named(name):
+    """A level of 2 % has a third of the budget: the label's share is that of all."""
+    table = rare_records()
+    policy = policy_for(name, "binary", strata=Strata(0, min_share=0.2))
+    assert policy.weighting == "inverse"
+    found = selection_of(table, policy=policy, budget=0.1, seed=3)
+    frame = found.rows(False).to_pandas()
+    assert frame.probability.max() / frame.probability.min() > 10
+    chosen = frame[frame.drawn]
+    np.testing.assert_allclose(chosen.weight, 0.1 / chosen.probability, rtol=1e-12)
+    assert found.report["biased_by_design"] is None
+    estimates = []
+    for seed in range(1, 201):
+        rows = draw(table, policy=policy, budget=0.1, seed=seed).to_pandas()
+        estimates.append(rows.weight @ table["label"].to_numpy() / rows.weight.sum())
+    error = np.std(estimates) / np.sqrt(200)
+    assert np.mean(estimates) == pytest.approx(table["label"].to_numpy().mean(), abs=4 * error)
+
+
+@pytest.mark.parametrize("changes", [{}, {"calibrated": True}])
+@pytest.mark.parametrize("name", SOUND)
+def test_weights_of_1_with_strata_are_refused_with_the_remedy(name, changes):
+    message = r'weighting = .none.: strata make .*Remedy: write weighting = "inverse", or leave'
+    with pytest.raises(ConfigurationError, match=message):
+        policy_for(name, "binary", weighting="none", strata=Strata(0), **changes)
+    with pytest.raises(ConfigurationError, match=message):
+        draw(rare_records(), policy=replace(POLICIES[name], strata=Strata(0), **changes))
+
+
+def test_a_calibrated_uniform_policy_with_strata_is_weighted_too():
+    policy = policy_for("uniform", "binary", calibrated=True, strata=Strata(0, min_share=0.2))
+    assert policy.weighting == "inverse"
+
+
+def test_what_was_biased_by_design_stays_so_and_says_so():
+    score = policy_for("uniform", "binary", score="loss", strata=Strata(0, min_count=2))
+    assert score.weighting == "none"
+    told = selection_of(rare_records(), policy=score, budget=0.1, seed=3).report
+    assert told["biased_by_design"].startswith("Biased by design: rows are drawn with unequal")
+    matched = policy_for("obftf", "binary", strata=Strata(0, min_count=2))
+    told = selection_of(rare_records(), policy=matched, budget=0.1, seed=3).report
+    assert told["biased_by_design"].startswith("Biased by design: mean-match chooses rows")
 
 
 def test_strata_and_calibration_go_together():

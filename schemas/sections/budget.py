@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from schemas.errors import ConfigurationError
 
-_FORMS = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(?: (rows|gpu hours))?")
+# A share may have an exponent: Python writes 0.00005 as 5e-05.
+_FORMS = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(?: (rows|gpu hours)|[eE]-\d+)?")
 FORMS = '0.1 (a share of the candidates), "5000 rows" or "0.5 gpu hours"'
 
 
@@ -45,12 +47,27 @@ class Budget:
 
 def parse_budget(value: float | str) -> Budget:
     """A number is a share above 0 and at most 1; text names its unit. ConfigurationError else."""
-    match = _FORMS.fullmatch(str(value).strip().replace("gpu-hours", "gpu hours"))
-    budget = Budget(float(match[1]), match[2] or "share") if match else None
-    if budget is None or budget.amount <= 0 or (budget.unit == "share" and budget.amount > 1):
+    budget = _read(value)
+    if (
+        budget is None
+        or not 0 < budget.amount < np.inf
+        or (budget.unit == "share" and budget.amount > 1)
+    ):
         raise ConfigurationError(
             f"budget = {value!r}: a share must be above 0 and at most 1. Remedy: write {FORMS}."
         )
     if budget.unit == "rows" and budget.amount != int(budget.amount):
         raise ConfigurationError(f"budget = {value!r}: not a whole number of rows. Remedy: round.")
     return budget
+
+
+def _read(value: object) -> Budget | None:
+    """What a number or a text says, in range or not; None where it says nothing."""
+    if not isinstance(value, bool) and isinstance(value, Real):
+        return Budget(float(value), "share")
+    text = str(value).strip().replace("gpu-hours", "gpu hours")
+    match = _FORMS.fullmatch(text)
+    if match is None:
+        return None
+    unit = match[2]
+    return Budget(float(match[1]), unit) if unit else Budget(float(text), "share")

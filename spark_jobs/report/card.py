@@ -148,7 +148,9 @@ def _policy(report: Report) -> str:
         "weights of 1" if policy["weighting"] == "none" else f"{policy['weighting']} weighting",
         "calibrated" if policy["calibrated"] else "",
     ]
-    return f"Policy {policy['name']}: " + ", ".join(part for part in parts if part)
+    line = f"Policy {policy['name']}: " + ", ".join(part for part in parts if part)
+    biased = report.get("biased_by_design")
+    return f"{line}. {biased}" if biased else line
 
 
 def write_card(warehouse: Warehouse, manifest: Manifest) -> str:

@@ -66,6 +66,8 @@ def _mean_loss(report: Report) -> Check | None:
     good = abs(z) <= LARGEST_Z
     if good:
         sentence = f"Weighted mean loss {means}: a difference that chance explains."
+    elif report.get("biased_by_design"):
+        sentence = f"Mean loss {means}. {report['biased_by_design']}"
     elif report["design_exact"]:
         sentence = f"Weighted mean loss {means}, too far apart for chance (|z| above 4)."
     else:

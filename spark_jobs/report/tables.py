@@ -127,13 +127,21 @@ def losses(report: Report) -> Grid | None:
     return _lines(
         [
             ("mean loss", number(get("mean_loss")), "all candidates"),
-            ("weighted mean loss", number(get("mean_loss_estimate")), "drawn rows, by 1/π"),
+            (
+                "weighted mean loss",
+                number(get("mean_loss_estimate")),
+                "drawn rows, weighted",
+            ),
             ("weighted gap", number(get("mean_loss_gap")), "drawn less all; 0 in expectation"),
             ("weighted gap, z", number(get("mean_loss_gap_z")), "in standard deviations"),
             ("unweighted mean loss", number(get("mean_loss_drawn")), "drawn rows, each counting 1"),
             ("unweighted gap", number(gap), "above 0: hard rows are preferred"),
             ("unweighted gap, z", number(get("mean_loss_drawn_z")), "in standard deviations"),
-            ("residual gap", number(get("residual_gap")), "mean residual by 1/π, drawn less all"),
+            (
+                "residual gap",
+                number(get("residual_gap")),
+                "weighted mean, drawn less all",
+            ),
             ("mean label", number(get("mean_label")), "all candidates"),
             ("mean label, drawn", number(get("mean_label_drawn")), "each row counting 1"),
         ],

@@ -38,7 +38,7 @@ from spark_jobs.selection.tree import add_sums
 T = TypeVar("T")
 
 # Counts up when the same candidates, policy, budget and seed would give another sample.
-ENGINE = 1
+ENGINE = 2
 
 
 @dataclass(frozen=True)

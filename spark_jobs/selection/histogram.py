@@ -1,28 +1,50 @@
 """Counts over logarithmic bins: quantiles and ranks of values that are never sorted.
 
-1024 bins over [0, 2^12): bin 0 is [0, 2^-20), then 32 bins an octave, so a bin is at most 3 % wide;
-the last one is open. Counts are integers: their sums do not depend on the order of addition.
+Every finite value >= 0 has a bin. Bins are at most 3 % wide from 2^-20 to 2^20, where losses mostly
+lie, 13 % wide for forty octaves on either side, and an octave wide beyond, up to the losses of
+predictions and labels of 1e30. Bin 0 begins at 0; the last one is open. Counts are integers: their
+sums do not depend on the order of addition.
 """
 
 import numpy as np
 
 from spark_jobs.selection.arrays import Array
 
-BINS = 1024
-_MANTISSA_BITS = 5
-_FIRST = (1023 - 20) << _MANTISSA_BITS  # of the exponent -20, as float64 encodes it
+# From which power of two on an octave has so many bins; the first begins above bin 0.
+_ZONES = ((-60, 8), (-20, 32), (20, 8), (60, 1))
+_OPEN = 204  # the last bin begins at this power of two: (1e30 + 1e30)^2 / 2 is below it
+_PARTS = 32  # of an octave, that the key of a value tells apart: a multiple of each of the above
+_SHIFT = np.uint64(52 - 5)  # what is left of a float64: its sign, exponent and 5 bits of mantissa
+_BIAS = 1023  # of the exponent, as float64 encodes it
+
+
+def _first_keys() -> Array:
+    """The smallest key of each bin but bin 0, int64."""
+    ends = [start for start, _ in _ZONES[1:]] + [_OPEN]
+    zones = (
+        np.arange((start + _BIAS) * _PARTS, (end + _BIAS) * _PARTS, _PARTS // bins)
+        for (start, bins), end in zip(_ZONES, ends, strict=True)
+    )
+    return np.concatenate([*zones, [(_OPEN + _BIAS) * _PARTS]])
+
+
+_FIRST_KEYS = _first_keys()
+BINS = 1 + _FIRST_KEYS.size
+_KEYS = 1 << 16  # of values with the sign +; as many with the sign -, such as -0.0, follow
+_BIN_OF_KEY = np.concatenate(
+    [np.searchsorted(_FIRST_KEYS, np.arange(_KEYS), side="right"), np.zeros(_KEYS, np.int64)]
+)
 
 
 def bin_of(values: Array) -> Array:
     """Bin of each value >= 0, int64, shape of `values`."""
-    keys = np.ascontiguousarray(values, np.float64).view(np.int64) >> (52 - _MANTISSA_BITS)
-    return np.clip(keys - _FIRST + 1, 0, BINS - 1)
+    return _BIN_OF_KEY[np.ascontiguousarray(values, np.float64).view(np.uint64) >> _SHIFT]
 
 
 def edges() -> Array:
-    """Lower edge of each bin, then the upper edge of the last but one; shape (BINS + 1,)."""
-    keys = (np.arange(BINS, dtype=np.int64) + _FIRST) << (52 - _MANTISSA_BITS)
-    return np.concatenate([[0.0], keys.view(np.float64)])
+    """Lower edge of each bin, then an upper edge of the open one; shape (BINS + 1,)."""
+    keys = np.append(_FIRST_KEYS, _FIRST_KEYS[-1] + _PARTS).astype(np.uint64)
+    return np.concatenate([[0.0], (keys << _SHIFT).view(np.float64)])
 
 
 def counts(values: Array, group: Array, groups: int) -> Array:

@@ -134,17 +134,20 @@ def choose(index: int, records: Records, plan: Plan) -> Choice:
     records, pi, block = prepare(index, records, plan)
     drawn = DESIGNS[plan.policy.design].draw(block, plan.states.of(index))
     weight, offset = WEIGHTINGS[plan.policy.weighting](pi, plan.scale.mean)
+    if plan.columns is not None and plan.coefficients is not None:
+        weight, known = weight.copy(), drawn & records.matured
+        rows = calibration.factors(records.where(known), offset[known], plan.columns)
+        weight[known] *= calibration.multipliers(rows, plan.coefficients, plan.policy.bounds)
     if plan.policy.unmatured_weight != 1.0:
         weight = np.where(records.matured, weight, plan.policy.unmatured_weight * weight)
-    if plan.columns is not None and plan.coefficients is not None:
-        weight = weight.copy()
-        rows = calibration.factors(records.where(drawn), offset[drawn], plan.columns)
-        weight[drawn] *= calibration.multipliers(rows, plan.coefficients, plan.policy.bounds)
     return Choice(records, pi, block.loss, drawn, weight, offset)
 
 
 def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.DrawnRows:
-    """The drawn rows as calibration needs them, and what they are to reproduce."""
+    """The drawn rows as calibration needs them, and what they are to reproduce.
+
+    Both are of matured records: what has no label yet keeps its weight.
+    """
     assert plan.columns is not None
     choice = choose(index, records, plan)
     # With an offset the drawn rows stand for the tilted population, sum of pi a; else for all N.
@@ -152,8 +155,9 @@ def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.Drawn
     equal = np.full(records.size, 1 / plan.scale.count)
     share = choice.pi.actual / plan.scale.budget if tilted else equal
     rows = calibration.factors(choice.records, choice.offset, plan.columns)
-    goal = calibration.targets(rows, share, plan.columns)
-    return calibration.DrawnRows(rows.where(choice.drawn), choice.weight[choice.drawn], goal)
+    goal = calibration.targets(rows, share * choice.records.matured, plan.columns)
+    known = choice.drawn & choice.records.matured
+    return calibration.DrawnRows(rows.where(known), choice.weight[known], goal)
 
 
 def result_rows(

@@ -44,7 +44,8 @@ def policy_for(name: str, task: str, **changes: Any) -> Policy:
     """The policy as it runs for a task, with some of its fields changed.
 
     The preset `calibrated` is weighted by 1/pi where the task has no logit to offset, and draws
-    uniformly for regression, where residuals of outliers would take the budget.
+    uniformly for regression, where residuals of outliers would take the budget. A preset of weights
+    1 that is sound for its equal probabilities is weighted by 1/pi where strata make them unequal.
     Raises ConfigurationError for an unknown name and for what the task or a part does not allow.
     """
     if name not in POLICIES:
@@ -57,11 +58,40 @@ def policy_for(name: str, task: str, **changes: Any) -> Policy:
         if task == "regression":
             policy = replace(policy, score="one", floor=0.0)
     policy = replace(policy, **changes)
+    if "weighting" not in changes and _biased_by_strata(policy):
+        policy = replace(policy, weighting="inverse")
     if policy.score == "mixture" and not policy.mixture:
         parts = MIXTURE[task]
         policy = replace(policy, mixture=dict.fromkeys(parts, 1.0 / len(parts)))
     require_possible(policy, task)
     return policy
+
+
+def biased_by_design(policy: Policy) -> str | None:
+    """Why the policy's samples are no estimate of all candidates, in a sentence; None if they are.
+
+    Weights of 1 estimate something only where all probabilities are equal, and a design that does
+    not promise its probabilities estimates nothing.
+    """
+    if not DESIGNS[policy.design].exact:
+        return (
+            f"Biased by design: {policy.design} chooses rows by their loss or score and promises no"
+            " probabilities, so the sample does not stand for all candidates."
+        )
+    if policy.weighting == "none" and not policy.equal:
+        return (
+            "Biased by design: rows are drawn with unequal probabilities and all weigh 1, so what"
+            " is drawn more often counts more."
+        )
+    return None
+
+
+def _biased_by_strata(policy: Policy) -> bool:
+    """Whether it is the strata that make the policy's samples biased, and 1/pi would mend it."""
+    if policy.strata is None or policy.design not in DESIGNS:
+        return False
+    without = replace(policy, strata=None)
+    return biased_by_design(policy) is not None and biased_by_design(without) is None
 
 
 OVERRIDES = ("score", "design", "weighting", "floor", "calibrated", "ridge", "bounds", "beta")
@@ -94,6 +124,19 @@ def configured(pipeline: Pipeline, mixture: Mapping[str, float] | None = None) -
     return policy
 
 
+def beside(pipeline: Pipeline, name: str) -> Policy:
+    """A named policy on the data of a pipeline file: what [selection] changes of its own policy is
+    left to that one; strata and what happens to unmatured labels hold for all.
+
+    Raises ConfigurationError.
+    """
+    selection = pipeline.selection
+    if name == selection.policy:
+        return configured(pipeline)
+    plain = dict.fromkeys(OVERRIDES) | {"policy": name}
+    return configured(pipeline.model_copy(update={"selection": selection.model_copy(update=plain)}))
+
+
 def require_possible(policy: Policy, task: str) -> None:
     """Raise ConfigurationError, naming field, value and remedy, for parts that do not fit."""
     known = {"score": [*SCORES, "mixture"], "design": DESIGNS, "weighting": WEIGHTINGS}
@@ -115,7 +158,11 @@ def require_possible(policy: Policy, task: str) -> None:
     if policy.weighting != "none" and not design.exact:
         why = f"the design {policy.design!r} does not promise its probabilities"
         raise _impossible(policy, "weighting", why, 'write weighting = "none", or another design')
-    if policy.calibrated and policy.weighting == "none" and policy.score != "one":
+    if _biased_by_strata(policy):
+        why = "strata make the probabilities unequal, and weights of 1 would not make up for it"
+        remedy = 'write weighting = "inverse", or leave it out'
+        raise _impossible(policy, "weighting", why, remedy)
+    if policy.calibrated and policy.weighting == "none" and not policy.equal:
         why = "weights of 1 after unequal probabilities estimate no total"
         raise _impossible(policy, "calibrated", why, 'write weighting = "inverse"')
     if policy.calibrated and not design.exact:

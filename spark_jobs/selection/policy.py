@@ -37,3 +37,8 @@ class Policy:
     def scores(self) -> dict[str, float]:
         """Every score that it adds up, with its weight."""
         return dict(self.mixture) if self.score == "mixture" else {self.score: 1.0}
+
+    @property
+    def equal(self) -> bool:
+        """Whether all candidates have the same probability."""
+        return self.scores.keys() == {"one"} and self.strata is None

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import ConfigurationError, DataQualityError
-from schemas.statistics import PROJECTED, statistics, summarised
+from schemas.statistics import CLASSES, PROJECTED, statistics, summarised
 from schemas.tables import MAX_LOGITS
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.hashing import hash_ids
@@ -143,13 +143,15 @@ def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: floa
     """Records of the rows in `order`; label (n,) is in that order, `provisional` where null."""
     table = table.take(pa.array(order.row)).combine_chunks()
     outputs = _outputs(table)
+    labels = _floats(pc.fill_null(label.cast(pa.float64()), provisional))
+    _require_classes(outputs, labels)
     names = [name for name in ("instance_id", "event_time") if name in table.column_names]
     version, versions = _version(table)
     segments, levels = _segments(table)
     return Records(
         hash=order.hash,
         prediction=outputs if outputs.shape[1] else _floats(column(table, "prediction")),
-        label=_floats(pc.fill_null(label.cast(pa.float64()), provisional)),
+        label=labels,
         matured=np.asarray(label.is_valid()),
         version=version,
         day=_day(table),
@@ -162,11 +164,36 @@ def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: floa
 
 def _outputs(table: pa.Table) -> Array:
     """Logits (n, C) of at most 16 classes, the statistics (n, 36) of more; width 0 without."""
-    kept = matrix(table, "statistics", np.float64)
-    if kept.shape[1]:
-        return kept
+    name = "statistics" if holds(table, "statistics") else "logits"
+    if holds(table, name) and table[name].null_count:
+        raise DataQualityError(
+            f"column {name}: null in {table[name].null_count} of {table.num_rows} records."
+            " Remedy: select records of models with one layout, or shorten the window."
+        )
+    if name == "statistics":
+        return matrix(table, name, np.float64)
     logits = matrix(table, "logits", np.float64)
     return logits if logits.shape[1] <= MAX_LOGITS else statistics(logits).astype(np.float64)
+
+
+def _require_classes(outputs: Array, label: Array) -> None:
+    """Refuse a label (n,) that is no class of its record; outputs as `_outputs` gives them."""
+    if not outputs.shape[1]:
+        return
+    classes = outputs[:, CLASSES] if summarised(outputs) else np.full(label.size, outputs.shape[1])
+    wrong = ~((label >= 0) & (label < classes) & (label == np.floor(label)))
+    if wrong.any():
+        first = np.flatnonzero(wrong)[0]
+        raise DataQualityError(
+            f"label = {label[first]:g}: the record's model has {classes[first]:g} classes, from 0."
+            f" Remedy: write labels.classes = {classes[first]:g} in the pipeline file, so that such"
+            " labels are rejects; a selection.unmatured_label must be a class too."
+        )
+
+
+def holds(table: pa.Table, name: str) -> bool:
+    """Whether a column is there and not null throughout."""
+    return name in table.column_names and table[name].null_count < table.num_rows
 
 
 def column(table: pa.Table, name: str) -> pa.Array:
@@ -239,12 +266,24 @@ def matrix(table: pa.Table, name: str, dtype: type) -> Array:
 
 
 def infer_task(table: pa.Table) -> str:
-    """Multiclass where logits are there; binary where every label is 0 or 1; else regression."""
-    if _outputs(table).shape[1]:
+    """Multiclass where logits are there; binary where every label is 0 or 1; else regression.
+
+    Raises ConfigurationError where that is a guess: most labels are 0 or 1, or there are only two.
+    """
+    if holds(table, "logits") or holds(table, "statistics"):
         return "multiclass"
     label = column(table, "label").drop_null() if table.num_rows else pa.array([])
     known = _floats(label)
-    return "binary" if np.isin(known, (0.0, 1.0)).all() else "regression"
+    known = known[np.isfinite(known)]
+    other = known[~np.isin(known, (0.0, 1.0))]
+    if other.size == 0:
+        return "binary"
+    if 2 * other.size < known.size or (known.size > 2 and np.unique(known).size == 2):
+        raise ConfigurationError(
+            f"task is not given, and label = {other[0]:g} in {other.size} of {known.size} rows is"
+            ' neither 0 nor 1. Remedy: correct these, or write task = "regression".'
+        )
+    return "regression"
 
 
 def reordered(records: Records, seed: int) -> Records:

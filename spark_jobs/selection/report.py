@@ -11,6 +11,7 @@ from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.drift import distribution
 from spark_jobs.selection.kernels import Choice, Plan, choose, digest
 from spark_jobs.selection.mixture import component_variances
+from spark_jobs.selection.policies import biased_by_design
 from spark_jobs.selection.records import Records
 from spark_jobs.selection.scores import Stats
 
@@ -34,11 +35,12 @@ def card(
     Sums add up key by key, but for keys that begin with `least_` and `most_`.
     """
     choice = choose(index, records, plan)
+    expansion = _expansion(choice, plan)
     sums = {
         **_sizes(choice),
-        **_losses(choice, plan.sizing.stats),
-        **_gradients(choice, plan),
-        **_groups(choice, plan, newest),
+        **_losses(choice, plan.sizing.stats, expansion),
+        **_gradients(choice, plan, expansion),
+        **_groups(choice, plan, expansion, newest),
     }
     if plan.policy.score == "mixture":
         sums["mixture"] = component_variances(choice.records, plan)
@@ -49,6 +51,19 @@ def add_cards(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     """The sums of two blocks as those of one."""
     how: dict[str, Callable[[Any, Any], Any]] = {"least": np.minimum, "most": np.maximum}
     return {name: how.get(name.split("_")[0], np.add)(a[name], b[name]) for name in a}
+
+
+def _expansion(choice: Choice, plan: Plan) -> Array:
+    """How many candidates each row stands for by the weight that it is trained with, (n,); 0 where
+    it was not drawn or its label has not matured.
+
+    An offset leaves weights to rows that stand for the tilted population: over pi they stand for
+    all of it. Else a weight of 1 stands for N / k.
+    """
+    whole = choice.weight / (
+        choice.pi.actual if plan.policy.weighting == "offset" else plan.scale.mean
+    )
+    return np.where(choice.drawn & choice.records.matured, whole, 0.0)
 
 
 def _sizes(choice: Choice) -> dict[str, Any]:
@@ -78,11 +93,11 @@ def top_loss(stats: Stats) -> float:
     return histogram.quantile(stats.losses.sum(axis=0), 1.0 - TOP_SHARE)
 
 
-def _losses(choice: Choice, stats: Stats) -> dict[str, Any]:
+def _losses(choice: Choice, stats: Stats, expansion: Array) -> dict[str, Any]:
     known = choice.records.matured
     pi, loss = choice.pi.actual[known], choice.loss[known]
     drawn, label = choice.drawn[known], choice.records.label[known]
-    expansion = 1.0 / pi[drawn]
+    expansion = expansion[known][drawn]
     square = (loss - _mean_loss(stats)) ** 2
     top = loss >= top_loss(stats)
     return {
@@ -101,7 +116,7 @@ def _losses(choice: Choice, stats: Stats) -> dict[str, Any]:
     }
 
 
-def _gradients(choice: Choice, plan: Plan) -> dict[str, Any]:
+def _gradients(choice: Choice, plan: Plan, expansion: Array) -> dict[str, Any]:
     records = choice.records
     residual = tasks.residual(plan.task, records.prediction, records.label)
     residual = residual * records.matured[:, None]
@@ -109,13 +124,13 @@ def _gradients(choice: Choice, plan: Plan) -> dict[str, Any]:
     first = residual[:, 0]
     return {
         "residual": first.sum(),
-        "residual_expanded": (first[choice.drawn] / pi[choice.drawn]).sum(),
+        "residual_expanded": (first * expansion).sum(),
         "gradient_square": square.sum(),
         "gradient_variance": (square * (1.0 - pi) / pi).sum(),
     }
 
 
-def _groups(choice: Choice, plan: Plan, newest: int) -> dict[str, Any]:
+def _groups(choice: Choice, plan: Plan, expansion: Array, newest: int) -> dict[str, Any]:
     records, drawn = choice.records, choice.drawn
     age = np.clip(newest - records.day, 0, AGES - 1)
     names = plan.vocabulary
@@ -123,7 +138,6 @@ def _groups(choice: Choice, plan: Plan, newest: int) -> dict[str, Any]:
         "versions": _counts(records.version, drawn, len(names.versions)),
         "ages": _counts(age, drawn, AGES),
     }
-    expansion = np.where(drawn & records.matured, 1.0 / choice.pi.actual, 0.0)
     loss = np.where(records.matured, choice.loss, 0.0)
     for place, levels in enumerate(names.levels):
         code = records.segments[:, place]
@@ -155,6 +169,7 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
         "drawn": int(sums["drawn"]),
         "sum_probability": float(sums["probability"]),
         "design_exact": DESIGNS[plan.policy.design].exact,
+        "biased_by_design": biased_by_design(plan.policy) if k < n else None,
         "min_probability": float(sums["least_probability"]),
         "mean_weight": float(sums["weight"]) / drawn,
         "max_weight": float(sums["most_weight"]),

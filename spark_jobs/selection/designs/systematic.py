@@ -20,10 +20,12 @@ ONE = 1 << UNIT_BITS
 
 
 class UnitTotals(NamedTuple):
-    """Of one block, by stratum (H,): all units, and how many rows may give or take one."""
+    """Of one block, by stratum (H,)."""
 
     units: Array
-    adjustable: Array
+    rows: Array
+    givable: Array  # units that can be taken from the rows, each keeping one
+    takeable: Array  # units that can be added to them, none beyond twice its own or to 1
 
 
 class RandomStart(NamedTuple):
@@ -34,17 +36,32 @@ class RandomStart(NamedTuple):
 
 
 def units(probability: Array) -> Array:
-    """Probabilities as whole units, 1 to 2^40, int64."""
-    return np.maximum(1, np.rint(probability * ONE)).astype(np.int64)
+    """Probabilities as whole units, int64: 2^40 where pi is 1, else 1 to 2^40 - 1."""
+    below = np.clip(np.rint(probability * ONE), 1, ONE - 1)
+    return np.where(probability >= 1.0, ONE, below).astype(np.int64)
 
 
 @numba.njit(cache=True)
-def _sum_units(unit: Array, stratum: Array, strata: int) -> tuple[Array, Array]:
-    total, adjustable = np.zeros(strata, np.int64), np.zeros(strata, np.int64)
+def _givable(unit: int) -> int:
+    return unit - 1 if unit < ONE else 0
+
+
+@numba.njit(cache=True)
+def _takeable(unit: int) -> int:
+    return min(unit, ONE - unit) - 1 if unit < ONE else 0
+
+
+@numba.njit(cache=True)
+def _sum_units(unit: Array, stratum: Array, strata: int) -> tuple[Array, Array, Array, Array]:
+    total, rows = np.zeros(strata, np.int64), np.zeros(strata, np.int64)
+    givable, takeable = np.zeros(strata, np.int64), np.zeros(strata, np.int64)
     for row in range(unit.size):
-        total[stratum[row]] += unit[row]
-        adjustable[stratum[row]] += 1 < unit[row] < ONE - 1
-    return total, adjustable
+        h = stratum[row]
+        total[h] += unit[row]
+        rows[h] += 1
+        givable[h] += _givable(unit[row])
+        takeable[h] += _takeable(unit[row])
+    return total, rows, givable, takeable
 
 
 def unit_totals(block: Block) -> UnitTotals:
@@ -62,15 +79,22 @@ def prepare(passes: Passes, budgets: Array, seed: int) -> States:
 def starts(totals: list[UnitTotals], budgets: Array, seed: int) -> list[RandomStart]:
     """Where each block begins, from the totals of all blocks in order; budgets (H,).
 
-    Rounding leaves the units of a stratum some N/2 short of or above its budget; the difference is
-    spread in single units (a change of pi below 1e-12) over blocks in proportion to their
-    adjustable rows. Sums are Python's integers: 2^40 units a row outgrow 64 bits.
+    Rounding leaves the units of a stratum up to N short of or above its budget; the difference is
+    spread over blocks and rows in proportion to what they can give or take, mostly a single unit (a
+    change of pi below 1e-12) for some of them. Sums are Python's integers: 2^40 units a row outgrow
+    64 bits. Raises ArithmeticError where the probabilities do not sum to the budgets.
     """
     offsets, corrections = [], []
     for h, budget in enumerate(budgets.tolist()):
         unit = [int(block.units[h]) for block in totals]
-        free = [int(block.adjustable[h]) for block in totals]
-        offset, correction = _walked(unit, free, budget, hash_step(seed, h) % ONE)
+        missing = budget * ONE - sum(unit)
+        room = [int((block.givable if missing < 0 else block.takeable)[h]) for block in totals]
+        rounding = sum(int(block.rows[h]) for block in totals) + 1e-9 * budget * ONE
+        if abs(missing) > min(rounding, sum(room)):
+            raise ArithmeticError(
+                f"probabilities sum to {missing / ONE:+.3g} away from k = {budget}"
+            )
+        offset, correction = _walked(unit, room, missing, hash_step(seed, h) % ONE)
         offsets.append(offset)
         corrections.append(correction)
     by_block = zip(np.array(offsets).T, np.array(corrections).T, strict=True)
@@ -78,38 +102,46 @@ def starts(totals: list[UnitTotals], budgets: Array, seed: int) -> list[RandomSt
 
 
 def _walked(
-    unit: list[int], free: list[int], budget: int, start: int
+    unit: list[int], room: list[int], missing: int, start: int
 ) -> tuple[list[int], list[int]]:
-    missing, adjustable = budget * ONE - sum(unit), sum(free)
-    if abs(missing) > adjustable:
-        raise ArithmeticError(f"probabilities sum to {missing / ONE:+.3g} away from k = {budget}")
     before, seen, offsets, corrections = start, 0, [], []
-    for here, rows in zip(unit, free, strict=True):
-        share = _share(missing, seen + rows, adjustable) - _share(missing, seen, adjustable)
+    whole = max(sum(room), 1)
+    for here, part in zip(unit, room, strict=True):
+        share = missing * (seen + part) // whole - missing * seen // whole
         offsets.append(before % ONE)
         corrections.append(share)
         before += here + share
-        seen += rows
+        seen += part
     return offsets, corrections
 
 
-def _share(missing: int, part: int, whole: int) -> int:
-    return missing * part // whole if whole else 0
+@numba.njit(cache=True)
+def spread(unit: Array, stratum: Array, order: Array, correction: Array) -> Array:
+    """Units to be added to each row (n,) so that they sum to `correction` (H,), in proportion to
+    what the rows can give or take; differences of whole numbers, so that the sums are exact."""
+    room, seen = np.zeros(correction.size, np.int64), np.zeros(correction.size, np.int64)
+    for row in range(unit.size):
+        h = stratum[row]
+        room[h] += _givable(unit[row]) if correction[h] < 0 else _takeable(unit[row])
+    added, upto = np.zeros(unit.size, np.int64), np.zeros(correction.size, np.int64)
+    for row in order:
+        h = stratum[row]
+        if correction[h] != 0 and room[h] != 0:
+            seen[h] += _givable(unit[row]) if correction[h] < 0 else _takeable(unit[row])
+            now = np.int64(np.floor(correction[h] * (seen[h] / room[h])))
+            added[row] = now - upto[h]
+            upto[h] = now
+    return added
 
 
 @numba.njit(cache=True)
-def _walk(unit: Array, stratum: Array, order: Array, offset: Array, correction: Array) -> Array:
+def _walk(unit: Array, stratum: Array, order: Array, offset: Array) -> Array:
     """A row is drawn where its stratum's running total passes a multiple of ONE."""
     drawn = np.zeros(unit.size, np.bool_)
-    total, left = offset.copy(), correction.copy()
+    total = offset.copy()
     for row in order:
         h = stratum[row]
-        add = unit[row]
-        if left[h] != 0 and 1 < add < ONE - 1:
-            step = 1 if left[h] > 0 else -1
-            add += step
-            left[h] -= step
-        total[h] += add
+        total[h] += unit[row]
         if total[h] >= ONE:  # no pi exceeds 1, so never twice
             total[h] -= ONE
             drawn[row] = True
@@ -118,8 +150,9 @@ def _walk(unit: Array, stratum: Array, order: Array, offset: Array, correction: 
 
 def _drawer(order: Callable[[Block], Array]) -> Callable[[Block, RandomStart], Array]:
     def draw(block: Block, start: RandomStart) -> Array:
-        unit = units(block.probability)
-        return _walk(unit, block.stratum, order(block), start.offset, start.correction)
+        unit, rows = units(block.probability), order(block)
+        added = spread(unit, block.stratum, rows, start.correction)
+        return _walk(unit + added, block.stratum, rows, start.offset)
 
     return draw
 
