@@ -98,7 +98,7 @@ def test_unused_files_go_and_pinned_versions_stay_readable(crowd):
     with pytest.raises(Exception, match="does not exist"):
         ids(crowd, "forward_records", loose)
     again = select_day(without_delay, LOOPED[1], rebuild=True)
-    assert (again["status"], again["sample_digest"]) == ("done", newest["sample_digest"])
+    assert (again["status"], again["sample_digest"]) == ("done", newest.sample_digest)
 
 
 def test_what_a_running_job_may_read_is_not_deleted(crowd):

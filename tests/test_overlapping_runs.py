@@ -46,8 +46,12 @@ def rows(warehouse: Warehouse, name: str, refresh_id: str) -> DataFrame:
     """`ROWS` rows of a refresh."""
     day = F.lit("2013-02-14")
     kinds = {"string": F.lit(refresh_id), "date": day, "timestamp": day, "array": F.array(day)}
+    json = {"input_versions": "{}", "files": "[]", "holdout_files": "[]", "report": "{}"}
+    texts = {name: F.lit(text) for name, text in (json | {"decided": "null"}).items()}
     values = [
-        kinds.get(field.dataType.typeName(), F.lit(1)).cast(field.dataType).alias(field.name)
+        texts.get(field.name, kinds.get(field.dataType.typeName(), F.lit(1)))
+        .cast(field.dataType)
+        .alias(field.name)
         for field in T.StructType.fromDDL(warehouse.tables[name].spark_ddl)
     ]
     return warehouse.spark.range(ROWS).select(*values)
