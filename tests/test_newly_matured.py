@@ -57,7 +57,7 @@ def logged() -> tuple[pa.Table, pa.Table]:
         "batch_id": one_of("a", "a long name of a batch, of more than 32 bytes", ""),
         "recorded_at": hours(random, 10, 14),
         "prediction": one_of(0.5, 0.5, 0.5, 0.25, -1.0, float("nan"), None),
-        "logits": one_of(None, None, None, [0.5, 1.0]),
+        "logits": [None] * N,
         "statistics": [None] * N,
         "label": one_of(None, None, None, float("inf"), 1.0),
         "loss": [None] * N,

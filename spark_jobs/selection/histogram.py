@@ -1,9 +1,9 @@
 """Counts over logarithmic bins: quantiles and ranks of values that are never sorted.
 
 Every finite value >= 0 has a bin. Bins are at most 3 % wide from 2^-20 to 2^20, where losses mostly
-lie, 13 % wide for forty octaves on either side, and an octave wide beyond, up to the losses of
-predictions and labels of 1e30. Bin 0 begins at 0; the last one is open. Counts are integers: their
-sums do not depend on the order of addition.
+lie, 13 % wide for forty octaves on either side, and an octave wide beyond, up to the losses of the
+largest predictions and labels (`schemas.bounds`). Bin 0 begins at 0; the last one is open. Counts
+are integers: their sums do not depend on the order of addition.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from spark_jobs.selection.arrays import Array
 
 # From which power of two on an octave has so many bins; the first begins above bin 0.
 _ZONES = ((-60, 8), (-20, 32), (20, 8), (60, 1))
-_OPEN = 204  # the last bin begins at this power of two: (1e30 + 1e30)^2 / 2 is below it
+_OPEN = 204  # the last bin begins at this power of two: (2 LARGEST)^2 / 2 is below it
 _PARTS = 32  # of an octave, that the key of a value tells apart: a multiple of each of the above
 _SHIFT = np.uint64(52 - 5)  # what is left of a float64: its sign, exponent and 5 bits of mantissa
 _BIAS = 1023  # of the exponent, as float64 encodes it
