@@ -76,7 +76,7 @@ def champion(world: SimpleNamespace) -> str:
 def trainings(world: SimpleNamespace, day: str) -> list[str]:
     """The model versions trained on the refresh of a day."""
     versions = mlflow_client(world.warehouse.root).search_model_versions("name = 'flights'")
-    wanted = [entry["refresh_id"] for entry in refreshes(world, day)]
+    wanted = [one.refresh_id for one in refreshes(world, day)]
     return [str(one.version) for one in versions if one.tags["refresh_id"] in wanted]
 
 
@@ -143,11 +143,13 @@ def test_a_kill_of_scheduler_and_spark_leaves_one_refresh_and_one_training(
     assert run["state"] == "success", world.server.tasks(SELECT, run_id)
     assert world.server.tasks(SELECT, run_id)["select"]["try_number"] > 1
     assert after(world, 1)["state"] == "success"
-    [entry] = refreshes(world, KILLED)
+    [manifest] = refreshes(world, KILLED)
     assert commits(world, "forward_records", f"score/{KILLED}") == 1
-    for table, rows in {"sampled": "drawn", "selection_probabilities": "candidates"}.items():
-        own = world.warehouse.read(table).where(f"refresh_id = '{entry['refresh_id']}'")
-        assert own.count() == entry[rows]
+    counts = manifest.counts
+    written = {"sampled": counts.drawn, "selection_probabilities": counts.candidates}
+    for table, rows in written.items():
+        own = world.warehouse.read(table).where(f"refresh_id = '{manifest.refresh_id}'")
+        assert own.count() == rows
     assert trainings(world, KILLED) == [champion(world)]
 
 
