@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, DataQualityError
 from schemas.manifests import (
     FORMAT,
     Decided,
@@ -27,6 +27,7 @@ from schemas.tables import refreshes
 from spark_jobs import create_tables
 from spark_jobs.refresh import decided as refresh_decided
 from spark_jobs.refresh.decided import decided_then
+from spark_jobs.refresh.parts import sha256_of
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
@@ -96,6 +97,18 @@ def test_every_file_has_the_checksum_of_its_bytes(loop):
         for file in (*manifest.sampled.files, *manifest.holdout.files):
             content = (Path(warehouse.root) / file.path).read_bytes()
             assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_bit_that_flips_before_the_manifest_is_written_is_refused(twin: Warehouse):
+    """The sums that Hadoop took while it wrote lie beside the file."""
+    file = manifest_of(twin, refresh_id(twin.pipeline, LOOPED[1])).sampled.files[0]
+    place = Path(twin.root) / file.path
+    assert sha256_of(str(place)) == file.sha256
+    content = bytearray(place.read_bytes())
+    content[len(content) // 2] ^= 1
+    place.write_bytes(content)
+    with pytest.raises(DataQualityError, match=r"not those that were written\. Remedy"):
+        sha256_of(str(place))
 
 
 def test_places_are_relative_so_that_a_warehouse_can_be_moved(tmp_path):

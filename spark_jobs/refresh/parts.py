@@ -1,23 +1,27 @@
 """The files that a refresh has left in a table, each with the checksum of its bytes."""
 
 import hashlib
-from collections.abc import Sequence
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import unquote
 
+from schemas.errors import DataQualityError
 from schemas.manifests import Part, StoredFile
-from schemas.places import filesystem
+from schemas.places import filesystem, is_remote
 from spark_jobs.storage.warehouse import Warehouse
 
 DRIVER_BYTES = 1 << 28  # up to here the driver reads them itself, faster than a Spark job begins
 _AT_ONCE = 1 << 20
+_SUMMED = 512  # bytes for each of Hadoop's sums; divides the above
 
 
 def part_of(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> Part:
     """The files of a refresh at a version of a table, in the order of their paths.
 
-    Checksums are taken from storage right after the write and before the manifest, so that what
-    the manifest pins is what a reader would have found then.
+    Checksums are of what the writer wrote (`sha256_of`): the manifest names no other file.
     """
     files = [
         file
@@ -45,10 +49,36 @@ def _checksums(warehouse: Warehouse, paths: Sequence[str], size: int) -> list[st
 
 
 def sha256_of(place: str) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    state = hashlib.sha256()
+    """SHA-256 of a file, in hexadecimal.
+
+    On a local disk Hadoop lays the sums that it takes while it writes beside the file, and what is
+    read here is held against those. Raises DataQualityError where it is not what was written.
+    """
+    state, written = hashlib.sha256(), _sums_while_written(place)
     store, path = filesystem(place)
     with store.open_input_stream(path) as file:
         while part := file.read(_AT_ONCE):
             state.update(part)
+            if written is not None:
+                _require_as_written(place, part, written)
     return state.hexdigest()
+
+
+def _sums_while_written(place: str) -> Iterator[tuple[int]] | None:
+    """CRC-32 of every `_SUMMED` bytes, as Hadoop's ChecksumFileSystem keeps them; None without."""
+    beside = Path(place).with_name(f".{Path(place).name}.crc")
+    if is_remote(place) or not beside.exists():
+        return None
+    content = beside.read_bytes()
+    if content[:8] != struct.pack(">4si", b"crc\0", _SUMMED):
+        return None
+    return struct.iter_unpack(">I", content[8:])
+
+
+def _require_as_written(place: str, part: bytes, written: Iterator[tuple[int]]) -> None:
+    for start in range(0, len(part), _SUMMED):
+        if (zlib.crc32(part[start : start + _SUMMED]),) != next(written, None):
+            raise DataQualityError(
+                f"{place}: its bytes are not those that were written. Remedy: repeat the command;"
+                " where that does not help, look at the disk."
+            )
