@@ -111,6 +111,7 @@ def arriving(n: int, sketch: bool) -> pa.Table:
     left = left.append_column("counting", pa.array(np.full(n, int(Counting.ANY), np.int32)))
     left = left.append_column("moment", pa.array(np.full(n, DAY)))
     left = left.append_column("tie", pa.array(np.ones(n, np.int64)))
+    left = left.append_column("content", pa.array(np.ones(n, np.int64)))
     right = pa.table(
         {
             "is_label": np.ones(n, bool),
@@ -118,6 +119,7 @@ def arriving(n: int, sketch: bool) -> pa.Table:
             "instance_id": known["instance_id"],
             "label": known["label"],
             "moment": pa.array(np.full(n, DAY)),
+            "content": pa.array(np.ones(n, np.int64)),
         }
     )
     absent = [name for name in left.column_names if name not in right.column_names]

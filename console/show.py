@@ -57,6 +57,8 @@ def _lineage(manifest: Manifest) -> dict[str, Any]:
         "seed": manifest.seed,
         "config_digest": manifest.config_digest,
         **asdict(manifest.counts),
+        "in_sample": manifest.report.get("in_sample"),
+        "biased_by_design": manifest.report.get("biased_by_design"),
         "sample_digest": manifest.sample_digest,
         "created_at": manifest.created_at,
         "input_versions": dict(inputs.versions),
@@ -112,6 +114,7 @@ def in_words(shown: dict[str, Any]) -> list[str]:
         f"read {shown['window_start']} to {shown['ds']} from versions: {inputs}",
         f"drew {shown['drawn']} of {shown['candidates']} candidates into sampled version"
         f" {shown['sampled_version']}, held out {shown['held_out']}, rejected {shown['rejected']}",
+        *_warnings(shown),
         f"sample digest {shown['sample_digest']}",
         f"report card {shown['report_card'] or 'not written: repeat `tenforward select`'}",
     ]
@@ -125,6 +128,13 @@ def in_words(shown: dict[str, Any]) -> list[str]:
             f" {model['parent_version']}: {promoted}{serving}; {model['gate_reason']}"
         )
     return lines if shown["models"] else [*lines, "no model was trained on it yet"]
+
+
+def _warnings(shown: dict[str, Any]) -> list[str]:
+    """What a reader must know before the sample is taken for an estimate of all candidates."""
+    many = shown["in_sample"]
+    known = f"the models that answered {many} candidates may have learnt from them: no offsets"
+    return [*([known] if many else []), *filter(None, [shown["biased_by_design"]])]
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
-from pyarrow.dataset import dataset, field
+from pyarrow.dataset import Dataset, dataset, field
 
 from schemas.errors import ConfigurationError
 from schemas.places import filesystem
@@ -70,7 +70,8 @@ class Decided:
     budget: as `parse_budget` reads it, GPU hours as the rows they came to. engine: of the
     selection. mixture: the weight of each score, as the refresh `mixture_from` left them.
     model_versions: those that the registry had, a record of any other being refused; None where
-    any was taken.
+    any was taken. learnt_until: the latest cut behind each of them whose origin was known; None
+    where the newest record counted, whatever its model had learnt from.
     """
 
     budget: str
@@ -78,6 +79,7 @@ class Decided:
     mixture: Mapping[str, float] = dataclasses.field(default_factory=dict)
     mixture_from: str | None = None
     model_versions: tuple[str, ...] | None = None
+    learnt_until: Mapping[str, datetime] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Manifest:
             "report": json.dumps(self.report),
             "created_at": self.created_at,
             "format": self.format,
-            "decided": None if self.decided is None else json.dumps(asdict(self.decided)),
+            "decided": None if self.decided is None else _as_json(self.decided),
             "probabilities_version": self.probabilities_version,
             "holdout_files": json.dumps([asdict(file) for file in self.holdout.files]),
         }
@@ -184,32 +186,65 @@ def _files(text: str, written: int) -> tuple[StoredFile, ...]:
     return tuple(files)
 
 
+def _as_json(decided: Decided) -> str:
+    return json.dumps(asdict(decided), default=datetime.isoformat)
+
+
 def _decided(entry: Mapping[str, Any]) -> Decided:
-    versions = entry["model_versions"]
-    return Decided(**{**entry, "model_versions": None if versions is None else tuple(versions)})
+    versions, learnt = entry["model_versions"], entry.get("learnt_until")
+    typed = {
+        "model_versions": None if versions is None else tuple(versions),
+        "learnt_until": None
+        if learnt is None
+        else {version: datetime.fromisoformat(cut) for version, cut in learnt.items()},
+    }
+    return Decided(**{**entry, **typed})
 
 
 def read_manifests(path: str, **wanted: str) -> list[Manifest]:
     """Manifests in the table at `path` whose columns equal `wanted`, newest day first.
 
-    By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
     Raises deltalake's TableNotFoundError where there is no table.
+    """
+    matching = [field(name) == value for name, value in wanted.items()]
+    rows = _rows(path)
+    if rows is None:
+        return []
+    read = rows.to_table(filter=reduce(and_, matching) if matching else None)
+    manifests = [manifest_of(row) for row in read.to_pylist()]
+    return sorted(manifests, key=lambda one: (one.ds, one.created_at), reverse=True)
+
+
+def read_cuts(path: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
+    """The cut of every refresh in the table at `path`, and `learnt_until` of every model version
+    that one of them knew. Raises as `read_manifests` does."""
+    rows = _rows(path)
+    if rows is None:
+        return {}, {}
+    read = rows.to_table(columns=["refresh_id", "cut", "decided", "created_at"]).to_pylist()
+    learnt: dict[str, datetime] = {}
+    for row in sorted(read, key=lambda row: row["created_at"]):
+        decided = json.loads(row["decided"] or "null")
+        learnt |= (_decided(decided).learnt_until or {}) if decided else {}
+    return {row["refresh_id"]: row["cut"].astimezone(UTC) for row in read}, learnt
+
+
+def _rows(path: str) -> Dataset | None:
+    """The rows of the table; None where it has no file.
+
+    By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
     """
     files = [unquote(uri) for uri in Snapshot(path).file_uris()]
     if not files:
-        return []
+        return None
     store, _ = filesystem(files[0])
-    rows = dataset(
+    return dataset(
         [filesystem(file)[1] for file in files],
         # Spark's timestamps come without their zone, and an older file lacks later columns.
         schema=refreshes().arrow_schema,
         format="parquet",
         filesystem=store,
     )
-    matching = [field(name) == value for name, value in wanted.items()]
-    read = rows.to_table(filter=reduce(and_, matching) if matching else None)
-    manifests = [manifest_of(row) for row in read.to_pylist()]
-    return sorted(manifests, key=lambda one: (one.ds, one.created_at), reverse=True)
 
 
 def find_manifest(path: str, refresh_id: str) -> Manifest | None:

@@ -20,6 +20,7 @@ UNKNOWN_MODEL = "unknown-model"
 FUTURE_EVENT = "future-event"
 DUPLICATE_DIFFERS = "duplicate-differs"
 BAD_LABEL = "bad-label"
+LABEL_DIFFERS = "label-differs"
 
 REASONS: dict[str, str] = {
     MISSING: "instance id, event time or model version is null or empty",
@@ -30,6 +31,7 @@ REASONS: dict[str, str] = {
     WRONG_ARITY: "the number of logits, segment keys or sketch numbers is not what is declared",
     UNKNOWN_MODEL: "the model version is not in the registry",
     FUTURE_EVENT: "the event time is more than 5 minutes after the moment of recording",
-    DUPLICATE_DIFFERS: "the same instance, model, batch and moment has another prediction too",
+    DUPLICATE_DIFFERS: "the same instance, model, batch and moment has another record too",
     BAD_LABEL: "not a label of the task: 0 or 1, a class from 0, or a finite number",
+    LABEL_DIFFERS: "another label of the instance became known at the same moment",
 }

@@ -23,8 +23,11 @@ from schemas.command import (
     run_command,
 )
 from schemas.errors import NoDataError
+from schemas.log import log
 from schemas.manifests import Decided, find_manifest
+from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
+from spark_jobs.candidates.rejects import label_faults, reject
 from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
@@ -50,7 +53,8 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     )
     dates = warehouse.rows_by_date("instances", plan.versions["instances"])
     at_most = sum(count for day, count in dates.items() if start <= day <= end)
-    labels = settle(_labels(warehouse, plan), at_most)
+    rules = rules_of(warehouse.pipeline)
+    labels = settle(_labels(warehouse, plan, rules), at_most)
     decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
     count = decisions.count()
     if count == 0:
@@ -59,25 +63,52 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
             " or correct the dates."
         )
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
-    report = {"candidates": count, "budget": count, "drawn": count, "sum_probability": float(count)}
-    everything = Decided(budget="1", engine=ENGINE)
-    draft = Draft(decisions, decisions, report, _digest(decisions), everything)
+    rejects = _rejected(warehouse, plan, rules)
+    report = {
+        "candidates": count,
+        "budget": count,
+        "drawn": count,
+        "sum_probability": float(count),
+        "rejects": rejects,
+    }
+    draft = Draft(
+        decisions,
+        decisions,
+        report,
+        _digest(decisions),
+        Decided(budget="1", engine=ENGINE),
+        rejected=sum(rejects.values()),
+    )
     manifest = write_refresh(warehouse, plan, draft, kept)
     decisions.unpersist()
     labels.unpersist()
     return outcome(warehouse, "done", manifest)
 
 
-def _labels(warehouse: Warehouse, plan: RefreshPlan) -> DataFrame:
+def _labels(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> DataFrame:
     """Instances of the range with their labels as of the cut."""
-
-    def window(name: str) -> DataFrame:
-        return in_window(warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds)
-
     rule = warehouse.pipeline.labels
-    labels = labels_as_of(window("labels"), rule.label, plan.cut)
-    asked = window("instances").select("instance_id", "event_time")
-    return with_labels(asked, labels, rule, plan.cut)
+    labels = labels_as_of(_window(warehouse, plan, "labels"), rule.label, plan.cut, rules)
+    asked = _window(warehouse, plan, "instances").select("instance_id", "event_time")
+    return with_labels(asked, labels, rule, plan.cut).where("label IS NOT NULL")
+
+
+def _window(warehouse: Warehouse, plan: RefreshPlan, name: str) -> DataFrame:
+    return in_window(warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds)
+
+
+def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> dict[str, int]:
+    """Put the labels that cannot be used into `forward_rejects`; how many for each reason."""
+    known = _window(warehouse, plan, "labels").where(F.col("known_at") <= F.lit(plan.cut))
+    label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
+    judged = label_faults(known.select("instance_id", "event_date", "known_at", label), rules.label)
+    wrong = judged.where("fault IS NOT NULL").persist()
+    counts = {row["fault"]: row["count"] for row in wrong.groupBy("fault").count().collect()}
+    if counts:
+        reject(warehouse, wrong, f"bootstrap/{plan.refresh_id}/{plan.versions['labels']}")
+        log.warning("labels rejected: %s", counts)
+    wrong.unpersist()
+    return counts
 
 
 def all_drawn(labelled: DataFrame) -> DataFrame:

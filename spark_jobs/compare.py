@@ -32,10 +32,10 @@ from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.window import window_of
 from spark_jobs.refresh.gpu_hours import affordable
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
-from spark_jobs.refresh.registered import accepted_versions
+from spark_jobs.refresh.registered import models_of
 from spark_jobs.report.comparison_plot import draw_plot
 from spark_jobs.selection.comparison import ComparisonLine, compare
-from spark_jobs.selection.policies import beside
+from spark_jobs.selection.policies import beside, on_records
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
 from spark_jobs.storage.settle import DRIVER_ROWS
@@ -57,17 +57,20 @@ def compare_day(
     """
     warehouse.require("forward_records", "labels")
     plan = plan_refresh(warehouse, ds)
-    records = _candidates(warehouse, plan)
+    records, in_sample = _candidates(warehouse, plan)
+    policies = {name: on_records(policy, in_sample) for name, policy in policies.items()}
     seeds = [plan.seed + draw for draw in range(draws)]
     lines = []
     for line in compare(records, warehouse.pipeline.task, policies, budgets, seeds):
         log.info("%s", _shown(line))
         lines.append(line)
-    return lines, {"candidates": records.size, "draws": draws}
+    return lines, {"candidates": records.size, "in_sample": in_sample, "draws": draws}
 
 
-def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
-    window = window_of(warehouse, plan, accepted_versions(warehouse.pipeline, warehouse.root))
+def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Records, int]:
+    """The candidates, and how many of them have no record but in sample."""
+    models = models_of(warehouse.pipeline, warehouse.root)
+    window = window_of(warehouse, plan, models.accepted)
     rows = narrow(
         window.records,
         window.labels,
@@ -76,13 +79,14 @@ def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> Records:
         rules=window.rules,
         maturity=warehouse.pipeline.labels,
     )
-    candidates, _ = assemble(_share_of_ids(rows, window.at_most).toArrow(), plan.seed, None)
+    some = _share_of_ids(rows, window.at_most).toArrow()
+    candidates, counts = assemble(some, plan.seed, None, models.learnt_until)
     if candidates.size == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"
             " and label these days first, or correct the date."
         )
-    return candidates
+    return candidates, counts.in_sample
 
 
 def _share_of_ids(rows: DataFrame, at_most: int) -> DataFrame:

@@ -32,7 +32,7 @@ from schemas.pipeline import Pipeline
 from schemas.places import for_spark
 from schemas.rules import rules_of
 from schemas.sections.records import CLOSEST, RecordsSource
-from spark_jobs.candidates.rejects import contradicting, first_fault, rejects_of
+from spark_jobs.candidates.rejects import content, contradicting, first_fault, rejects_of
 from spark_jobs.storage.warehouse import Warehouse
 
 APPLICATION = "import"
@@ -59,6 +59,7 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
     number = {name: warehouse.next_number(name, APPLICATION) for name in names}
     rows = judged(mapped(_read(warehouse, source, start, end), source, end), warehouse.pipeline)
     batch = f"{APPLICATION}/{start}..{end}/{number['forward_records']}"
+    rows = _against_earlier(warehouse, rows, start, end)
     rows = rows.withColumn("batch_id", F.lit(batch)).persist()
     try:
         counts = {row["fault"]: row["count"] for row in rows.groupBy("fault").count().collect()}
@@ -72,8 +73,8 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
         rejects, records = (
             warehouse.append_numbered(frame, name, APPLICATION, number[name])
             for name, frame in (
-                ("forward_rejects", _new_rejects(warehouse, bad, batch)),
-                ("forward_records", _new_records(warehouse, good, start, end)),
+                ("forward_rejects", _new_rejects(warehouse, bad.drop("there"), batch)),
+                ("forward_records", good.where(~F.col("there")).drop("there", "record")),
             )
         )
     finally:
@@ -200,12 +201,17 @@ def judged(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
     return joined.withColumn("fault", F.coalesce("fault", contradicts)).drop("_differ")
 
 
-def _new_records(warehouse: Warehouse, rows: DataFrame, start: date, end: date) -> DataFrame:
-    """The rows that no import has brought yet."""
+def _against_earlier(warehouse: Warehouse, rows: DataFrame, start: date, end: date) -> DataFrame:
+    """The rows with `there`: whether an import has brought them before. One that says something
+    else now has that as its `fault`: what is in the table stays."""
     imported = F.col("batch_id").startswith(f"{APPLICATION}/")
     dated = F.col("event_date").between(F.lit(start), F.lit(end))
-    there = warehouse.read("forward_records").where(imported & dated)
-    return rows.join(there.select(*KEY), KEY, "left_anti")
+    earlier = warehouse.read("forward_records").where(imported & dated)
+    said = earlier.select(*KEY, content(earlier).alias("_said")).dropDuplicates(KEY)
+    joined = rows.withColumn("_says", content(rows)).join(said, KEY, "left")
+    changed = F.when(F.col("_said") != F.col("_says"), F.lit(reasons.DUPLICATE_DIFFERS))
+    columns = {"fault": F.coalesce("fault", changed), "there": F.col("_said").isNotNull()}
+    return joined.withColumns(columns).drop("_said", "_says")
 
 
 def _new_rejects(warehouse: Warehouse, rows: DataFrame, batch: str) -> DataFrame:

@@ -35,7 +35,7 @@ from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.card import write_card
 from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import SelectionResult, select
-from spark_jobs.selection.policies import configured
+from spark_jobs.selection.policies import configured, on_records
 from spark_jobs.storage.warehouse import Warehouse
 
 
@@ -90,10 +90,10 @@ def select_refresh(
         maturity=pipeline.labels,
     )
     provisional = pipeline.selection.provisional_label
-    blocks, counts = blocks_of(rows, window.at_most, plan.seed, provisional)
+    blocks, counts = blocks_of(rows, window.at_most, plan.seed, provisional, decided.learnt_until)
     with closing(blocks):
         refuse_bad(warehouse, plan, window, counts)
-        budget = parse_budget(decided.budget)
+        policy, budget = on_records(policy, counts.in_sample), parse_budget(decided.budget)
         selection = select(blocks, policy, budget, plan.seed, pipeline.task)
         if digest is not None:
             _require_same(plan, digest, selection.digest)
@@ -136,6 +136,7 @@ def _report(
         "segments": segments,
         "records": counts.records,
         "unmatured_records": counts.unmatured,
+        "in_sample": counts.in_sample,
         "rejects": counts.rejects,
         "refresh_id": plan.refresh_id,
         "window": [str(plan.window_start), str(plan.ds)],

@@ -26,6 +26,7 @@ def row(instance: str, moment: int, tie: int, prediction: float | None, label: f
         "label": label,
         "moment": moment,
         "tie": tie,
+        "content": hash((prediction, label)),
     }
 
 
@@ -45,6 +46,7 @@ SCHEMA = pa.schema(
         "label": pa.float64(),
         "moment": pa.int64(),
         "tie": pa.int64(),
+        "content": pa.int64(),
     }
 )
 ROWS = [

@@ -55,6 +55,24 @@ def test_columns_hash_together_as_in_spark(spark: SparkSession):
     assert hash_columns(pa.array([], pa.string())).size == 0
 
 
+def test_numbers_moments_and_lists_hash_as_in_spark(spark: SparkSession):
+    columns = {
+        "double": pa.array([0.5, -0.0, None, float("nan"), float("inf")]),
+        "float": pa.array([0.5, -0.0, None, float("nan"), 1e30], pa.float32()),
+        "moment": pa.array([0, -1, None, 1 << 50, 5], pa.timestamp("us", tz="UTC")),
+        "floats": pa.array([[1.0, -0.0], [], None, [None, 2.0], [3.0]], pa.list_(pa.float32())),
+        "words": pa.array([["a", "é"], [], None, [None, ""], ["a" * 40]], pa.list_(pa.string())),
+        "whole": pa.array([1, -1, None, 0, 7], pa.int32()),
+    }
+    frame = spark.createDataFrame(pa.table(columns))
+    for names in (*([name] for name in columns), list(columns)):
+        by_spark = [row[0] for row in frame.select(F.xxhash64(*names)).collect()]
+        found = hash_columns(*(columns[name] for name in names))
+        assert found.tolist() == by_spark, names
+        parts = [hash_columns(*(columns[name].slice(1) for name in names)).tolist()]
+        assert parts == [by_spark[1:]], names
+
+
 def test_an_id_that_is_null_or_of_another_type_is_refused():
     with pytest.raises(TypeError, match="null"):
         hash_ids(pa.array(["a", None]), 1)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable as Snapshot
 from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
@@ -136,6 +137,25 @@ def test_what_cannot_be_used_is_kept_as_it_came_with_its_reason(warehouse, tmp_p
     assert as_it_came[11]["P(late)"] == "NaN"
     assert as_it_came[13]["asked.at"] == "yesterday"
     assert as_it_came[10]["colour"] == "red"
+
+
+def test_a_row_that_says_something_else_than_before_is_kept_as_a_reject(warehouse, tmp_path):
+    """Law 2: neither taken in silence for the one that is there, nor put in its place."""
+    logged(tmp_path, GOOD)
+    import_records(warehouse, DAY, DAY)
+    before = table_of(warehouse, "forward_records")
+    log = Snapshot(str(tmp_path / "log"))
+    log.update(predicate="`Request ID` = 1", updates={"`P(late)`": "0.125"})
+    log.update(predicate="`Request ID` = 2", updates={"airline": "'DL'"})
+    changed = import_records(warehouse, DAY, DAY)
+    assert (changed["records"], changed["rejects"]) == (0, {"duplicate-differs": 2})
+    assert table_of(warehouse, "forward_records") == before
+    rejected = [json.loads(one["record"]) for one in table_of(warehouse, "forward_rejects")]
+    assert {one["Request ID"]: (one["P(late)"], one["airline"]) for one in rejected} == {
+        1: (0.125, "AA"),
+        2: (0.0, "DL"),
+    }
+    assert import_records(warehouse, DAY, DAY)["status"] == "already done"
 
 
 def test_plain_parquet_does_as_well(warehouse, tmp_path):

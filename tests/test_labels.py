@@ -63,7 +63,8 @@ def test_a_label_counts_when_its_rule_says_so_in_spark_and_in_arrays(
         pa.table({"instance_id": ids, "event_time": pa.array(events, TIME)})
     )
     known = pa.table({"instance_id": ids, "label": pa.array(labels, pa.float64())})
-    came = spark.createDataFrame(known.filter(known["label"].is_valid()))
+    known = known.filter(known["label"].is_valid())
+    came = spark.createDataFrame(known).withColumn("refused", F.lit(False))
     found = with_labels(asked, came, rule_of(name), CUT).collect()
     assert {row["instance_id"]: row["label"] for row in found} == expected
     column = spark_maturity.counting(rule_of(name), CUT).alias("c")
@@ -71,7 +72,8 @@ def test_a_label_counts_when_its_rule_says_so_in_spark_and_in_arrays(
     codes = np.array([by_id[one] for one in ids])
     here = maturity.counting(pa.array(events, TIME), rule_of(name), CUT)
     np.testing.assert_array_equal(here, codes)
-    assert where_counted(pa.array(labels, pa.float64()), codes).to_pylist() == counted
+    refused = np.zeros(codes.size, bool)
+    assert where_counted(pa.array(labels, pa.float64()), codes, refused).to_pylist() == counted
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_a_rebuild_uses_what_the_manifest_pins_and_nothing_else(twin: Warehouse,
         raise AssertionError("a rebuild looks nothing up")
 
     monkeypatch.setattr(refresh_decided, "affordable", looked_up)
-    monkeypatch.setattr(refresh_decided, "accepted_versions", looked_up)
+    monkeypatch.setattr(refresh_decided, "models_of", looked_up)
     assert select_day(twin, LOOPED[1], rebuild=True)["sample_digest"] == before.sample_digest
     assert manifest_of(twin, name).decided == before.decided
 

@@ -11,6 +11,7 @@ from reference.slow_candidates import candidates
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks import spark_blocks, spark_held
 from spark_jobs.blocks.spark_blocks import SparkBlocks, blocks_of, drawn_frame
+from spark_jobs.candidates.assemble import Counts
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.selection import blocks
 from spark_jobs.selection.draw import selection_of
@@ -46,6 +47,7 @@ def logged(spark: SparkSession, records: pa.Table) -> tuple[DataFrame, DataFrame
         .append_column("label", pa.nulls(N, pa.float64()))
         .append_column("logits", pa.nulls(N, pa.list_(pa.float32())))
         .append_column("statistics", pa.nulls(N, pa.list_(pa.float32())))
+        .append_column("loss", pa.nulls(N, pa.float64()))
         .append_column("recorded_at", moments(N))
         .append_column("batch_id", pa.array(["batch"] * N))
     )
@@ -161,7 +163,7 @@ def test_law_1_few_rows_on_the_driver_draw_the_same(spark, records, logged):
     found, counts = blocks_of(narrow(*logged, CUT, sketch=True), 2 * N, SEED, None)
     few = select(found, POLICIES["calibrated"], parse_budget(0.1), SEED, "binary")
     assert not isinstance(found, SparkBlocks)
-    assert counts == (N, 0, {})
+    assert counts == Counts(records=N, unmatured=0, rejects={})
     assert few.digest == expected.digest
     assert by_id(everything(few)) == by_id(expected.rows(False))
 
@@ -186,6 +188,7 @@ def test_the_newest_record_meets_the_newest_label_known_by_the_cut(spark):
             "sketch": pa.nulls(n, pa.list_(pa.float32())),
             "segments": pa.array([["a"]] * n),
             "label": pa.nulls(n, pa.float64()),
+            "loss": pa.nulls(n, pa.float64()),
         }
     )
     other = [f"id{i}" for i in random.integers(0, 1200, n)]

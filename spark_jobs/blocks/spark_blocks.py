@@ -6,7 +6,8 @@ run there, on the same blocks, to the same bits, and no pass costs a Spark job.
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from spark_jobs.storage.settle import driver_rows
 S = TypeVar("S")
 T = TypeVar("T")
 Batches = Iterable[pa.RecordBatch]
+Assemble = Callable[[pa.Table], tuple[Records, Counts]]
 
 SHARD_ROWS = 1 << 21  # records and labels; each pass pays some 0.2 s for every shard
 
@@ -47,16 +49,20 @@ def shard_bits(at_most: int) -> int:
 
 
 def blocks_of(
-    narrow: DataFrame, at_most: int, seed: int, provisional: float | None
+    narrow: DataFrame,
+    at_most: int,
+    seed: int,
+    provisional: float | None,
+    learnt_until: Mapping[str, datetime] | None = None,
 ) -> "tuple[SparkBlocks | ArrowBlocks, Counts]":
     """The candidates in what `candidates.narrow` gives, and what else was there.
 
-    at_most: a bound on its rows, from the tables' logs. provisional: see `assemble`.
+    at_most: a bound on its rows, from the tables' logs. provisional, learnt_until: see `assemble`.
     """
     if at_most > driver_rows(narrow.sparkSession):
-        blocks = SparkBlocks(narrow, at_most, seed, provisional)
+        blocks = SparkBlocks(narrow, at_most, seed, provisional, learnt_until)
         return blocks, blocks.counts
-    records, counts = assemble(narrow.toArrow(), seed, provisional)
+    records, counts = assemble(narrow.toArrow(), seed, provisional, learnt_until)
     return ArrowBlocks(records), counts
 
 
@@ -70,13 +76,19 @@ class SparkBlocks:
     """Implements `selection.blocks.Blocks`; the shards stay cached until `close`."""
 
     def __init__(
-        self, narrow: DataFrame, at_most: int, seed: int, provisional: float | None
+        self,
+        narrow: DataFrame,
+        at_most: int,
+        seed: int,
+        provisional: float | None,
+        learnt_until: Mapping[str, datetime] | None = None,
     ) -> None:
         bits = shard_bits(at_most)
         hashed = F.xxhash64("instance_id", F.lit(seed).cast("bigint"))
         # The shift is unsigned, as in `selection.blocks.block_of`; by 64 it would be by 0.
         shard = F.shiftrightunsigned(hashed, 64 - bits) if bits else F.lit(0)
-        run = partial(_packed, bits=bits, seed=seed, provisional=provisional)
+        together = partial(assemble, seed=seed, provisional=provisional, learnt_until=learnt_until)
+        run = partial(_packed, bits=bits, together=together)
         self._shards = placed(narrow, shard, 1 << bits).mapInArrow(run, _PACKED).persist()
         small = self._shards.select("rows", "counts", "contents").collect()
         self.count: int = sum(row["rows"] for row in small)
@@ -155,14 +167,12 @@ class SparkBlocks:
         self._shards.unpersist()
 
 
-def _packed(
-    batches: Batches, *, bits: int, seed: int, provisional: float | None
-) -> Iterator[pa.RecordBatch]:
+def _packed(batches: Batches, *, bits: int, together: Assemble) -> Iterator[pa.RecordBatch]:
     """The shard of a partition: candidates assembled, sorted and packed."""
     held = list(batches)
     if not held:
         return
-    records, counts = assemble(pa.Table.from_batches(held), seed, provisional)
+    records, counts = together(pa.Table.from_batches(held))
     held.clear()
     shard = pack(records)
     number = int(records.hash[0]) >> (64 - bits) if bits and records.size else 0

@@ -14,6 +14,7 @@ from schemas.arrow_rules import first_fault
 from schemas.rules import Rules
 from schemas.sections.store import Labels
 from schemas.tables import forward_records
+from spark_jobs.candidates.content import content
 from spark_jobs.candidates.maturity import counting
 from spark_jobs.selection.hashing import hash_columns
 from spark_jobs.selection.records import column
@@ -25,6 +26,7 @@ NARROW = pa.schema(
         pa.field("is_label", pa.bool_()),
         pa.field("fault", pa.string()),
         *(_RECORD.field(name).with_nullable(True) for name in _KEPT),
+        pa.field("content", pa.int64()),  # what it says, as one number
         pa.field("label", pa.float64()),
         pa.field("moment", pa.int64()),  # UTC microseconds: when it was recorded, or became known
         pa.field("tie", pa.int64()),  # of equal moments the larger is newer
@@ -40,6 +42,7 @@ def narrow_records(records: pa.Table, rules: Rules) -> pa.Table:
         **{name: records[name] for name in _KEPT},
         is_label=pa.repeat(False, records.num_rows),
         fault=first_fault(records, rules.record),
+        content=pa.array(content(records)),
         moment=_micros(records["recorded_at"]),
         tie=pa.array(tie),
     )
@@ -54,6 +57,7 @@ def narrow_labels(labels: pa.Table, rules: Rules) -> pa.Table:
         is_label=pa.repeat(True, labels.num_rows),
         fault=first_fault(pa.table({"label": label}), rules.label),
         label=label,
+        content=pa.array(content(pa.table({"label": label}), ("label",))),
         moment=_micros(labels["known_at"]),
     )
 

@@ -6,24 +6,32 @@ copied once, when it is known which of them are candidates.
 """
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import reasons
+from spark_jobs.candidates.in_sample import in_sample
 from spark_jobs.candidates.maturity import where_counted
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Order, Records, column, hash_order, records_of
 
+_SAME = ("moment", "tie")  # rows of one id with the same of both must have the same `content`
+_DECIDED = ["is_label", "fault", "content", "counting", "label", *_SAME]  # no candidate's columns
+
 
 class Counts(NamedTuple):
-    """What was in a shard: records of the window, candidates without a label, rejects by reason."""
+    """What was in a shard: records of the window, those of them without a label, rejects by
+    reason, and candidates that have no record but in sample."""
 
     records: int
     unmatured: int
     rejects: dict[str, int]
+    in_sample: int = 0
 
     @property
     def rejected(self) -> int:
@@ -34,77 +42,131 @@ class Counts(NamedTuple):
         """Of two shards together."""
         assert isinstance(other, Counts)
         rejects = Counter(self.rejects) + Counter(other.rejects)
-        records = self.records + other.records
-        return Counts(records, self.unmatured + other.unmatured, dict(sorted(rejects.items())))
+        return Counts(
+            self.records + other.records,
+            self.unmatured + other.unmatured,
+            dict(sorted(rejects.items())),
+            self.in_sample + other.in_sample,
+        )
 
 
-def assemble(rows: pa.Table, seed: int, provisional: float | None) -> tuple[Records, Counts]:
+def assemble(
+    rows: pa.Table,
+    seed: int,
+    provisional: float | None,
+    learnt_until: Mapping[str, datetime] | None = None,
+) -> tuple[Records, Counts]:
     """Candidates of a shard in hash order.
 
     rows: as `narrow` gives them. provisional: the label that stands in until one matures; None
-    leaves such records out.
+    leaves such records out. learnt_until: see `in_sample`; of the records of an instance the newest
+    out of sample counts, and the newest of all where none is.
     """
     faults = pc.value_counts(rows["fault"].drop_null()).to_pylist()
     rejects = {one["values"]: one["counts"] for one in faults}
     usable = (rows.filter(pc.is_null(rows["fault"])) if faults else rows).combine_chunks()
     is_label = column(usable, "is_label").to_numpy(zero_copy_only=False).astype(bool)
-    ids = column(usable, "instance_id")
-    labels = _newest(usable, hash_order(ids, seed, is_label), ("moment", "label"))
-    logged = hash_order(ids, seed, ~is_label)
-    contradict = _contradicting(usable, logged)
-    if contradict.any():
-        rejects[reasons.DUPLICATE_DIFFERS] = int(contradict.sum())
-        logged = logged.where(~contradict)
-    records = _newest(usable, logged, ("moment", "tie"))
-    known = _labels_of(usable, records, labels)
+    logged = _agreeing(usable, seed, ~is_label, reasons.DUPLICATE_DIFFERS, rejects)
+    arrived = _agreeing(usable, seed, is_label, reasons.LABEL_DIFFERS, rejects)
+    learnt = _in_sample(usable, logged, learnt_until)
+    records = _newest(usable, logged, (~learnt[logged.row], "moment", "tie"))
+    known = _labels_of(usable, records, _newest(usable, arrived, ("moment",)))
     counting = column(usable, "counting").to_numpy(zero_copy_only=False)[records.row]
-    label = where_counted(known, counting)
+    is_label[arrived.row] = False  # what is left contradicts
+    refused = _label_ids(rows, pc.is_valid(rows["fault"])), _label_ids(usable, pa.array(is_label))
+    label = where_counted(known, counting, _among(usable, records, refused))
+    unmatured = label.null_count
+    if provisional is None and unmatured:
+        records, label = records.where(np.asarray(label.is_valid())), label.drop_null()
     counts = Counts(
         records=rows.num_rows - (pc.sum(rows["is_label"]).as_py() or 0),
-        unmatured=label.null_count,
+        unmatured=unmatured,
         rejects=dict(sorted(rejects.items())),
+        in_sample=int(learnt[records.row].sum()),
     )
-    if provisional is None and label.null_count:
-        records, label = records.where(np.asarray(label.is_valid())), label.drop_null()
-    candidates = usable.drop_columns(["is_label", "fault", "counting", "label", "moment", "tie"])
-    return records_of(candidates, records, label, provisional or 0.0), counts
+    return records_of(usable.drop_columns(_DECIDED), records, label, provisional or 0.0), counts
+
+
+def _agreeing(
+    rows: pa.Table, seed: int, among: Array, reason: str, rejects: dict[str, int]
+) -> Order:
+    """The rows of a mask in hash order, without those that contradict each other; these are added
+    to the rejects."""
+    order = hash_order(column(rows, "instance_id"), seed, among)
+    contradict = _contradicting(rows, order)
+    if not contradict.any():
+        return order
+    rejects[reason] = int(contradict.sum())
+    return order.where(~contradict)
 
 
 def _contradicting(rows: pa.Table, order: Order) -> Array:
-    """Mask of the records, shape (n,), of one id, model version, batch and moment that disagree.
+    """Mask (n,) of the rows of one id, moment and `tie` whose contents differ.
 
     Which of them was meant nobody can say. The obvious way is `rejects.contradicting`.
     """
     differ = np.zeros(order.row.size, bool)
-    same = order.hash[1:] == order.hash[:-1]
-    if not same.any():
+    # Instances with one row, nearly all, are not looked at.
+    places = np.flatnonzero(_repeated(order))
+    if not places.size:
         return differ
-    # Instances with one record, nearly all, are not looked at.
-    repeated = np.zeros(order.row.size, bool)
-    repeated[1:][same] = repeated[:-1][same] = True
-    places = np.flatnonzero(repeated)
     few = rows.take(pa.array(order.row[places]))
-    groups: dict[tuple[str, int, int], list[int]] = {}
-    keys = (few[name].to_pylist() for name in ("instance_id", "tie", "moment"))
-    for place, key in enumerate(zip(*keys, strict=True)):
-        groups.setdefault(key, []).append(place)
-    answers = few.select(["prediction", "logits", "statistics", "event_time"])
-    for members in groups.values():
-        if len(members) > 1:
-            first, *others = answers.take(pa.array(members)).to_pylist()
-            differ[places[members]] = any(other != first for other in others)
+    keys = [_groups(column(few, "instance_id")), *(_sortable(few, key) for key in _SAME)]
+    content = _sortable(few, "content")
+    by = np.lexsort((content, *keys))
+    same = np.logical_and.reduce([key[by][1:] == key[by][:-1] for key in keys])
+    run = np.concatenate([[0], np.cumsum(~same)])
+    other = same & (content[by][1:] != content[by][:-1])
+    differ[places[by]] = (np.bincount(run[1:], weights=other, minlength=run[-1] + 1) > 0)[run]
     return differ
 
 
-def _newest(rows: pa.Table, order: Order, keys: tuple[str, str]) -> Order:
-    """One row an id: the last by `keys`, nulls first."""
+def _label_ids(rows: pa.Table, mask: Any) -> pa.Array:
+    """The ids of the labels among the rows of a mask."""
+    return column(rows.filter(pc.and_(rows["is_label"], mask)), "instance_id")
+
+
+def _among(rows: pa.Table, records: Order, ids: Sequence[pa.Array]) -> Array:
+    """Mask (n,) of the records of these ids."""
+    few = pa.concat_arrays(ids)
+    if not len(few):
+        return np.zeros(records.row.size, bool)
+    own = column(rows, "instance_id").take(pa.array(records.row))
+    return np.asarray(pc.is_in(own, value_set=few))
+
+
+def _repeated(order: Order) -> Array:
+    """Mask (n,) of the rows whose hash another row has."""
+    repeated, same = np.zeros(order.row.size, bool), order.hash[1:] == order.hash[:-1]
+    repeated[1:] |= same
+    repeated[:-1] |= same
+    return repeated
+
+
+def _groups(ids: pa.Array) -> Array:
+    """A number for each id (n,), of ids that stand together."""
+    another = np.asarray(pc.not_equal(ids[1:], ids[:-1]))
+    return np.concatenate([[0], np.cumsum(another)])
+
+
+def _in_sample(rows: pa.Table, logged: Order, learnt_until: Mapping[str, datetime] | None) -> Array:
+    """Mask of all rows, true only of the records among them that are in sample."""
+    mask = np.zeros(rows.num_rows, bool)
+    if learnt_until is not None and logged.row.size:
+        at = pa.array(logged.row)
+        version, event = (column(rows, name).take(at) for name in ("model_version", "event_time"))
+        moment = _sortable(rows, "moment")[logged.row]
+        mask[logged.row] = in_sample(version, event, moment, learnt_until)
+    return mask
+
+
+def _newest(rows: pa.Table, order: Order, keys: Sequence[str | Array]) -> Order:
+    """One row an id: the last by `keys`, nulls first; a key is a column, or values (n,)."""
     if not order.repeats:
         return order
-    ordered = column(rows, "instance_id").take(pa.array(order.row))
-    another = np.asarray(pc.not_equal(ordered[1:], ordered[:-1]))
-    group = np.concatenate([[0], np.cumsum(another)])
-    first, second = (_sortable(rows, key)[order.row] for key in keys)
-    by_group = np.lexsort((second, first, group))
+    group = _groups(column(rows, "instance_id").take(pa.array(order.row)))
+    values = [_sortable(rows, key)[order.row] if isinstance(key, str) else key for key in keys]
+    by_group = np.lexsort((*reversed(values), group))
     last = by_group[np.flatnonzero(np.diff(group[by_group], append=-1))]
     return Order(order.row[last], order.hash[last])
 

@@ -58,11 +58,16 @@ def counting(event_time: pa.Array, rule: Labels | None, cut: datetime) -> Array:
     return np.where(np.asarray(pc.fill_null(is_old, False)), old, young).astype(np.int8)
 
 
-def where_counted(label: pa.Array, counts: Array) -> pa.Array:
-    """Labels (n,) where they count by `counts` (n,), else null; an absent one counts as 0."""
+def where_counted(label: pa.Array, counts: Array, refused: Array) -> pa.Array:
+    """Labels (n,) where they count by `counts` (n,), else null; an absent one counts as 0.
+
+    refused (n,): instances that had a label which cannot be used. Where they have no other, it is
+    not absent.
+    """
     if (counts == Counting.ANY).all():
         return label
     known = np.asarray(label.is_valid())
+    counts = np.where(refused & ~known, np.minimum(counts, Counting.ANY), counts)
     values = pc.fill_null(label, 0.0).to_numpy(zero_copy_only=False)
     asks = np.where(known, Counting.ANY, Counting.ABSENT_IS_NEGATIVE)
     asks[known & (values > 0)] = Counting.POSITIVE

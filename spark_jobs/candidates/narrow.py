@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from schemas.rules import Rules
 from schemas.sections.store import Labels
-from spark_jobs.candidates.rejects import first_fault
+from spark_jobs.candidates.rejects import content, first_fault, label_faults
 from spark_jobs.candidates.spark_maturity import counting
 
 _HOLDOUT_STEPS = 1_000_000
@@ -29,11 +29,21 @@ def in_window(rows: DataFrame, start: date, end: date) -> DataFrame:
     return rows.where(F.col("event_date").between(F.lit(start), F.lit(end)))
 
 
-def labels_as_of(labels: DataFrame, label: str, cut: datetime) -> DataFrame:
-    """The newest label of each instance that was known by `cut`: instance_id, label."""
+def labels_as_of(labels: DataFrame, label: str, cut: datetime, rules: Rules) -> DataFrame:
+    """The newest usable label of each instance that was known by `cut`: instance_id, label, and
+    `refused`: whether it had labels, none of them usable.
+
+    label: the column, which `rules` judge.
+    """
     known = labels.where(F.col("known_at") <= F.lit(cut))
-    newest = F.max_by(F.col(label), F.struct("known_at", label)).alias("label")
-    return known.groupBy("instance_id").agg(newest.cast("double").alias("label"))
+    named = known.select("instance_id", "known_at", F.col(label).cast("double").alias("label"))
+    # The one shuffle serves the contradictions as well as the newest.
+    judged = label_faults(named.repartition("instance_id"), rules.label)
+    usable = F.col("fault").isNull()
+    return judged.groupBy("instance_id").agg(
+        F.max_by("label", F.when(usable, F.col("known_at"))).alias("label"),
+        F.every(~usable).alias("refused"),
+    )
 
 
 def narrow(
@@ -49,13 +59,14 @@ def narrow(
 
     records: `forward_records`; labels: instance_id, known_at, label. `fault` says which of them
     cannot be used, and why; `counting` which labels count by the rule `maturity`, on arrival where
-    none is given. Without `sketch` that column,
-    the widest, is not read. Of equal moments the larger `tie` is newer.
+    none is given. Without `sketch` that column, the widest, does not come along. Of equal moments
+    the larger `tie` is newer; rows that have both the same must have the same `content`.
     """
     nothing = F.lit(None)
     logged = records.select(
         F.lit(False).alias("is_label"),
         first_fault(rules.record).alias("fault"),
+        content(records).alias("content"),
         "instance_id",
         "event_time",
         "model_version",
@@ -69,11 +80,14 @@ def narrow(
         F.unix_micros("recorded_at").alias("moment"),
         F.xxhash64("model_version", "batch_id").alias("tie"),
     )
-    known = labels.where(F.col("known_at") <= F.lit(cut)).select(
+    arrived = labels.where(F.col("known_at") <= F.lit(cut))
+    known = arrived.withColumn("label", F.col("label").cast("double"))
+    known = known.select(
         F.lit(True).alias("is_label"),
         first_fault(rules.label).alias("fault"),
+        content(known, ["label"]).alias("content"),
         "instance_id",
-        F.col("label").cast("double").alias("label"),
+        "label",
         F.unix_micros("known_at").alias("moment"),
     )
     return logged.unionByName(known, allowMissingColumns=True)

@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 from schemas.errors import DataQualityError, NoDataError
 from schemas.reasons import DUPLICATE_DIFFERS
 from spark_jobs.candidates.assemble import Counts
-from spark_jobs.candidates.rejects import contradicting, first_fault, reject
+from spark_jobs.candidates.rejects import contradicting, first_fault, label_faults, reject
 from spark_jobs.candidates.window import Window
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
@@ -46,5 +46,5 @@ def _write_rejects(warehouse: Warehouse, plan: RefreshPlan, window: Window, coun
         twice = twice.withColumn("fault", F.lit(DUPLICATE_DIFFERS))
         reject(warehouse, twice, f"{batch}/duplicates")
     known = window.labels.where(F.col("known_at") <= F.lit(plan.cut))
-    wrong = known.withColumn("fault", first_fault(window.rules.label)).where("fault IS NOT NULL")
+    wrong = label_faults(known, window.rules.label).where("fault IS NOT NULL")
     reject(warehouse, wrong, f"{batch}/labels")

@@ -1,12 +1,14 @@
 """Which records and labels cannot be used, and what becomes of them: kept, with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import or_
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
+from schemas.reasons import LABEL_DIFFERS
 from schemas.rules import (
     Absent,
     Empty,
@@ -20,7 +22,10 @@ from schemas.rules import (
     Rule,
     Test,
 )
+from spark_jobs.candidates.content import KEY, SAID
 from spark_jobs.storage.warehouse import Warehouse
+
+LABEL_KEY = ("instance_id", "known_at")
 
 
 def first_fault(rules: Sequence[Rule]) -> Column:
@@ -72,12 +77,39 @@ def _known(condition: Column) -> Column:
     return F.coalesce(condition, F.lit(False))
 
 
+def content(rows: DataFrame, names: Iterable[str] = SAID) -> Column:
+    """`candidates.content.content` of each row."""
+    shapes = (
+        F.coalesce(F.size(name), F.lit(-1))
+        if isinstance(rows.schema[name].dataType, ArrayType)
+        else F.isnull(name).cast("int")
+        for name in names
+    )
+    return F.xxhash64(*names, *shapes)
+
+
 def contradicting(records: DataFrame) -> DataFrame:
-    """Records of one instance, model, batch and moment whose predictions differ: all of them."""
-    same = Window.partitionBy("instance_id", "model_version", "batch_id", "recorded_at")
-    values = F.xxhash64("prediction", "logits", "statistics", "event_time")
-    differ = F.min(values).over(same) != F.max(values).over(same)
+    """Records of one instance, model, batch and moment that differ: all of them."""
+    differ = _differs(KEY, content(records))
     return records.withColumn("_differ", differ).where("_differ").drop("_differ")
+
+
+def label_faults(labels: DataFrame, rules: Sequence[Rule]) -> DataFrame:
+    """Labels with the `fault` of each: that of the rules, or that another label of the instance
+    became known at the same moment; null where there is none.
+
+    labels: instance_id, known_at, label and any others.
+    """
+    fault = first_fault(rules)
+    sound = F.when(fault.isNull(), content(labels, ["label"]))
+    differs = F.when(fault.isNull() & _differs(LABEL_KEY, sound), F.lit(LABEL_DIFFERS))
+    return labels.withColumn("fault", F.coalesce(fault, differs))
+
+
+def _differs(key: Sequence[str], said: Column) -> Column:
+    """Whether of the rows of one key some say something else than others; nulls say nothing."""
+    same = Window.partitionBy(*key)
+    return F.coalesce(F.min(said).over(same) != F.max(said).over(same), F.lit(False))
 
 
 def rejects_of(records: DataFrame, batch: str, record: Column | None = None) -> DataFrame:

@@ -21,13 +21,15 @@ def counting(rule: Labels | None, cut: datetime) -> Column:
 def with_labels(asked: DataFrame, known: DataFrame, rule: Labels, cut: datetime) -> DataFrame:
     """`asked` with the label of each, where one counts; the others are left out.
 
-    asked: instance_id, event_time, ...; known: instance_id, label.
+    asked: instance_id, event_time, ...; known: as `narrow.labels_as_of` gives it. An instance whose
+    labels were all refused is not one without a label.
     """
     label = F.col("label")
     asks = (
-        F.when(label > 0, int(Counting.POSITIVE))
+        F.when(F.col("refused"), int(Counting.ABSENT_IS_NEGATIVE) + 1)
+        .when(label > 0, int(Counting.POSITIVE))
         .when(label.isNotNull(), int(Counting.ANY))
         .otherwise(int(Counting.ABSENT_IS_NEGATIVE))
     )
     joined = asked.join(known, "instance_id", "left").where(counting(rule, cut) >= asks)
-    return joined.withColumn("label", F.coalesce(label, F.lit(0.0)))
+    return joined.withColumn("label", F.coalesce(label, F.lit(0.0))).drop("refused")

@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of
-from spark_jobs.candidates.rejects import first_fault
 from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
@@ -55,8 +54,7 @@ def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) ->
         days, forward = pipeline.selection.window_days, (plan.ds - plan.last_drawn).days
         later = F.col("event_date") > F.lit(plan.last_drawn)
         judges |= later & held_out(forward_share(pipeline.holdout, days, forward))
-    good = first_fault(rules_of(pipeline).label).isNull()
-    known = labels_as_of(labels.where(judges & good), "label", plan.cut)
+    known = labels_as_of(labels.where(judges), "label", plan.cut, rules_of(pipeline))
     if rule.maturity == "arrival":
         return known.where(F.col("label").isNotNull())
     instances = warehouse.read("instances", plan.versions["instances"])

@@ -18,20 +18,16 @@ import pyarrow.parquet as pq
 from schemas.pipeline import Pipeline
 from schemas.places import filesystem, within
 from schemas.rules import rules_of
-from schemas.tables import all_tables
+from schemas.tables import all_tables, forward_records
 from spark_jobs.candidates.arrow_narrow import narrow_labels, narrow_records, seen_from, together
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.maturity import old_until
 from spark_jobs.refresh.plan import cut_of, window_start
-from spark_jobs.refresh.registered import accepted_versions
+from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.records import Records, column
 from spark_jobs.storage import logs
 
-# What is read of `forward_records`: what its rules look at, and what tells a candidate.
-_RECORD = (
-    *("instance_id", "event_time", "model_version", "batch_id", "recorded_at", "prediction"),
-    *("logits", "statistics", "label", "segments", "sketch"),
-)
+_RECORD = tuple(column.name for column in forward_records().columns if column.name != "event_date")
 _SEED = 1  # of the order of the rows, on which nothing here depends
 
 
@@ -42,7 +38,8 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
     Only the records of event dates on which a label can have matured meanwhile are read.
     """
     since, cut = cut_of(before), cut_of(ds)
-    rules, rule = rules_of(pipeline, accepted_versions(pipeline, warehouse)), pipeline.labels
+    models, rule = models_of(pipeline, warehouse), pipeline.labels
+    rules = rules_of(pipeline, models.accepted)
     window = _days(window_start(pipeline, ds), ds)
     arrived = [
         (day, narrow_labels(rows.rename_columns(["instance_id", "known_at", "label"]), rules))
@@ -58,7 +55,10 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
         for _, rows in _read(pipeline, warehouse, "forward_records", days, _RECORD)
     ]
     rows = together(records, [rows for day, rows in arrived if day in days])
-    now, then = (assemble(seen_from(rows, rule, at), _SEED, None)[0] for at in (cut, since))
+    now, then = (
+        assemble(seen_from(rows, rule, at), _SEED, None, models.learnt_until)[0]
+        for at in (cut, since)
+    )
     assert now.kept is not None
     assert then.kept is not None
     known = pc.is_in(now.kept["instance_id"], value_set=column(then.kept, "instance_id"))

@@ -6,7 +6,7 @@ from schemas.errors import ConfigurationError
 from schemas.manifests import Decided, Manifest, read_manifests
 from schemas.sections.budget import parse_budget
 from spark_jobs.refresh.gpu_hours import affordable
-from spark_jobs.refresh.registered import accepted_versions
+from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.engine import ENGINE
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
@@ -18,12 +18,14 @@ RELEASES = {1: "0.1"}
 def decide(warehouse: Warehouse, ds: date) -> Decided:
     """What decides the draw of a day, as things are now. Raises what `affordable` raises."""
     parts, before = configured(warehouse.pipeline).mixture, _mixture_before(warehouse, ds)
+    models = models_of(warehouse.pipeline, warehouse.root)
     return Decided(
         budget=str(affordable(warehouse, parse_budget(warehouse.pipeline.selection.budget))),
         engine=ENGINE,
         mixture=dict(parts) if before is None else before.report["mixture"]["next"],
         mixture_from=None if before is None else before.refresh_id,
-        model_versions=accepted_versions(warehouse.pipeline, warehouse.root),
+        model_versions=models.accepted,
+        learnt_until=models.learnt_until,
     )
 
 
@@ -54,7 +56,7 @@ def decided_then(warehouse: Warehouse, manifest: Manifest) -> Decided:
             engine=1,
             mixture=mixture.get("used", {}),
             mixture_from=mixture.get("from"),
-            model_versions=accepted_versions(warehouse.pipeline, warehouse.root),
+            model_versions=models_of(warehouse.pipeline, warehouse.root).accepted,
         )
     if decided.engine != ENGINE:
         release = RELEASES.get(decided.engine, "a later one")

@@ -84,6 +84,11 @@ def sizes(report: Report) -> Grid:
             ),
             *((f"rejected, {why}", count(many), REASONS[why]) for why, many in rejects.items()),
             ("N", count(n), "candidates"),
+            (
+                "in sample",
+                _if(report, "in_sample", count),
+                "of them, every record is of a model that may have learnt from them",
+            ),
             ("k", count(k), "budget, rows"),
             ("k/N", share(k / n), "share that the budget pays for"),
             ("realised size", count(report["drawn"]), "rows drawn"),

@@ -85,6 +85,13 @@ def hash_long(value: np.uint64, seed: np.uint64) -> np.uint64:
 
 
 @numba.njit(cache=True)
+def _hash_int(value: np.uint64, seed: np.uint64) -> np.uint64:
+    """XXH64 of 4 bytes."""
+    h = seed + _P5 + np.uint64(4)
+    return _avalanche(_rotl(h ^ (value * _P1), 23) * _P2 + _P3)
+
+
+@numba.njit(cache=True)
 def _hash_strings(data: Array, offsets: Array, seed: np.uint64) -> Array:
     out = np.empty(offsets.size - 1, np.uint64)
     for i in range(out.size):
@@ -93,10 +100,22 @@ def _hash_strings(data: Array, offsets: Array, seed: np.uint64) -> Array:
 
 
 @numba.njit(cache=True)
-def _hash_strings_on(data: Array, offsets: Array, seeds: Array) -> Array:
-    out = np.empty(offsets.size - 1, np.uint64)
+def _fold_strings(data: Array, offsets: Array, valid: Array, ends: Array, seeds: Array) -> Array:
+    out = seeds.copy()
     for i in range(out.size):
-        out[i] = _hash_bytes(data, offsets[i], offsets[i + 1], seeds[i])
+        for j in range(ends[i], ends[i + 1]):
+            if valid[j]:
+                out[i] = _hash_bytes(data, offsets[j], offsets[j + 1], out[i])
+    return out
+
+
+@numba.njit(cache=True)
+def _fold_numbers(words: Array, wide: bool, valid: Array, ends: Array, seeds: Array) -> Array:
+    out = seeds.copy()
+    for i in range(out.size):
+        for j in range(ends[i], ends[i + 1]):
+            if valid[j]:
+                out[i] = hash_long(words[j], out[i]) if wide else _hash_int(words[j], out[i])
     return out
 
 
@@ -137,12 +156,37 @@ def _bytes_of(strings: pa.Array) -> tuple[Array, Array]:
 
 
 def hash_columns(*columns: pa.Array) -> Array:
-    """Spark's `xxhash64` of string columns (n,) together, as int64; a null changes nothing."""
+    """Spark's `xxhash64` of columns (n,) together, as int64; a null changes nothing.
+
+    Strings, timestamps in microseconds, integers and floats of 32 or 64 bits, and lists of these.
+    """
     hashes = np.full(len(columns[0]), _SPARK_SEED)
-    for strings in columns:
-        found = _hash_strings_on(*_bytes_of(pc.fill_null(strings, "")), hashes)
-        hashes = np.where(np.asarray(strings.is_valid()), found, hashes)
+    for values in columns:
+        ends = np.arange(len(values) + 1)
+        if pa.types.is_list(values.type):
+            ends = np.append(0, np.cumsum(pc.fill_null(pc.list_value_length(values), 0)))
+            values = values.flatten()
+        valid = np.asarray(values.is_valid())
+        if pa.types.is_string(values.type):
+            data, offsets = _bytes_of(pc.fill_null(values, ""))
+            hashes = _fold_strings(data, offsets, valid, ends, hashes)
+        else:
+            words, wide = _words_of(values)
+            hashes = _fold_numbers(words, wide, valid, ends, hashes)
     return hashes.view(np.int64)
+
+
+def _words_of(numbers: pa.Array) -> tuple[Array, bool]:
+    """Numbers (n,) as the bits that Spark hashes, uint64, and whether these are 64 or 32."""
+    if pa.types.is_timestamp(numbers.type):
+        numbers = numbers.cast(pa.int64())
+    values = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False)
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), values.dtype.type(np.nan), values) + values.dtype.type(
+            0
+        )
+    wide = values.dtype.itemsize == 8
+    return values.view(np.uint64 if wide else np.uint32).astype(np.uint64), wide
 
 
 @numba.njit(cache=True)

@@ -94,6 +94,17 @@ def _biased_by_strata(policy: Policy) -> bool:
     return biased_by_design(policy) is not None and biased_by_design(without) is None
 
 
+def on_records(policy: Policy, in_sample: int) -> Policy:
+    """The policy as it can be used where so many candidates have no record but in sample.
+
+    An offset is right where the prediction knows no more of the label than the features do; weights
+    of 1/pi are, whatever the records know.
+    """
+    if in_sample and policy.weighting == "offset":
+        return replace(policy, weighting="inverse")
+    return policy
+
+
 OVERRIDES = ("score", "design", "weighting", "floor", "calibrated", "ridge", "bounds", "beta")
 
 
