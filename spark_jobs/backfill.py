@@ -30,6 +30,7 @@ from schemas.errors import ConfigurationError, NoDataError, TenforwardError
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from spark_jobs.days.planned import days, plan
+from spark_jobs.days.told import line_of, plan_line, summary_table
 from spark_jobs.due import due
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.score import score_day
@@ -151,44 +152,6 @@ def _run(name: str, step: Step, warehouse: Warehouse, ds: date) -> dict[str, Any
         raise TenforwardError(f"{ds}, {name}: {type(error).__name__}: {error}.") from error
 
 
-def line_of(entry: dict[str, Any]) -> str:
-    """What became of a day, in words."""
-    words = []
-    if "records" in entry.get("score", {}):
-        words.append(f"scored {entry['score']['records']}")
-    if entry.get("due", {}).get("status") == "not due":
-        words += ["scored before"] if entry.get("score", {}).get("status") == "already done" else []
-        words.append(f"not due: {entry['due']['reason']}")
-    if entry.get("select", {}).get("status") == "done":
-        words.append(f"drew {entry['select']['drawn']} of {entry['select']['candidates']}")
-    if entry.get("train", {}).get("status") == "done":
-        outcome = "promoted" if entry["train"]["promoted"] else "not promoted"
-        words.append(f"version {entry['train']['version']} {outcome}")
-    if "error" in entry:
-        words.append(f"failed: {entry['error']}")
-    return ", ".join(words) or "already done"
-
-
-def summary_table(done: list[dict[str, Any]]) -> list[str]:
-    """The days as a table: a line of headings, then one a day."""
-    lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
-    for day in done:
-        scored, selected, trained = (day.get(name, {}) for name in ("score", "select", "train"))
-        gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
-        gate = "not due" if day.get("due", {}).get("status") == "not due" else gate
-        lines.append(
-            f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"
-            f"  {_cell(selected, 'drawn'):>9}  {_cell(trained, 'version'):>7}"
-            f"  {day.get('error', gate)}"
-        )
-    return lines
-
-
-def _cell(step: dict[str, Any], name: str) -> str:
-    """A figure of a step; what a step that was done before does not tell is `done`."""
-    return str(step.get(name, "done")) if step else "-"
-
-
 def _positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
@@ -260,7 +223,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     planned = plan(warehouse, args.start, args.end, only=args.only)
     if not args.json:
         for day in planned:
-            log.info("%s", _plan_line(day))
+            log.info("%s", plan_line(day))
     if args.dry_run:
         return {"status": "planned", "pipeline": pipeline.name, "days": planned}
     if args.only == "train":
@@ -295,25 +258,6 @@ def summary(pipeline: str, done: list[dict[str, Any]]) -> dict[str, Any]:
     steps = [part for day in done for name, part in day.items() if name in STEPS]
     fresh = any(part["status"] != "already done" for part in steps)
     return {"status": "done" if fresh else "already done"} | result
-
-
-_DUE = {
-    True: "to select",
-    False: "not due",
-    None: "to select if due (decided when it is reached)",
-}
-
-
-def _plan_line(day: dict[str, Any]) -> str:
-    """What a day has and lacks, in words."""
-    rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
-    scored = "scored" if day["scored"] else "to score"
-    selected = "selected" if day["selected"] else _DUE[day["due"]]
-    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}, about {rows} rows"
-    for reason in day["stale"]:
-        text += f"; stale ({reason}), --force selects anew"
-    others = ", ".join(day["other_configurations"])
-    return f"{text}; selected under another configuration: {others}" if others else text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from schemas.errors import ConfigurationError
 from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline
 from spark_jobs import backfill
+from spark_jobs.days.told import line_of, summary_table
 from spark_jobs.due import due
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
@@ -73,10 +74,10 @@ def test_the_entry_of_a_day_has_what_due_answers(every_other):
 
 
 def test_line_and_table_show_the_day_between_as_scored_and_not_due(every_other):
-    words = [backfill.line_of(day) for day in every_other["days"]]
+    words = [line_of(day) for day in every_other["days"]]
     assert words[1] == "scored before, not due: 1 of 2 days have passed"
     assert "not due" not in words[0] + words[2]
-    table = backfill.summary_table(every_other["days"])
+    table = summary_table(every_other["days"])
     assert re.split(r"\s{2,}", table[2]) == [str(DAYS[1]), "done", "-", "-", "-", "not due"]
 
 
