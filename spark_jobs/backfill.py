@@ -28,7 +28,10 @@ from schemas.command import (
 )
 from schemas.errors import ConfigurationError, NoDataError, TenforwardError
 from schemas.log import log
+from schemas.pipeline import Pipeline
 from spark_jobs.days.planned import days, plan
+from spark_jobs.days.told import line_of, plan_line, summary_table
+from spark_jobs.due import due
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
@@ -55,6 +58,23 @@ FORCED: dict[str, Step] = {
 }
 
 
+def due_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    """Whether the day is due, by the tables as the days before have left them."""
+    return due(warehouse.pipeline, warehouse.root, ds)
+
+
+def steps_of(pipeline: Pipeline, only: str | None, force: bool) -> dict[str, Step]:
+    """The steps of each day in their order, `due` among them where the DAG has such a task."""
+    steps = STEPS | FORCED if force else STEPS
+    chosen: dict[str, Step] = {}
+    for name, step in steps.items():
+        if only in (None, name):
+            if name == "select" and pipeline.schedule.conditional:
+                chosen["due"] = due_day
+            chosen[name] = step
+    return chosen
+
+
 def train_newest(warehouse: Warehouse, force: bool) -> dict[str, Any]:
     """One training, on the newest refresh that the table holds."""
     from trainer.train import train_refresh
@@ -72,19 +92,21 @@ def backfill(
     go_on: bool = False,
     parallel: int = 1,
 ) -> list[dict[str, Any]]:
-    """Run the steps of every day; one entry a day, in the order of the days.
+    """Run the steps of every day; one entry a day, in the order of the days. That of a day which
+    is not due has what `due` answered and no step after it.
 
     Stops at the first failure, naming its day. With `go_on` the day's entry has `error` and
     `exit_code` instead, and the next day is tried.
     """
-    steps = STEPS | FORCED if force else STEPS
-    chosen = {name: step for name, step in steps.items() if only in (None, name)}
+    steps = steps_of(warehouse.pipeline, only, force)
 
     def day(ds: date) -> dict[str, Any]:
         entry: dict[str, Any] = {"ds": ds}
         try:
-            for name, step in chosen.items():
+            for name, step in steps.items():
                 entry[name] = _run(name, step, warehouse, ds)
+                if entry[name]["status"] == "not due":
+                    break
         except TenforwardError as error:
             if not go_on:
                 raise type(error)(f"{error} What had finished stays.") from error
@@ -130,40 +152,6 @@ def _run(name: str, step: Step, warehouse: Warehouse, ds: date) -> dict[str, Any
         raise TenforwardError(f"{ds}, {name}: {type(error).__name__}: {error}.") from error
 
 
-def line_of(entry: dict[str, Any]) -> str:
-    """What became of a day, in words."""
-    words = []
-    if "records" in entry.get("score", {}):
-        words.append(f"scored {entry['score']['records']}")
-    if entry.get("select", {}).get("status") == "done":
-        words.append(f"drew {entry['select']['drawn']} of {entry['select']['candidates']}")
-    if entry.get("train", {}).get("status") == "done":
-        outcome = "promoted" if entry["train"]["promoted"] else "not promoted"
-        words.append(f"version {entry['train']['version']} {outcome}")
-    if "error" in entry:
-        words.append(f"failed: {entry['error']}")
-    return ", ".join(words) or "already done"
-
-
-def summary_table(done: list[dict[str, Any]]) -> list[str]:
-    """The days as a table: a line of headings, then one a day."""
-    lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
-    for day in done:
-        scored, selected, trained = (day.get(name, {}) for name in ("score", "select", "train"))
-        gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
-        lines.append(
-            f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"
-            f"  {_cell(selected, 'drawn'):>9}  {_cell(trained, 'version'):>7}"
-            f"  {day.get('error', gate)}"
-        )
-    return lines
-
-
-def _cell(step: dict[str, Any], name: str) -> str:
-    """A figure of a step; what a step that was done before does not tell is `done`."""
-    return str(step.get(name, "done")) if step else "-"
-
-
 def _positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
@@ -171,17 +159,20 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _require_independent(parallel: int, only: str | None, mixture: bool) -> None:
+def _require_independent(parallel: int, only: str | None, pipeline: Pipeline) -> None:
     """ConfigurationError where one day needs what the day before has left."""
     if only not in ("score", "select"):
         needs = "each day is scored by the champion that the training of the day before left"
-    elif only == "select" and mixture:
+    elif only == "select" and configured(pipeline).mixture:
         needs = "the mixture takes its weights from the refresh before"
+    elif only == "select" and pipeline.schedule.conditional:
+        needs = "[schedule] has conditions, and whether a day is due depends on the days before"
     else:
         return
     raise ConfigurationError(
-        f"--max-parallel = {parallel}: {needs}. Remedy: leave it out, or run one step alone with"
-        " --only score or --only select and a policy other than a mixture."
+        f"--max-parallel = {parallel}: {needs}. Remedy: leave it out, or run one step alone:"
+        " --only score, or --only select with a policy other than a mixture and no days,"
+        " new_records or drift in [schedule]."
     )
 
 
@@ -225,14 +216,14 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     overrides = {"selection.policy": args.policy, "selection.budget": args.budget}
     pipeline = pipeline_of(args, overrides)
     require_order(args.start, args.end)
-    mixture = configured(pipeline).mixture
+    configured(pipeline)  # refuse before anything is read
     if args.max_parallel > 1:
-        _require_independent(args.max_parallel, args.only, bool(mixture))
+        _require_independent(args.max_parallel, args.only, pipeline)
     warehouse = Warehouse(args.warehouse, pipeline)
-    planned = plan(warehouse, args.start, args.end)
+    planned = plan(warehouse, args.start, args.end, only=args.only)
     if not args.json:
         for day in planned:
-            log.info("%s", _plan_line(day))
+            log.info("%s", plan_line(day))
     if args.dry_run:
         return {"status": "planned", "pipeline": pipeline.name, "days": planned}
     if args.only == "train":
@@ -267,18 +258,6 @@ def summary(pipeline: str, done: list[dict[str, Any]]) -> dict[str, Any]:
     steps = [part for day in done for name, part in day.items() if name in STEPS]
     fresh = any(part["status"] != "already done" for part in steps)
     return {"status": "done" if fresh else "already done"} | result
-
-
-def _plan_line(day: dict[str, Any]) -> str:
-    """What a day has and lacks, in words."""
-    rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
-    scored = "scored" if day["scored"] else "to score"
-    selected = "selected" if day["selected"] else "to select"
-    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}, about {rows} rows"
-    for reason in day["stale"]:
-        text += f"; stale ({reason}), --force selects anew"
-    others = ", ".join(day["other_configurations"])
-    return f"{text}; selected under another configuration: {others}" if others else text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

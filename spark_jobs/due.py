@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from schemas.command import add_common_arguments, parse_date, pipeline_of, require_over, run_command
-from schemas.log import log
+from schemas.log import about, log
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import within
+from spark_jobs.days.by_dates import Earlier, by_dates
 from spark_jobs.days.newly_matured import newly_matured
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.selection import tasks
@@ -32,23 +33,22 @@ from spark_jobs.storage import logs
 
 def due(pipeline: Pipeline, warehouse: str, ds: date) -> dict[str, Any]:
     """The result of the command: status `due` or `not due`, the reason and the figures."""
+    about(pipeline=pipeline.name, ds=ds)
     wanted = pipeline.schedule
     result: dict[str, Any] = {"pipeline": pipeline.name, "ds": ds}
     if not wanted.conditional:
         return _because(result, True, "[schedule] has no conditions: every day has a refresh")
     logs.require(pipeline, warehouse, "refreshes", "forward_records", "labels")
     refreshes = read_manifests(within(warehouse, "refreshes"), policy=pipeline.selection.policy)
-    if any(one.refresh_id == refresh_id(pipeline, ds) for one in refreshes):
-        return _because(result, True, "its refresh is there, to be left alone or repeated")
+    there = any(one.refresh_id == refresh_id(pipeline, ds) for one in refreshes)
     last = next((one for one in refreshes if one.ds < ds), None)
-    if last is None:
-        return _because(result, True, "there is no earlier refresh of this policy")
-    result |= {"last_refresh": last.refresh_id, "days": (ds - last.ds).days}
-    if wanted.days is not None and result["days"] >= wanted.days:
-        return _because(result, True, f"{result['days']} days since {last.refresh_id}")
-    if wanted.new_records is None and wanted.drift is None:
-        return _because(result, False, f"{result['days']} of {wanted.days} days have passed")
-    return _by_new_records(pipeline, warehouse, ds, last, result)
+    earlier = None if last is None else Earlier(last.ds, last.refresh_id)
+    told, reason = by_dates(wanted, ds, there=there, last=earlier)
+    if last is not None and not there:
+        result |= {"last_refresh": last.refresh_id, "days": (ds - last.ds).days}
+    if told is None and last is not None:
+        return _by_new_records(pipeline, warehouse, ds, last, result)
+    return _because(result, bool(told), reason)
 
 
 def _by_new_records(

@@ -17,6 +17,7 @@ from schemas.errors import ConfigurationError
 from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline
 from spark_jobs import backfill
+from spark_jobs.days.told import summary_table
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
 
@@ -89,7 +90,7 @@ def test_the_table_has_a_line_a_day():
         {"ds": date(2013, 1, 8), "select": {"status": "already done", "candidates": 9, "drawn": 1}},
         {"ds": date(2013, 1, 9), "score": {"status": "already done"}, "error": "no disk."},
     ]
-    assert "\n".join(backfill.summary_table(done)) == (
+    assert "\n".join(summary_table(done)) == (
         "day            scored  candidates      drawn    model  gate\n"
         "2013-01-07        828         760         76        2  promoted\n"
         "2013-01-08          -           9          1        -  -\n"

@@ -1,4 +1,4 @@
-"""`[schedule]`: when the DAG scores a day, and what must have happened for it to select one."""
+"""`[schedule]`: when the DAG scores a day, and what must have happened for one to be selected."""
 
 import re
 from datetime import date

@@ -9,6 +9,7 @@ from deltalake.exceptions import DeltaError
 from schemas.manifests import Manifest, read_manifests
 from schemas.sections.budget import parse_budget
 from spark_jobs.days.answered import answered_days, states
+from spark_jobs.days.by_dates import foresee
 from spark_jobs.refresh.plan import refresh_id, window_start
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -23,13 +24,24 @@ def days(start: date, end: date) -> Iterator[date]:
         yield start + timedelta(days=number)
 
 
-def plan(warehouse: Warehouse, start: date, end: date) -> list[dict[str, Any]]:
-    """What each day has and lacks, what is stale, and about how many rows it would draw."""
+def plan(
+    warehouse: Warehouse, start: date, end: date, *, only: str | None = None
+) -> list[dict[str, Any]]:
+    """What each day has and lacks, what is stale, whether it is due, and about how many rows it
+    would draw.
+
+    only: the one step that will run, where it is one. A day without instances fails to be scored,
+    and is then not selected.
+    """
     warehouse.require(*warehouse.tables)
+    wanted = list(days(start, end))
     now = {name: warehouse.rows_by_date(name) for name in _INPUTS}
     manifests = read_manifests(warehouse.path("refreshes"), pipeline=warehouse.pipeline.name)
-    scored = answered_days(warehouse, days(start, end), states(warehouse))
-    return [_planned(warehouse, ds, now, manifests, scored) for ds in days(start, end)]
+    scored = answered_days(warehouse, wanted, states(warehouse))
+    empty = {ds for ds in wanted if not now["instances"].get(ds)}
+    missed = set() if only == "select" else empty
+    due = foresee(warehouse.pipeline, manifests, wanted, missed)
+    return [_planned(warehouse, ds, now, manifests, ds in scored, due[ds]) for ds in wanted]
 
 
 def _planned(
@@ -37,7 +49,8 @@ def _planned(
     ds: date,
     now: Mapping[str, Mapping[date, int]],
     manifests: list[Manifest],
-    scored: set[date],
+    scored: bool,
+    due: bool | None,
 ) -> dict[str, Any]:
     own = refresh_id(warehouse.pipeline, ds)
     instances = now["instances"]
@@ -46,8 +59,9 @@ def _planned(
     return {
         "ds": ds,
         "instances": instances.get(ds, 0),
-        "scored": ds in scored,
+        "scored": scored,
         "selected": there is not None,
+        "due": due,
         "refresh_id": own,
         "stale": stale,
         "other_configurations": [
@@ -57,12 +71,23 @@ def _planned(
             and one.policy == warehouse.pipeline.selection.policy
             and one.refresh_id != own
         ],
-        "estimated_rows": there.counts.drawn if there else _estimate(warehouse, ds, instances),
+        "estimated_rows": _estimate(warehouse, ds, instances, there, due),
     }
 
 
-def _estimate(warehouse: Warehouse, ds: date, instances: Mapping[date, int]) -> int | None:
-    """Rows the budget draws if every instance of the window has a label; None for GPU hours."""
+def _estimate(
+    warehouse: Warehouse,
+    ds: date,
+    instances: Mapping[date, int],
+    there: Manifest | None,
+    due: bool | None,
+) -> int | None:
+    """Rows of the refresh that is there; else those that the budget draws, if the day is due and
+    every instance of the window has a label; None for GPU hours."""
+    if there is not None:
+        return there.counts.drawn
+    if due is False:
+        return 0
     pipeline = warehouse.pipeline
     budget = parse_budget(pipeline.selection.budget)
     if budget.unit == "gpu hours":

@@ -1,0 +1,63 @@
+"""What a backfill says of its days: the plan in lines, a day in the log, the table at the end."""
+
+from typing import Any
+
+_DUE = {
+    True: "to select",
+    False: "not due",
+    None: "to select if due (decided when it is reached)",
+}
+
+
+def plan_line(day: dict[str, Any]) -> str:
+    """What a day has and lacks, in words."""
+    rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
+    scored = "scored" if day["scored"] else "to score"
+    selected = "selected" if day["selected"] else _DUE[day["due"]]
+    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}, about {rows} rows"
+    for reason in day["stale"]:
+        text += f"; stale ({reason}), --force selects anew"
+    others = ", ".join(day["other_configurations"])
+    return f"{text}; selected under another configuration: {others}" if others else text
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """What became of a day, in words."""
+    words = []
+    if "records" in entry.get("score", {}):
+        words.append(f"scored {entry['score']['records']}")
+    if _not_due(entry):
+        words += ["scored before"] if entry.get("score", {}).get("status") == "already done" else []
+        words.append(f"not due: {entry['due']['reason']}")
+    if entry.get("select", {}).get("status") == "done":
+        words.append(f"drew {entry['select']['drawn']} of {entry['select']['candidates']}")
+    if entry.get("train", {}).get("status") == "done":
+        outcome = "promoted" if entry["train"]["promoted"] else "not promoted"
+        words.append(f"version {entry['train']['version']} {outcome}")
+    if "error" in entry:
+        words.append(f"failed: {entry['error']}")
+    return ", ".join(words) or "already done"
+
+
+def _not_due(entry: dict[str, Any]) -> bool:
+    return entry.get("due", {}).get("status") == "not due"
+
+
+def summary_table(done: list[dict[str, Any]]) -> list[str]:
+    """The days as a table: a line of headings, then one a day."""
+    lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
+    for day in done:
+        scored, selected, trained = (day.get(name, {}) for name in ("score", "select", "train"))
+        gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
+        gate = "not due" if _not_due(day) else gate
+        lines.append(
+            f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"
+            f"  {_cell(selected, 'drawn'):>9}  {_cell(trained, 'version'):>7}"
+            f"  {day.get('error', gate)}"
+        )
+    return lines
+
+
+def _cell(step: dict[str, Any], name: str) -> str:
+    """A figure of a step; what a step that was done before does not tell is `done`."""
+    return str(step.get(name, "done")) if step else "-"
