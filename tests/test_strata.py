@@ -226,3 +226,41 @@ def test_records_without_the_segment_key_are_no_data():
     policy = policy_for("uniform", "binary", strata=Strata(0, min_count=2))
     with pytest.raises(NoDataError, match=r"no record has segment key 0. Remedy"):
         draw(table, policy=policy)
+
+
+@pytest.mark.parametrize("name", ["local-case-control", "calibrated"])
+def test_law_3_strata_decide_who_is_drawn_and_not_what_the_drawn_stand_for(name):
+    """With an offset: the residuals at the records' own logits, by segment, over 300 draws.
+
+    The rare segment is drawn from four times as often; weights of 1 would count it four times.
+    """
+    table = binary_records(1000)
+    names = np.array(RARE)
+    table = table.set_column(
+        table.column_names.index("segments"), "segments", pa.array([[name] for name in names])
+    )
+    plain = policy_for(name, "binary", design="systematic", calibrated=False)
+    guaranteed = replace(plain, strata=Strata(0, min_share=0.1))
+
+    def totals(policy) -> np.ndarray:
+        """Weighted residual by segment, of each draw, (300, 3)."""
+        draws = []
+        for seed in range(1, 301):
+            rows = draw(table, policy=policy, budget=0.1, seed=seed, task="binary")
+            weight, offset = rows["weight"].to_numpy(), rows["offset"].to_numpy()
+            logit, label = table["prediction"].to_numpy(), table["label"].to_numpy()
+            residual = weight * (1 / (1 + np.exp(-logit - offset)) - label)
+            draws.append([residual[names == s].sum() for s in "abc"])
+        return np.array(draws)
+
+    flat, kept = totals(plain), totals(guaranteed)
+    error = np.sqrt((flat.var(axis=0) + kept.var(axis=0)) / 300)
+    assert (np.abs(flat.mean(axis=0) - kept.mean(axis=0)) < 4 * error).all()
+    weights = draw(table, policy=guaranteed, budget=0.1, seed=1, task="binary")["weight"].to_numpy()
+    assert weights[names == "c"].max() < 0.5
+
+
+def test_an_offset_needs_probabilities_that_hang_on_the_label():
+    for score in ("entropy", "one"):
+        with pytest.raises(ConfigurationError, match=r"weighting = 'offset': .* Remedy"):
+            policy_for("uncertainty", "binary", score=score, weighting="offset", strata=Strata(0))

@@ -162,7 +162,7 @@ def _scaled(blocks: Blocks, plan: Plan) -> Plan:
         sums["probability"], sums["rows"], plan.scale.budget, wanted, levels[place]
     )
     scale = replace(plan.scale, rows=sums["rows"], budgets=budgets, factor=np.zeros(budgets.size))
-    return _solved(blocks, replace(plan, scale=scale))
+    return _solved(blocks, replace(plan, scale=scale, flat=flat.scale))
 
 
 def _stratum_sums(index: int, records: Records, *, plan: Plan, place: int) -> dict[str, Array]:

@@ -26,6 +26,7 @@ class Plan:
     vocabulary: Vocabulary
     sizing: Sizing
     scale: Scale
+    flat: Scale | None = None  # the scale without strata, where there are strata
     states: States = field(default_factory=States)
     columns: calibration.Auxiliary | None = None
     coefficients: Array | None = None
@@ -97,7 +98,7 @@ def prepare(index: int, records: Records, plan: Plan) -> Decision:
     """The block as a design sees it."""
     records = records.coded(plan.vocabulary)
     stratum = plan.stratum(records)
-    pi = probabilities(records, stratum, plan.sizing, plan.scale)
+    pi = probabilities(records, stratum, plan.sizing, plan.scale, plan.flat)
     if DESIGNS[plan.policy.design].nominal:
         equal = np.full(records.size, plan.scale.mean)
         pi = pi._replace(actual=equal, negative=equal, positive=equal)
@@ -150,10 +151,9 @@ def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.Drawn
     """
     assert plan.columns is not None
     choice = choose(index, records, plan)
-    # With an offset the drawn rows stand for the tilted population, sum of pi a; else for all N.
-    tilted = plan.policy.weighting == "offset"
-    equal = np.full(records.size, 1 / plan.scale.count)
-    share = choice.pi.actual / plan.scale.budget if tilted else equal
+    # What the drawn rows stand for before calibration: with 1/pi all N alike, with an offset the
+    # population that it tilts.
+    share = choice.pi.actual * choice.weight / plan.scale.budget
     rows = calibration.factors(choice.records, choice.offset, plan.columns)
     goal = calibration.targets(rows, share * choice.records.matured, plan.columns)
     known = choice.drawn & choice.records.matured

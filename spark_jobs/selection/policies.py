@@ -165,6 +165,9 @@ def require_possible(policy: Policy, task: str) -> None:
     if policy.weighting == "offset" and task != "binary":
         why = f"an offset is a logit's, and the task is {task}"
         raise _impossible(policy, "weighting", why, 'write weighting = "inverse"')
+    if policy.weighting == "offset" and not (policy.equal or _looks_at_labels(policy)):
+        why = "an offset undoes what hangs on the label, and these probabilities do not"
+        raise _impossible(policy, "weighting", why, 'write weighting = "inverse"')
     design = DESIGNS[policy.design]
     if policy.weighting != "none" and not design.exact:
         why = f"the design {policy.design!r} does not promise its probabilities"
@@ -185,6 +188,10 @@ def require_possible(policy: Policy, task: str) -> None:
         raise _impossible(policy, "strata", why, f"choose one of {able}")
     if not 0.0 < policy.bounds[0] <= 1.0 <= policy.bounds[1]:
         raise _impossible(policy, "bounds", "must enclose 1 and be above 0", "widen them")
+
+
+def _looks_at_labels(policy: Policy) -> bool:
+    return any(SCORES[name].needs_label for name in policy.scores)
 
 
 def _impossible(policy: Policy, field_name: str, why: str, remedy: str) -> ConfigurationError:

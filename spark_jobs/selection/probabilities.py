@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spark_jobs.selection import histogram
+from spark_jobs.selection import histogram, tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import Records
@@ -82,6 +82,7 @@ class Probabilities(NamedTuple):
     actual: Array
     negative: Array
     positive: Array
+    stratified: Array  # with an offset: how many times more the row is worth than without strata
 
 
 def scaled(size: Array, stratum: Array, scale: Scale) -> Array:
@@ -91,19 +92,37 @@ def scaled(size: Array, stratum: Array, scale: Scale) -> Array:
     return np.minimum(1.0, (1.0 - scale.floor) * proportional + share[stratum])
 
 
-def probabilities(records: Records, stratum: Array, sizing: Sizing, scale: Scale) -> Probabilities:
-    """Inclusion probabilities of a block; with an offset also those for y = 0 and y = 1."""
+def probabilities(
+    records: Records, stratum: Array, sizing: Sizing, scale: Scale, flat: Scale | None
+) -> Probabilities:
+    """Inclusion probabilities of a block; with an offset also those for y = 0 and y = 1.
+
+    flat: the scale without strata, where there are strata.
+    """
     scores = sizing.scores(records, records.label)
     size = sizing.size(records, scores)
     actual = scaled(size, stratum, scale)
     score = scores[0] if len(scores) == 1 else size
+    ones = np.ones(records.size)
     if sizing.policy.weighting != "offset":
-        return Probabilities(score, size, actual, actual, actual)
-    given = [
-        scaled(sizing.size(records, sizing.scores(records, label)), stratum, scale)
-        for label in (np.zeros(records.size), np.ones(records.size))
-    ]
-    return Probabilities(score, size, actual, given[0], given[1])
+        return Probabilities(score, size, actual, actual, actual, ones)
+    given = [sizing.size(records, sizing.scores(records, y)) for y in (0.0 * ones, ones)]
+    negative, positive = (scaled(one, stratum, scale) for one in given)
+    stratified = ones
+    if flat is not None:
+        whole = (scaled(one, np.zeros_like(stratum), flat) for one in given)
+        p = tasks.class_probabilities("binary", records.prediction)[:, 1]
+        stratified = _worth(p, negative, positive) / _worth(p, *whole)
+    return Probabilities(score, size, actual, negative, positive, stratified)
+
+
+def _worth(p: Array, negative: Array, positive: Array) -> Array:
+    """What a row counts for when it is drawn with these pi and fitted with their offset, (n,).
+
+    The expected residual pi(y) (sigmoid(f + o) - y) of a row with the logit f = log p / (1 - p) is
+    (p - y) times pi(0) pi(1) / (p pi(1) + (1 - p) pi(0)), whatever its label.
+    """
+    return negative * positive / (p * positive + (1.0 - p) * negative)
 
 
 def size_totals(size: Array, stratum: Array, scale: Scale) -> dict[str, Array]:

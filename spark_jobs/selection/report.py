@@ -61,7 +61,9 @@ def _expansion(choice: Choice, plan: Plan) -> Array:
     all of it. Else a weight of 1 stands for N / k.
     """
     whole = choice.weight / (
-        choice.pi.actual if plan.policy.weighting == "offset" else plan.scale.mean
+        choice.pi.actual / choice.pi.stratified
+        if plan.policy.weighting == "offset"
+        else plan.scale.mean
     )
     return np.where(choice.drawn & choice.records.matured, whole, 0.0)
 
@@ -169,7 +171,7 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
         "drawn": int(sums["drawn"]),
         "sum_probability": float(sums["probability"]),
         "design_exact": DESIGNS[plan.policy.design].exact,
-        "biased_by_design": biased_by_design(plan.policy) if k < n else None,
+        "biased_by_design": _biased(plan, int(sums["unmatured_drawn"])),
         "min_probability": float(sums["least_probability"]),
         "mean_weight": float(sums["weight"]) / drawn,
         "max_weight": float(sums["most_weight"]),
@@ -192,6 +194,17 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
             for line in _segment_lines(sums, place, levels, drawn)
         ],
     }
+
+
+def _biased(plan: Plan, unmatured: int) -> str | None:
+    """Why the sample is no estimate of all candidates, in sentences; None if it is one."""
+    whole = plan.scale.budget == plan.scale.count
+    stand_ins = (
+        f"Biased by design: {unmatured:,} drawn rows carry the label that stands in until one"
+        " matures."
+    )
+    reasons = [None if whole else biased_by_design(plan.policy), stand_ins if unmatured else None]
+    return " ".join(reason for reason in reasons if reason) or None
 
 
 def _policy(plan: Plan) -> dict[str, Any]:

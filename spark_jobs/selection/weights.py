@@ -27,12 +27,13 @@ def inverse(pi: Probabilities, mean_probability: float) -> Weights:
 
 
 def offset(pi: Probabilities, mean_probability: float) -> Weights:
-    """Weight 1 and o = log pi(y=1) / pi(y=0): the drawn rows follow logit + o.
+    """o = log pi(y=1) / pi(y=0): the drawn rows follow logit + o. Weight 1, but for what strata
+    have changed, of which an offset knows nothing.
 
     Fithian and Hastie, "Local case-control sampling", Annals of Statistics 2014, for a general
     acceptance probability.
     """
-    return Weights(np.ones(pi.actual.size), np.log(pi.positive) - np.log(pi.negative))
+    return Weights(1.0 / pi.stratified, np.log(pi.positive) - np.log(pi.negative))
 
 
 WEIGHTINGS: dict[str, Callable[[Probabilities, float], Weights]] = {
