@@ -137,11 +137,13 @@ def training(pipeline: Pipeline, refresh: Refresh, epochs: int) -> None:
             sample = kept(pipeline, refresh)
         card = model_card(pipeline, "bench", 1)
         model = build_model(card, 1)
-        standardise(model, survey_of(sample.parts(), "binary"))
+        survey = survey_of(sample.parts(), "binary")
+        standardise(model, survey)
         held = []
         for epoch in range(epochs):
             one = pipeline.training.model_copy(update={"epochs": 1, "seed": epoch + 1})
-            history = fit(model, sample, "binary", one, ranks=Ranks())
+            mean = survey.mean_weight
+            history = fit(model, sample, "binary", one, ranks=Ranks(), mean_weight=mean)
             held.append(resident_megabytes())
         told = history.metrics()
         print(

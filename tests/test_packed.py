@@ -88,7 +88,7 @@ def test_a_batch_has_the_rows_at_its_places(inputs: tuple[np.ndarray, ...]) -> N
     np.testing.assert_array_equal(first.label.numpy(), whole.label[here])
     np.testing.assert_array_equal(first.offset.numpy(), whole.offset[here])
     np.testing.assert_array_equal(first.weight.numpy(), whole.weight[here])
-    assert float(first.total) == pytest.approx(float(whole.weight[here].sum()))
+    assert first.rows == 16
 
 
 @pytest.mark.parametrize("copied", [1, 1000, 1 << 22])

@@ -62,7 +62,7 @@ def test_retraining_on_the_same_rows_gives_the_same_weights(warehouse: Path) -> 
 
 
 def test_a_nan_loss_registers_nothing(warehouse: Path) -> None:
-    broken = random_rows(64, seed=3) | {"weight": np.full(64, np.nan, np.float32)}
+    broken = random_rows(64, seed=3) | {"offset": np.full(64, np.nan, np.float32)}
     write_refresh(warehouse, PIPELINE, "broken", broken, day=3)
     with pytest.raises(DataQualityError, match="loss = nan"):
         train_refresh(PIPELINE, str(warehouse), "broken")
@@ -75,6 +75,7 @@ def test_a_nan_loss_registers_nothing(warehouse: Path) -> None:
     [
         ({"label": np.full(64, 2, np.float32)}, DataQualityError, "label = 2.0: not a class"),
         ({"weight": np.zeros(64, np.float32)}, DataQualityError, "weights sum to 0"),
+        ({"weight": np.full(64, np.nan, np.float32)}, DataQualityError, r"sum to nan, .*Remedy"),
     ],
 )
 def test_rows_that_cannot_be_trained_on_are_refused(

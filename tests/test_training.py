@@ -234,8 +234,8 @@ def test_multiclass_learns_classes() -> None:
 
 
 def test_a_loss_that_is_not_finite_names_the_epoch_and_the_step() -> None:
-    broken = ROWS | {"weight": np.ones(600, np.float32)}
-    broken["weight"][17] = np.nan
+    broken = ROWS | {"offset": np.zeros(600, np.float32)}
+    broken["offset"][17] = np.nan
     with pytest.raises(DataQualityError, match=r"loss = nan in epoch 1, step \d+ of 10: .*Remedy"):
         trained(PIPELINE, broken)
 

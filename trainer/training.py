@@ -82,7 +82,13 @@ class Leader:
         """What all ranks fit from here on: a model for each of several pulls, or for the one."""
         settings, name = self.pipeline.training, self.registry.name
         pulls = tuple(settings.pulls) if several else (settings.pull,)
-        assignment = Assignment(name=name, card=start.card, warm=start.warm, pulls=pulls)
+        assignment = Assignment(
+            name=name,
+            card=start.card,
+            warm=start.warm,
+            pulls=pulls,
+            mean_weight=start.survey.mean_weight,
+        )
         assignment.send(self.ranks)
         warehouse = self.registry.warehouse
         return Trials(assignment, self.pipeline, self.refresh, sample, warehouse, self.ranks)

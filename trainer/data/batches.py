@@ -23,8 +23,8 @@ class Batch(NamedTuple):
     inputs: tuple[Tensor, ...]  # what the model takes, each (m, ...)
     label: Tensor  # (m,)
     offset: Tensor  # (m,)
-    weight: Tensor  # (m,), 0 for padding
-    total: Tensor  # (), sum of the weights of the whole batch, all ranks together
+    weight: Tensor  # (m,), 0 for padding and rows held back
+    rows: int  # of the whole batch, all ranks together; neither padding nor those held back
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Resident:
 
     rows: Packed
     words: Tensor  # those of `rows`
-    weight: NDArray[np.float32]  # (n,), close together: those of a batch lie all over the rows
+    counted: NDArray[np.bool_]  # (n,), close together: those of a batch lie all over the rows
 
     @staticmethod
     def of(rows: Packed, device: torch.device) -> "Resident":
@@ -41,16 +41,16 @@ class Resident:
         words = torch.from_numpy(rows.words)
         if device.type != "cpu":
             words = words.pin_memory().to(device, non_blocking=True)
-        return Resident(rows, words, np.ascontiguousarray(rows.weight))
+        return Resident(rows, words, rows.counted)
 
     def batches(self, order: NDArray[np.int64], batch_size: int, ranks: Ranks) -> Iterator[Batch]:
         """This rank's shares of the batches of rows in this order (places in `rows`)."""
         if len(order) == 0:
             return
         plan = list(shares(order, batch_size, ranks.rank, ranks.world))
-        totals = iter(self._totals(self.weight[order], batch_size))
+        counts = iter(_counts(self.counted[order], batch_size))
         for words, some in self._taken(plan):
-            yield from self._cut(words, some, totals)
+            yield from self._cut(words, some, counts)
 
     def _taken(self, plan: Sequence[Share]) -> Iterator[tuple[Tensor, Sequence[Share]]]:
         """The words of the rows of several shares together: one by one, what is done around each
@@ -68,23 +68,22 @@ class Resident:
                 here, places = places.tensor_split([sum(len(share.rows) for share in some)])
                 yield self.words.index_select(0, here), some
 
-    def _cut(
-        self, words: Tensor, some: Sequence[Share], totals: Iterator[Tensor]
-    ) -> Iterator[Batch]:
+    def _cut(self, words: Tensor, some: Sequence[Share], counts: Iterator[int]) -> Iterator[Batch]:
         """Words (m, w) of the rows of several shares as a batch each."""
         sizes = [len(share.rows) for share in some]
-        targets = [column.split(sizes) for column in self.rows.targets.tensor(words).unbind(1)]
+        columns = self.rows.targets.tensor(words).unbind(1)[:3]
+        targets = [column.split(sizes) for column in columns]
         inputs = zip(*(field.tensor(words).split(sizes) for field in self.rows.inputs), strict=True)
         for share, own, label, weight, offset in zip(some, inputs, *targets, strict=True):
             if not share.real.all():
                 weight = weight * torch.from_numpy(share.real).to(words.device)
-            yield Batch(own, label, offset, weight, next(totals))
+            yield Batch(own, label, offset, weight, next(counts))
 
-    def _totals(self, weight: NDArray[np.float32], batch_size: int) -> Tensor:
-        """Sum of the weights of each batch, of weights in order."""
-        starts = np.arange(0, len(weight), batch_size)
-        sums = np.add.reduceat(weight.astype(np.float64), starts)
-        return torch.from_numpy(sums.astype(np.float32)).to(self.words.device)
+
+def _counts(counted: NDArray[np.bool_], batch_size: int) -> list[int]:
+    """The rows that count of each batch, of rows in order."""
+    starts = np.arange(0, len(counted), batch_size)
+    return np.add.reduceat(counted, starts, dtype=np.int64).tolist()
 
 
 def _places(some: Sequence[Share]) -> NDArray[np.int64]:

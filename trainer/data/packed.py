@@ -58,7 +58,7 @@ class Packed:
 
     words: Words
     inputs: tuple[Field, ...]
-    targets: Field  # label, weight and offset
+    targets: Field  # label, weight, offset, and 1 where the row counts: 0 where it is held back
 
     @staticmethod
     def of(rows: Rows) -> "Packed":
@@ -96,9 +96,9 @@ class Packed:
         return len(self.words)
 
     @property
-    def weight(self) -> NDArray[np.float32]:
-        """Weights (n,), a view."""
-        return self.targets.of(self.words)[:, 1]
+    def counted(self) -> NDArray[np.bool_]:
+        """Which rows (n,) are not held back, close together."""
+        return self.targets.of(self.words)[:, 3] > 0
 
     def _aim(
         self,
@@ -107,7 +107,7 @@ class Packed:
         offset: NDArray[np.float32] | int,
     ) -> None:
         targets = self.targets.of(self.words)
-        targets[:, 0], targets[:, 1], targets[:, 2] = label, weight, offset
+        targets[:, 0], targets[:, 1], targets[:, 2], targets[:, 3] = label, weight, offset, 1
 
     def with_words(self, words: Words) -> "Packed":
         """Other rows of the same layout."""
@@ -121,15 +121,19 @@ class Packed:
         """The rows at these places, in this order."""
         return self.with_words(np.take(self.words, places, axis=0))
 
-    def without_weight(self, these: NDArray[np.bool_]) -> "Packed":
-        """A copy in which some of the rows (n,) weigh nothing."""
+    def hold_back(self, these: NDArray[np.bool_]) -> None:
+        """Let some of the rows (n,) weigh nothing and not count."""
+        self.targets.of(self.words)[these, 1::2] = 0
+
+    def without(self, these: NDArray[np.bool_]) -> "Packed":
+        """A copy with some of the rows (n,) held back."""
         changed = self.with_words(self.words.copy())
-        changed.weight[these] = 0
+        changed.hold_back(these)
         return changed
 
     def rows(self) -> Rows:
         """The rows as they were packed, each part for itself."""
-        label, weight, offset = np.ascontiguousarray(self.targets.of(self.words).T)
+        label, weight, offset = np.ascontiguousarray(self.targets.of(self.words)[:, :3].T)
         inputs = tuple(np.ascontiguousarray(field.of(self.words)) for field in self.inputs)
         return Rows(inputs, label, weight, offset)
 
@@ -137,7 +141,7 @@ class Packed:
 def _room(count: int, inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> Packed:
     """Room for `count` rows with inputs of these types and shapes of a row."""
     fields, width = [], 0
-    for dtype, shape in [*inputs, (np.dtype(np.float32), (3,))]:
+    for dtype, shape in [*inputs, (np.dtype(np.float32), (4,))]:
         end = width + -(-math.prod(shape) * dtype.itemsize // WORD.itemsize)
         fields.append(Field(width, end, dtype, shape))
         width = end

@@ -45,7 +45,7 @@ class Sample(Protocol):
         """This rank's batches of an epoch, from a step on."""
 
     def without(self, held_back: NDArray[np.bool_]) -> "tuple[Sample, Rows]":
-        """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
+        """The sample with the rows at these positions (n,) held back, and these rows."""
 
 
 @dataclass
@@ -76,9 +76,9 @@ class Kept:
         yield from self._resident[ranks.device].batches(rest, settings.batch_size, ranks)
 
     def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
-        """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
+        """The sample with the rows at these positions (n,) held back, and these rows."""
         rows = self.rows.take(np.flatnonzero(held_back)).rows()
-        return Kept(self.rows.without_weight(held_back), self.group_sizes), rows
+        return Kept(self.rows.without(held_back), self.group_sizes), rows
 
 
 def in_memory(rows: Rows) -> Kept:
@@ -92,7 +92,7 @@ class Streamed:
 
     pipeline: Pipeline
     refresh: Refresh
-    held_back: NDArray[np.bool_] | None = None  # (n,), the positions that weigh nothing
+    held_back: NDArray[np.bool_] | None = None  # (n,), by position
 
     def __len__(self) -> int:
         return self.refresh.drawn
@@ -113,7 +113,7 @@ class Streamed:
             yield from Resident.of(rows, ranks.device).batches(order, size, ranks)
 
     def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
-        """The sample with the rows at these positions (n,) weighing nothing, and these rows."""
+        """The sample with the rows at these positions (n,) held back, and these rows."""
         ends = np.cumsum(self.refresh.group_sizes)
         chosen = [
             rows.map(lambda column, here=here: column[here])  # type: ignore[misc]

@@ -57,11 +57,11 @@ def streamed_windows(
     settings: Training,
     number: int,
     first_row: int = 0,
-    weightless: NDArray[np.bool_] | None = None,
+    held_back: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[Packed, NDArray[np.int64]]]:
     """The rows of each window of epoch `number` from `first_row` of its order on, and their places
-    in order: whole batches, but for the last window. The rows at the positions `weightless` (n,)
-    weigh nothing.
+    in order: whole batches, but for the last window. The rows at the positions `held_back` (n,)
+    weigh nothing and do not count.
 
     What a window leaves over is put before the rows of the next. A window's rows are overwritten
     once the one after the next is asked for.
@@ -72,7 +72,7 @@ def streamed_windows(
         return
     features = model_inputs(pipeline)
     slots = _slots(pipeline, refresh, settings, len(plan))
-    fill = partial(_fill, _destinations(plan, groups, slots), features, weightless)
+    fill = partial(_fill, _destinations(plan, groups, slots), features, held_back)
     # Read in the order of the epoch: that bounds how far from its window a row can be decoded.
     in_order = dict.fromkeys(groups[piece.group] for window in plan for piece in window)
     reading, filled = read_file_groups(pipeline, refresh, list(in_order), fill), set[FileGroup]()
@@ -113,7 +113,7 @@ def _destinations(
 def _fill(
     destinations: Destinations,
     features: Sequence[ModelInput],
-    weightless: NDArray[np.bool_] | None,
+    held_back: NDArray[np.bool_] | None,
     group: FileGroup,
     columns: Columns,
 ) -> FileGroup:
@@ -121,6 +121,6 @@ def _fill(
     for position, rows in destinations[group]:
         here = slice(position - group.start, position - group.start + len(rows))
         rows.fill(features, {name: column[here] for name, column in columns.items()})
-        if weightless is not None:
-            rows.weight[weightless[position : position + len(rows)]] = 0
+        if held_back is not None:
+            rows.hold_back(held_back[position : position + len(rows)])
     return group

@@ -60,13 +60,17 @@ class Survey:
     label: Moments = field(default_factory=Moments)
     labels: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
+    @property
+    def mean_weight(self) -> float:
+        """Mean weight of the rows; 0 without any."""
+        return self.weight / max(self.rows, 1)
+
 
 def survey_of(parts: Iterable[Rows], task: Task) -> Survey:
     """The survey of a sample's parts; labels are listed for tasks with classes."""
     survey = Survey()
     for rows in parts:
-        survey.rows += len(rows)
-        survey.weight += float(rows.weight.sum(dtype=np.float64))
+        _add_weight(survey, rows)
         survey.numbers.add(rows.numbers, rows.weight)
         survey.label.add(rows.label[:, None], rows.weight)
         survey.tensors = survey.tensors or [Moments() for _ in rows.inputs[2:]]
@@ -75,6 +79,19 @@ def survey_of(parts: Iterable[Rows], task: Task) -> Survey:
         if task != "regression":
             survey.labels = np.union1d(survey.labels, rows.label)[:LABELS_KEPT]
     return survey
+
+
+def mean_weight_of(parts: Iterable[Rows]) -> float:
+    """The survey's mean weight alone, to the same bits."""
+    survey = Survey()
+    for rows in parts:
+        _add_weight(survey, rows)
+    return survey.mean_weight
+
+
+def _add_weight(survey: Survey, rows: Rows) -> None:
+    survey.rows += len(rows)
+    survey.weight += float(rows.weight.sum(dtype=np.float64))
 
 
 def _add_elements(

@@ -30,14 +30,14 @@ class Progress:
     step: int = 0
     means: list[float] = field(default_factory=list)  # training loss of each whole epoch
     validation: list[float] = field(default_factory=list)  # the same, where rows are held back
-    losses: list[Tensor] = field(default_factory=list)  # of each step of this epoch
+    sums: list[Tensor] = field(default_factory=list)  # weight x loss, of each step of this epoch
 
     def end_epoch(self, mean: float, validation: float | None) -> None:
         """An epoch more is behind, with these losses."""
         self.means.append(mean)
         if validation is not None:
             self.validation.append(validation)
-        self.epoch, self.step, self.losses = self.epoch + 1, 0, []
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, []
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Checkpoint:
         tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}
-        if done.losses:
-            tensors["losses"] = torch.stack(done.losses)
+        if done.sums:
+            tensors["sums"] = torch.stack(done.sums)
         header = {
             "belongs": dict(self.belongs),
             "epoch": done.epoch,
@@ -88,10 +88,10 @@ class Checkpoint:
             return Progress()
         model.load_state_dict(_below("model/", tensors))
         _restore(optimizer, _below("optimizer/", tensors))
-        losses = tensors["losses"].to(device).unbind() if "losses" in tensors else ()
+        sums = tensors["sums"].to(device).unbind() if "sums" in tensors else ()
         log.info("resumed in epoch %d, after step %d", header["epoch"] + 1, header["step"])
         means, validation = header["means"], header["validation"]
-        return Progress(header["epoch"], header["step"], means, validation, list(losses))
+        return Progress(header["epoch"], header["step"], means, validation, list(sums))
 
     def _not_ours(self, header: Mapping[str, Any]) -> list[str]:
         """The names under which a file belongs to something else."""

@@ -20,9 +20,11 @@ from trainer.data.batches import Batch
 from trainer.data.epoch import steps
 from trainer.data.reader import Rows
 from trainer.data.sample import Sample, in_memory
+from trainer.data.survey import mean_weight_of
 from trainer.fitting.checkpoint import Checkpoint, Progress
+from trainer.fitting.divisor import Divisor
 from trainer.fitting.intercept import settle_intercept
-from trainer.fitting.loss import RowLoss, row_loss, weighted_mean
+from trainer.fitting.loss import RowLoss, row_loss
 from trainer.fitting.schedule import last_epoch, rate
 from trainer.fitting.validation import split
 from trainer.processes.ranks import Ranks, alone
@@ -47,7 +49,9 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], Training], torch.optim.Optim
 class History:
     """How a fit went."""
 
-    losses: list[float]  # mean training loss of each epoch
+    losses: list[
+        float
+    ]  # weighted mean of the rows' losses over each epoch, each as its step met it
     validation: list[float]  # that of the rows held back, where the fit may stop early
     rows: int  # that went through a step in this process's own run, over all ranks
     seconds: float
@@ -78,18 +82,22 @@ def fit(
     pulled: bool = False,
     ranks: Ranks | None = None,
     checkpoint: Checkpoint | None = None,
+    mean_weight: float | None = None,
 ) -> History:
     """Train `model` in place and leave it on the CPU.
 
     `pulled` says that the model comes with a parent's weights, to which `settings.pull` pulls
     (L2-SP). The learning rate decays to 0 (`schedule.py`), and the intercept is settled at
-    the end. Every rank calls this with the same model, rows and settings. Raises DataQualityError
-    when a loss is not finite.
+    the end. `mean_weight` is that of the rows, as their survey has it: without it they are read
+    once more. Every rank calls this with the same model, rows and settings. Raises DataQualityError
+    when a loss is not finite, or the weights sum to 0.
     """
     ranks = ranks or alone()
     whole = in_memory(rows) if isinstance(rows, Rows) else rows
+    weight = mean_weight_of(whole.parts()) if mean_weight is None else mean_weight
     sample, validation = split(whole, task, settings)
-    step = _Step.of(model.train(), task, settings, ranks, pulled=pulled)
+    divisor = Divisor.of(len(whole), weight, validation.rows if validation else None)
+    step = _Step.of(model.train(), task, settings, ranks, divisor, pulled=pulled)
     done = _resumed(checkpoint, step)
     an_epoch = steps(len(sample), settings.batch_size)
     clock, seen, began = _Waiting(), 0, time.perf_counter()
@@ -97,12 +105,12 @@ def fit(
         for epoch in _with_progress(settings, done):
             for batch in clock.over(sample.epoch(epoch, settings, ranks, done.step)):
                 number = epoch * an_epoch + done.step
-                done.losses.append(step.take(batch, number, number / an_epoch, done.validation))
+                done.sums.append(step.take(batch, number, number / an_epoch, done.validation))
                 seen += min(settings.batch_size, len(sample) - done.step * settings.batch_size)
                 done.step += 1
                 if checkpoint and (number + 1) % settings.checkpoint_steps == 0:
                     _save(checkpoint, step, done)
-            mean = _finite_mean(ranks.total(torch.stack(done.losses)), epoch)
+            mean = _finite_sum(ranks.total(torch.stack(done.sums)), epoch) / divisor.epoch
             done.end_epoch(mean, validation.loss(model, ranks) if validation else None)
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
@@ -121,12 +129,19 @@ class _Step:
     loss: RowLoss
     settings: Training
     ranks: Ranks
+    divisor: Divisor
     optimizer: torch.optim.Optimizer
     anchors: Sequence[tuple[Tensor, Tensor]]
 
     @staticmethod
     def of(
-        model: nn.Module, task: Task, settings: Training, ranks: Ranks, *, pulled: bool
+        model: nn.Module,
+        task: Task,
+        settings: Training,
+        ranks: Ranks,
+        divisor: Divisor,
+        *,
+        pulled: bool,
     ) -> "_Step":
         """The steps of a fit of this model, which goes to the device."""
         called = ranks.together(model, settings.compile)
@@ -134,11 +149,11 @@ class _Step:
         anchors = _anchors(trained) if pulled and settings.pull else []
         optimizer = OPTIMIZERS[settings.optimizer](trained, settings)
         loss = row_loss(task, settings)
-        return _Step(model, called, loss, settings, ranks, optimizer, anchors)
+        return _Step(model, called, loss, settings, ranks, divisor, optimizer, anchors)
 
     def take(self, batch: Batch, number: int, done: float, validation: Sequence[float]) -> Tensor:
         """Step `number` of the training, with `done` epochs behind and their validation losses;
-        this rank's part of the batch's mean loss."""
+        this rank's part of the batch's sum of weight x loss."""
         # A model with dropout draws from here: anew each step, so that a resumed fit draws alike.
         torch.manual_seed((self.settings.seed << 32) + number * self.ranks.world + self.ranks.rank)
         for group in self.optimizer.param_groups:
@@ -146,10 +161,11 @@ class _Step:
         with self._precision():
             output, _ = self.called(*batch.inputs)
         loss = self.loss(output.float(), batch.label, batch.offset)
-        part = weighted_mean(loss, batch.weight, batch.total)
-        self.optimizer.zero_grad()
+        part = (batch.weight * loss).sum()
         # Gradients are averaged over the ranks, and the parts are to be summed.
-        (part * self.ranks.world + self.settings.pull * _distance(self.anchors)).backward()
+        mean = part / self.divisor.batch(batch.rows) * self.ranks.world
+        self.optimizer.zero_grad()
+        (mean + self.settings.pull * _distance(self.anchors)).backward()
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
@@ -179,22 +195,22 @@ class _Waiting:
 
 
 def _resumed(checkpoint: Checkpoint | None, step: _Step) -> Progress:
-    """Where the fit stands. The file holds the losses of all ranks together: the first has them."""
+    """Where the fit stands. The file holds the sums of all ranks together: the first has them."""
     done = checkpoint.resume(step.model, step.optimizer) if checkpoint else Progress()
     if not step.ranks.first:
-        done.losses = [torch.zeros_like(loss) for loss in done.losses]
+        done.sums = [torch.zeros_like(part) for part in done.sums]
     return done
 
 
 def _save(checkpoint: Checkpoint, step: _Step, done: Progress) -> None:
-    """All ranks have the same weights; their parts of the losses are summed for the first's file,
+    """All ranks have the same weights; their parts of the sums are added for the first's file,
     and the others go on from nothing, so that the sum stays the sum."""
-    together = step.ranks.total(torch.stack(done.losses))
+    together = step.ranks.total(torch.stack(done.sums))
     if step.ranks.first:
-        done.losses = list(together.unbind())
+        done.sums = list(together.unbind())
         checkpoint.save(step.model, step.optimizer, done)
     else:
-        done.losses = list(torch.zeros_like(together).unbind())
+        done.sums = list(torch.zeros_like(together).unbind())
 
 
 def _with_progress(settings: Training, done: Progress) -> Iterator[int]:
@@ -234,13 +250,13 @@ def _distance(anchors: Sequence[tuple[Tensor, Tensor]]) -> Tensor | float:
     return sum(((weight - anchor) ** 2).sum() for weight, anchor in anchors)
 
 
-def _finite_mean(losses: Tensor, epoch: int) -> float:
-    """Mean over an epoch's steps; looked at once an epoch, so that a GPU is not held up."""
-    bad = torch.nonzero(~torch.isfinite(losses)).flatten()
+def _finite_sum(sums: Tensor, epoch: int) -> float:
+    """Sum over an epoch's steps; looked at once an epoch, so that a GPU is not held up."""
+    bad = torch.nonzero(~torch.isfinite(sums)).flatten()
     if len(bad):
         raise DataQualityError(
-            f"loss = {losses[bad[0]].item()} in epoch {epoch + 1}, step {int(bad[0]) + 1} of"
-            f" {len(losses)}: nothing was registered. Remedy: look for extreme features, labels or"
+            f"loss = {sums[bad[0]].item()} in epoch {epoch + 1}, step {int(bad[0]) + 1} of"
+            f" {len(sums)}: nothing was registered. Remedy: look for extreme features, labels or"
             " weights in the refresh, or lower training.learning_rate."
         )
-    return float(losses.mean())
+    return float(sums.double().sum())

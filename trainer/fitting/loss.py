@@ -54,10 +54,7 @@ def row_loss(task: Task, settings: Training) -> RowLoss:
     return binary if task == "binary" else multiclass
 
 
-def weighted_mean(loss: Tensor, weight: Tensor, total: Tensor | None = None) -> Tensor:
-    """Sum of weight x loss over `total`, by default the weights' own sum; 0 for padding alone.
-
-    A rank that holds a share of a batch divides by the sum over the whole batch.
-    """
-    whole = weight.sum() if total is None else total
-    return (weight * loss).sum() / torch.clamp_min(whole, 1e-12)
+def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
+    """Sum of weight x loss over the sum of the weights, of a set of rows that is whole; 0 where
+    none weighs anything. A batch is none: see `divisor.py`."""
+    return (weight * loss).sum() / torch.clamp_min(weight.sum(), 1e-12)

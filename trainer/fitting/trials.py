@@ -26,12 +26,14 @@ from trainer.processes.ranks import Ranks
 class Assignment(BaseModel):
     """What the ranks fit together: the first rank sends it, each of the others receives it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A mean weight of NaN travels too: it is refused on every rank, by its name.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     name: str  # of the model in the registry
     card: ModelCard
     warm: bool  # the model begins with its parent's weights, and is pulled to them
     pulls: tuple[float, ...]  # a trial each
+    mean_weight: float  # of the sample, which the first rank has surveyed
 
     def send(self, ranks: Ranks) -> None:
         """Tell the other ranks; the first calls this."""
@@ -73,6 +75,7 @@ class Trials:
             pulled=self.assignment.warm,
             ranks=self.ranks,
             checkpoint=self._checkpoint(pull),
+            mean_weight=self.assignment.mean_weight,
         )
         return Fitted(model, history)
 
@@ -95,6 +98,8 @@ class Trials:
 
 def fit_rows(pipeline: Pipeline, card: ModelCard, rows: Rows, parent: Loaded | None) -> Fitted:
     """A model fitted to rows in memory: one process, no registry, no checkpoint."""
-    settings = pipeline.training
-    model = Start(card, settings.seed, survey_of([rows], pipeline.task), parent).model()
-    return Fitted(model, fit(model, rows, pipeline.task, settings, pulled=parent is not None))
+    settings, survey = pipeline.training, survey_of([rows], pipeline.task)
+    model = Start(card, settings.seed, survey, parent).model()
+    pulled, mean = parent is not None, survey.mean_weight
+    history = fit(model, rows, pipeline.task, settings, pulled=pulled, mean_weight=mean)
+    return Fitted(model, history)
