@@ -24,6 +24,7 @@ from pyarrow.dataset import Dataset, dataset, field
 
 from schemas.errors import ConfigurationError
 from schemas.places import filesystem
+from schemas.allowance import Allowance
 from schemas.tables import refreshes
 
 FORMAT = 2
@@ -110,6 +111,7 @@ class Manifest:
     sample_digest: str
     report: Mapping[str, Any]  # the figures of the report card
     created_at: datetime
+    allowance: Allowance | None = None  # not known of releases before the ledger
     decided: Decided | None = None  # not known of format 1
     probabilities_version: int | None = None  # not known of format 1
     format: int = FORMAT
@@ -143,6 +145,7 @@ class Manifest:
             "decided": None if self.decided is None else _as_json(self.decided),
             "probabilities_version": self.probabilities_version,
             "holdout_files": json.dumps([asdict(file) for file in self.holdout.files]),
+            "ledger": None if self.allowance is None else json.dumps(asdict(self.allowance)),
         }
         return pa.Table.from_pylist([row], schema=refreshes().arrow_schema)
 
@@ -156,6 +159,7 @@ def manifest_of(row: Mapping[str, Any]) -> Manifest:
             f" up to {FORMAT}. Remedy: use the release of tenforward that wrote it, or a later one."
         )
     decided = json.loads(row["decided"] or "null")
+    allowance = json.loads(row["ledger"] or "null")
     return Manifest(
         refresh_id=row["refresh_id"],
         pipeline=row["pipeline"],
@@ -171,6 +175,7 @@ def manifest_of(row: Mapping[str, Any]) -> Manifest:
         sample_digest=row["sample_digest"],
         report=json.loads(row["report"]),
         created_at=row["created_at"].astimezone(UTC),
+        allowance=None if allowance is None else Allowance(**allowance),
         decided=None if decided is None else _decided(decided),
         probabilities_version=row["probabilities_version"],
         format=written,

@@ -185,8 +185,31 @@ def refreshes() -> Table:
                 nullable=True,
             ),
             Column("holdout_files", "string", "Files of `holdout`, as `files`.", nullable=True),
+            Column(
+                "ledger",
+                "string",
+                "Forward passes that pay for it, backward passes planned, ..., as JSON.",
+                nullable=True,
+            ),
         ),
         properties=COMMON_PROPERTIES,
+    )
+
+
+def backward_passes() -> Table:
+    """What trainings have cost, while they went on: a row for each time that they said so."""
+    return Table(
+        "backward_passes",
+        "One row a training and time of counting: the backward passes since its row before.",
+        (
+            Column("training_id", "string", "The run of the trainer; unique to it."),
+            Column("refresh_id", "string", "The refresh whose rows went through the steps."),
+            Column("ds", "date", "The day of that refresh."),
+            Column("purpose", "string", "training, bootstrap, twin or study."),
+            Column("backward_passes", "int64", "Rows that went through a step since then."),
+            Column("counted_at", "timestamp", "When that was written down, UTC."),
+        ),
+        properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
     )
 
 
@@ -286,7 +309,13 @@ def _model_column(name: str, feature: Feature) -> Column:
 
 def fixed_tables() -> list[Table]:
     """The tables that take no column of a pipeline's own."""
-    return [forward_records(), forward_rejects(), selection_probabilities(), refreshes()]
+    return [
+        forward_records(),
+        forward_rejects(),
+        selection_probabilities(),
+        refreshes(),
+        backward_passes(),
+    ]
 
 
 def all_tables(pipeline: Pipeline) -> dict[str, Table]:
