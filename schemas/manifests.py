@@ -22,9 +22,9 @@ import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 from pyarrow.dataset import Dataset, dataset, field
 
+from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError
 from schemas.places import filesystem
-from schemas.allowance import Allowance
 from schemas.tables import refreshes
 
 FORMAT = 2
