@@ -1,6 +1,6 @@
 """What a refresh may cost, and what pays for it: pinned in its manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,7 @@ class Allowance:
     epochs: int
     pulls: int
     carried: float = 0.0
+
+    def for_rows(self, drawn: int) -> "Allowance":
+        """The same with the backward passes that so many drawn rows plan."""
+        return replace(self, backward_passes=drawn * self.epochs * self.pulls)

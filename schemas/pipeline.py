@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
+from schemas.sections.budget import parse_budget
 from schemas.sections.faults import explain
 from schemas.sections.gate import Gate
 from schemas.sections.maintenance import Maintenance
@@ -173,6 +174,9 @@ class Pipeline(Section):
         """What decides a sample, as canonical JSON: what comes after it is left out."""
         after = {"model", "training", "gate", "source", "records", "maintenance", "schedule"}
         decides = self.model_dump(exclude=after)
+        if parse_budget(self.selection.budget).of_passes:
+            # Such a budget comes to other rows where each is used another number of times.
+            decides["training"] = {"passes": self.training.passes}
         return json.dumps(decides, sort_keys=True, separators=(",", ":"))
 
 

@@ -28,11 +28,15 @@ from schemas.command import (
 )
 from schemas.errors import ConfigurationError, NoDataError, TenforwardError
 from schemas.log import log
+from schemas.manifests import find_manifest
 from schemas.pipeline import Pipeline
+from schemas.sections.budget import parse_budget
 from spark_jobs.days.planned import days, plan
 from spark_jobs.days.told import line_of, plan_line, summary_table
 from spark_jobs.due import due
+from spark_jobs.refresh.forward_passes import recounted
 from spark_jobs.refresh.plan import refresh_id
+from spark_jobs.refresh.write import write_manifest
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured
@@ -114,8 +118,21 @@ def backfill(
         return entry
 
     wanted = list(days(start, end))
-    entries = map(day, wanted) if parallel == 1 else _side_by_side(day, wanted, parallel)
-    return sorted(_logged(entries, len(wanted)), key=lambda entry: str(entry["ds"]))
+    if parallel == 1:
+        return _logged(map(day, wanted), len(wanted))
+    entries = _logged(_side_by_side(day, wanted, parallel), len(wanted))
+    if only == "select":
+        _recount(warehouse, wanted)
+    return sorted(entries, key=lambda entry: str(entry["ds"]))
+
+
+def _recount(warehouse: Warehouse, wanted: Sequence[date]) -> None:
+    """Days selected side by side did not see each other: count their forward passes again."""
+    for ds in wanted:
+        name = refresh_id(warehouse.pipeline, ds)
+        there = find_manifest(warehouse.path("refreshes"), name)
+        if there is not None and (now := recounted(warehouse, there)) != there:
+            write_manifest(warehouse, now)
 
 
 def _side_by_side(
@@ -167,12 +184,14 @@ def _require_independent(parallel: int, only: str | None, pipeline: Pipeline) ->
         needs = "the mixture takes its weights from the refresh before"
     elif only == "select" and pipeline.schedule.conditional:
         needs = "[schedule] has conditions, and whether a day is due depends on the days before"
+    elif only == "select" and parse_budget(pipeline.selection.budget).unit == "per forward pass":
+        needs = "the forward passes that pay for a day are counted from the refresh before"
     else:
         return
     raise ConfigurationError(
         f"--max-parallel = {parallel}: {needs}. Remedy: leave it out, or run one step alone:"
-        " --only score, or --only select with a policy other than a mixture and no days,"
-        " new_records or drift in [schedule]."
+        " --only score, or --only select with a policy other than a mixture, a budget in rows or"
+        " as a share, and no days, new_records or drift in [schedule]."
     )
 
 

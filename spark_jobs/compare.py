@@ -30,7 +30,7 @@ from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.window import window_of
-from spark_jobs.refresh.gpu_hours import affordable
+from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.report.comparison_plot import draw_plot
@@ -55,8 +55,9 @@ def compare_day(
 
     Above `DRIVER_ROWS` candidates a share of the ids stands for all of them. Raises NoDataError.
     """
-    warehouse.require("forward_records", "labels")
+    warehouse.require("forward_records", "labels", "refreshes")
     plan = plan_refresh(warehouse, ds)
+    budgets = {name: affordable(warehouse, plan, one)[0] for name, one in budgets.items()}
     records, in_sample = _candidates(warehouse, plan)
     policies = {name: on_records(policy, in_sample) for name, policy in policies.items()}
     seeds = [plan.seed + draw for draw in range(draws)]
@@ -146,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
         help="names; uniform is always among them, and what [selection] changes of its own policy"
         " holds for that one alone",
     )
-    line.add_argument("--budgets", default="0.05,0.1,0.25", help='like 0.05,0.1 or "5000 rows"')
+    line.add_argument("--budgets", default="0.05,0.1,0.25", help='like 0.05,"0.1 per forward pass"')
     line.add_argument("--draws", type=int, default=5, help="draws of each, for the spread")
     line.add_argument("--plot", type=Path, help="file to draw to: .svg, .png or .pdf")
     return line
@@ -166,8 +167,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     require_over(args.ds)
     policies = _policies(warehouse.pipeline, args.policies)
     budgets = {
-        text.strip(): affordable(warehouse, parse_budget(budget_text(text.strip())))
-        for text in args.budgets.split(",")
+        text.strip(): parse_budget(budget_text(text.strip())) for text in args.budgets.split(",")
     }
     lines, counts = compare_day(warehouse, args.ds, policies, budgets, args.draws)
     log.info("\n%s", table(lines))

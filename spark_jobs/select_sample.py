@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import date
 from typing import Any
 
+from schemas.allowance import Allowance
 from schemas.command import (
     add_common_arguments,
     budget_text,
@@ -58,9 +59,10 @@ def select_day(
     if rebuild:
         before = _to_rebuild(plan, there)
         plan, decided = plan_then(warehouse, plan, before), decided_then(warehouse, before)
-        manifest = select_refresh(warehouse, plan, decided, digest=before.sample_digest)
+        digest = before.sample_digest
+        manifest = select_refresh(warehouse, plan, decided, before.allowance, digest)
     else:
-        manifest = select_refresh(warehouse, plan, decide(warehouse, ds))
+        manifest = select_refresh(warehouse, plan, *decide(warehouse, plan))
     write_card(warehouse, manifest)
     return outcome(warehouse, "done", manifest)
 
@@ -75,7 +77,11 @@ def _to_rebuild(plan: RefreshPlan, there: Manifest | None) -> Manifest:
 
 
 def select_refresh(
-    warehouse: Warehouse, plan: RefreshPlan, decided: Decided, digest: str | None = None
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    decided: Decided,
+    allowance: Allowance | None,
+    digest: str | None = None,
 ) -> Manifest:
     """Candidates -> draw -> tables. digest: that the sample must have; DataQualityError else."""
     pipeline = warehouse.pipeline
@@ -103,6 +109,7 @@ def select_refresh(
             report=_report(selection, plan, decided, pipeline, counts),
             digest=selection.digest,
             decided=decided,
+            allowance=allowance,
             rejected=counts.rejected,
         )
         return write_refresh(warehouse, plan, draft, held_out_rows(warehouse, plan, window.labels))
@@ -166,6 +173,18 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
+def _planned(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    """What a selection of the day would read, what pays for it, and the rows that come to."""
+    plan = plan_refresh(warehouse, ds)
+    decided, allowance = decide(warehouse, plan)
+    paid = {
+        "forward_passes": allowance.forward_passes,
+        "predecessor": allowance.predecessor,
+        "passes_a_row": allowance.epochs * allowance.pulls,
+    }
+    return {**vars(plan), "budget": decided.budget, **paid}
+
+
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> selection."""
     args = parser().parse_args(argv)
@@ -178,7 +197,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         warehouse.require(*warehouse.tables)
         there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, args.ds))
         status = "planned" if there is None else "already done"
-        return {"status": status, **vars(plan_refresh(warehouse, args.ds))}
+        return {"status": status, **_planned(warehouse, args.ds)}
     return select_day(warehouse, args.ds, force=args.force, rebuild=args.rebuild)
 
 

@@ -15,8 +15,8 @@ from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
 from spark_jobs import backfill, compare, select_sample
 from spark_jobs.candidates.narrow import held_out, in_window
+from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.decided import decide
-from spark_jobs.refresh.gpu_hours import affordable
 from spark_jobs.refresh.plan import plan_refresh, refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.selection import draw
@@ -269,10 +269,24 @@ def test_compare_judges_policies_by_the_records_of_a_day_and_writes_nothing(loop
     assert versions(warehouse) == before
 
 
+def test_law_8_every_instance_with_a_record_is_counted_in_one_refresh(loop):
+    warehouse = loop["warehouse"]
+    told = [manifest_of(warehouse, refresh_id(warehouse.pipeline, ds)).allowance for ds in LOOPED]
+    records = warehouse.read("forward_records").where(F.col("event_date").between(*LOOPED))
+    assert (
+        sum(one.forward_passes for one in told) == records.select("instance_id").distinct().count()
+    )
+    assert [one.predecessor for one in told] == [None, refresh_id(warehouse.pipeline, LOOPED[0])]
+    for one, day in zip(told, loop["days"], strict=True):
+        assert one.backward_passes == day["select"]["drawn"] * warehouse.pipeline.training.epochs
+        assert day["select"]["backward_passes_planned"] == one.backward_passes
+
+
 def test_a_budget_in_gpu_hours_is_what_the_last_trainings_managed(loop):
     speed = loop["days"][1]["train"]["metrics"]["train"]["rows_per_second"]
-    budget = affordable(loop["warehouse"], parse_budget("0.001 gpu hours"))
-    epochs = loop["warehouse"].pipeline.training.epochs
+    warehouse, hours = loop["warehouse"], parse_budget("0.001 gpu hours")
+    budget, _ = affordable(warehouse, plan_refresh(warehouse, DS), hours)
+    epochs = warehouse.pipeline.training.epochs
     assert budget.unit == "rows"
     assert 0.2 < budget.amount / (3.6 * speed / epochs) < 5
 
@@ -294,4 +308,5 @@ def test_the_mixture_hands_its_weights_from_refresh_to_refresh(loop, tmp_path):
     assert second["used"] == first["next"]
     assert sum(second["next"].values()) == pytest.approx(1)
     # A rerun of the second day finds the same weights, whatever has come after it.
-    assert decide(mixed, LOOPED[1]).mixture == second["used"]
+    again, _ = decide(mixed, plan_refresh(mixed, LOOPED[1]))
+    assert again.mixture == second["used"]

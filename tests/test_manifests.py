@@ -35,7 +35,7 @@ from tests.helpers.flights_loop import LOOPED, PIPELINE, manifest_of
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_manifest, write_refresh
 from trainer.data.refresh import open_refresh
 
-NEW = ["format", "decided", "probabilities_version", "holdout_files"]  # since format 1
+NEW = ["format", "decided", "probabilities_version", "holdout_files", "ledger"]  # since format 1
 FULL = Manifest(
     refresh_id="2013-02-07-mixture-c0dec0de",
     pipeline="flights",

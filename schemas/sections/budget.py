@@ -1,4 +1,4 @@
-"""A budget: how many rows training can afford, as a share, a number of rows, or GPU hours."""
+"""A budget: how many rows training can afford, in rows or in what rows cost."""
 
 import re
 from dataclasses import dataclass
@@ -9,8 +9,15 @@ import numpy as np
 from schemas.errors import ConfigurationError
 
 # A share may have an exponent: Python writes 0.00005 as 5e-05.
-_FORMS = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(?: (rows|gpu hours)|[eE]-\d+)?")
-FORMS = '0.1 (a share of the candidates), "5000 rows" or "0.5 gpu hours"'
+_FORMS = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(?: (rows|gpu hours|per forward pass)|[eE]-\d+)?")
+FORMS = (
+    '0.1 (a share of the candidates), "0.1 per forward pass" (backward passes), "5000 rows" or'
+    ' "0.5 gpu hours"'
+)
+_NEEDS = {
+    "gpu hours": "the speed of earlier training runs",
+    "per forward pass": "a warehouse, whose records are the forward passes",
+}
 
 
 @dataclass(frozen=True)
@@ -18,31 +25,37 @@ class Budget:
     """An amount and its unit."""
 
     amount: float
-    unit: str  # share, rows or gpu hours
+    unit: str  # share, rows, gpu hours or per forward pass
 
     def __str__(self) -> str:
         """As `parse_budget` reads it."""
         amount = np.format_float_positional(self.amount, trim="-")
         return amount if self.unit == "share" else f"{amount} {self.unit}"
 
+    @property
+    def of_passes(self) -> bool:
+        """Whether the rows that it comes to depend on how often each goes through a step."""
+        return self.unit in _NEEDS
+
     def rows(self, count: int) -> int:
         """k for `count` candidates: at least one row, at most all.
 
-        Raises ConfigurationError for GPU hours, which `in_rows` turns into rows first.
+        Raises ConfigurationError for GPU hours and for backward passes, which are turned into rows
+        first (`spark_jobs.refresh.affordable`).
         """
-        if self.unit == "gpu hours":
+        if self.of_passes:
             raise ConfigurationError(
-                f'budget = "{self.amount:g} gpu hours": needs the speed of earlier training runs.'
-                " Remedy: give a share or a number of rows here."
+                f'budget = "{self}": needs {_NEEDS[self.unit]}. Remedy: give a share or a number of'
+                " rows here."
             )
         wanted = self.amount * count if self.unit == "share" else self.amount
         return min(count, max(1, round(wanted)))
 
-    def in_rows(self, rows_per_second: float, epochs: int) -> "Budget":
-        """GPU hours as rows that so many epochs over them fit into; other units as they are."""
+    def in_rows(self, rows_per_second: float, passes: int) -> "Budget":
+        """GPU hours as the rows that so many passes over each fit into; other units as they are."""
         if self.unit != "gpu hours":
             return self
-        return Budget(max(1, int(self.amount * 3600 * rows_per_second / epochs)), "rows")
+        return Budget(max(1, int(self.amount * 3600 * rows_per_second / passes)), "rows")
 
 
 def parse_budget(value: float | str) -> Budget:

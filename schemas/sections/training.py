@@ -58,6 +58,12 @@ class Training(Section):
             )
         return self
 
+    @property
+    def passes(self) -> int:
+        """How often each row goes through a step, at most: every epoch of every pull that is
+        tried."""
+        return self.epochs * max(1, len(self.pulls))
+
     def decides(self) -> dict[str, Any]:
         """The settings that the fitted weights depend on."""
         return self.model_dump(exclude={"keep", "readers", "checkpoint_steps", "pulls"})

@@ -1,6 +1,6 @@
 """What a backfill finds and would do, from logs and manifests: no Spark, no data read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import date, timedelta
 from typing import Any
 
@@ -41,7 +41,17 @@ def plan(
     empty = {ds for ds in wanted if not now["instances"].get(ds)}
     missed = set() if only == "select" else empty
     due = foresee(warehouse.pipeline, manifests, wanted, missed)
-    return [_planned(warehouse, ds, now, manifests, ds in scored, due[ds]) for ds in wanted]
+    selected = {one.ds for one in manifests if one.policy == warehouse.pipeline.selection.policy}
+    selected |= {ds for ds in wanted if due[ds] is not False and ds not in missed}
+    return [
+        _planned(warehouse, ds, now, manifests, ds in scored, due[ds], _last(selected, ds))
+        for ds in wanted
+    ]
+
+
+def _last(selected: Set[date], ds: date) -> date:
+    """The last day before `ds` that has a refresh, or will have one; the first of all without."""
+    return max((day for day in selected if day < ds), default=date.min)
 
 
 def _planned(
@@ -51,6 +61,7 @@ def _planned(
     manifests: list[Manifest],
     scored: bool,
     due: bool | None,
+    last: date,
 ) -> dict[str, Any]:
     own = refresh_id(warehouse.pipeline, ds)
     instances = now["instances"]
@@ -71,7 +82,7 @@ def _planned(
             and one.policy == warehouse.pipeline.selection.policy
             and one.refresh_id != own
         ],
-        "estimated_rows": _estimate(warehouse, ds, instances, there, due),
+        "estimated_rows": _estimate(warehouse, ds, instances, there, due, last),
     }
 
 
@@ -81,9 +92,13 @@ def _estimate(
     instances: Mapping[date, int],
     there: Manifest | None,
     due: bool | None,
+    last: date,
 ) -> int | None:
     """Rows of the refresh that is there; else those that the budget draws, if the day is due and
-    every instance of the window has a label; None for GPU hours."""
+    every instance of the window has a record and a label; None for GPU hours.
+
+    last: the day of the refresh before; the instances after it are its forward passes.
+    """
     if there is not None:
         return there.counts.drawn
     if due is False:
@@ -92,9 +107,16 @@ def _estimate(
     budget = parse_budget(pipeline.selection.budget)
     if budget.unit == "gpu hours":
         return None
-    last = ds - timedelta(days=pipeline.selection.forward_days)
-    asked = _in_window(instances, window_start(pipeline, ds), last)
-    return budget.rows(round(asked * (1 - pipeline.holdout))) if asked else 0
+    first, end = window_start(pipeline, ds), ds - timedelta(days=pipeline.selection.forward_days)
+    asked = round(_in_window(instances, first, end) * (1 - pipeline.holdout))
+    if budget.unit == "per forward pass":
+        paid = budget.amount * _in_window(instances, max(first, _next(last)), ds)
+        return min(asked, int(paid / pipeline.training.passes))
+    return budget.rows(asked) if asked else 0
+
+
+def _next(day: date) -> date:
+    return day + timedelta(days=1)
 
 
 def _changed_inputs(

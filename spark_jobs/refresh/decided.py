@@ -1,11 +1,11 @@
 """What decides a draw beside the tables, the configuration and the seed: looked up once, pinned."""
 
-from datetime import date
-
+from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError
 from schemas.manifests import Decided, Manifest, read_manifests
 from schemas.sections.budget import parse_budget
-from spark_jobs.refresh.gpu_hours import affordable
+from spark_jobs.refresh.affordable import affordable
+from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.engine import ENGINE
 from spark_jobs.selection.policies import configured
@@ -15,21 +15,27 @@ from spark_jobs.storage.warehouse import Warehouse
 RELEASES = {1: "0.1"}
 
 
-def decide(warehouse: Warehouse, ds: date) -> Decided:
-    """What decides the draw of a day, as things are now. Raises what `affordable` raises."""
-    parts, before = configured(warehouse.pipeline).mixture, _mixture_before(warehouse, ds)
+def decide(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Decided, Allowance]:
+    """What decides the draw of a day, as things are now, and what pays for it.
+
+    Raises what `affordable` raises.
+    """
+    budget = parse_budget(warehouse.pipeline.selection.budget)
+    rows, allowance = affordable(warehouse, plan, budget)
+    parts, before = configured(warehouse.pipeline).mixture, _mixture_before(warehouse, plan)
     models = models_of(warehouse.pipeline, warehouse.root)
-    return Decided(
-        budget=str(affordable(warehouse, parse_budget(warehouse.pipeline.selection.budget))),
+    decided = Decided(
+        budget=str(rows),
         engine=ENGINE,
         mixture=dict(parts) if before is None else before.report["mixture"]["next"],
         mixture_from=None if before is None else before.refresh_id,
         model_versions=models.accepted,
         learnt_until=models.learnt_until,
     )
+    return decided, allowance
 
 
-def _mixture_before(warehouse: Warehouse, ds: date) -> Manifest | None:
+def _mixture_before(warehouse: Warehouse, plan: RefreshPlan) -> Manifest | None:
     """The newest refresh before this day that left weights for the policy's mixture."""
     parts = configured(warehouse.pipeline).mixture
     if not parts:
@@ -37,7 +43,7 @@ def _mixture_before(warehouse: Warehouse, ds: date) -> Manifest | None:
     policy = warehouse.pipeline.selection.policy
     for earlier in read_manifests(warehouse.path("refreshes"), policy=policy):
         left = earlier.report.get("mixture", {}).get("next", {})
-        if earlier.ds < ds and left.keys() == parts.keys():
+        if earlier.ds < plan.ds and left.keys() == parts.keys():
             return earlier
     return None
 

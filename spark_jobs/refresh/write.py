@@ -13,6 +13,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.allowance import Allowance
 from schemas.manifests import Decided, Inputs, Manifest, RowCounts
 from spark_jobs.refresh.candidate_files import store_candidates
 from spark_jobs.refresh.parts import part_of
@@ -37,6 +38,7 @@ class Draft:
     report: Mapping[str, Any]
     digest: str
     decided: Decided
+    allowance: Allowance | None = None  # where forward passes pay for it
     rejected: int = 0
 
     @property
@@ -70,9 +72,14 @@ def write_refresh(
     for kept in (rows, wanted, held_out):
         kept.unpersist()
     manifest = _manifest(warehouse, plan, draft, versions)
-    row = warehouse.spark.createDataFrame(manifest.to_table())
-    warehouse.replace_refresh(row, "refreshes", plan.refresh_id)
+    write_manifest(warehouse, manifest)
     return manifest
+
+
+def write_manifest(warehouse: Warehouse, manifest: Manifest) -> None:
+    """Commit a refresh, or replace its manifest. Raises as `write_refresh` does."""
+    row = warehouse.spark.createDataFrame(manifest.to_table())
+    warehouse.replace_refresh(row, "refreshes", manifest.refresh_id)
 
 
 def _write_tables(
@@ -108,7 +115,7 @@ def _manifest(
         raise ArithmeticError(
             f"refresh {plan.refresh_id}: {draft.count} rows drawn, {sampled.rows} written"
         )
-    candidates = int(draft.report["candidates"])
+    candidates, allowance = int(draft.report["candidates"]), draft.allowance
     return Manifest(
         refresh_id=plan.refresh_id,
         pipeline=warehouse.pipeline.name,
@@ -118,6 +125,7 @@ def _manifest(
         config=warehouse.pipeline.selection_config(),
         config_digest=warehouse.pipeline.selection_digest(),
         inputs=Inputs(plan.window_start, plan.cut, plan.versions),
+        allowance=None if allowance is None else allowance.for_rows(sampled.rows),
         decided=draft.decided,
         counts=RowCounts(candidates, sampled.rows, holdout.rows, draft.rejected),
         sampled=sampled,

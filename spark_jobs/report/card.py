@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC
 from functools import partial
 from importlib.resources import files
@@ -203,7 +204,8 @@ def _described(manifest: Manifest) -> dict[str, Any]:
         "rejected records": manifest.counts.rejected,
         "made at": manifest.created_at.isoformat(),
     }
-    return {**lineage, **manifest.report, "manifest": lines}
+    paid = {} if manifest.allowance is None else {"ledger": asdict(manifest.allowance)}
+    return {**lineage, **manifest.report, **paid, "manifest": lines}
 
 
 def _read(place: str) -> bytes:

@@ -25,7 +25,7 @@ class Check(NamedTuple):
 
 
 def checks(report: Report) -> list[Check]:
-    """The six figures; of a bootstrap refresh, which has no scores, only those it has."""
+    """The seven figures; of a bootstrap refresh, which has no scores, only those it has."""
     verdicts = (
         _size(report),
         _mean_loss(report),
@@ -33,6 +33,7 @@ def checks(report: Report) -> list[Check]:
         _calibration(report),
         _coverage(report),
         _variance(report),
+        _backward(report),
     )
     return [check for check in verdicts if check is not None]
 
@@ -134,6 +135,20 @@ def _coverage(report: Report) -> Check | None:
         else "Each level that the budget owes five rows or more was drawn from."
     )
     return Check("Segments missed", f"{len(names)} of {levels}", _verdict(not names), sentence)
+
+
+def _backward(report: Report) -> Check | None:
+    """What the sample costs, against the forward passes that pay for it."""
+    paid = report.get("ledger")
+    if paid is None:
+        return None
+    forward, planned = paid["forward_passes"], paid["backward_passes"]
+    since = f"since {paid['predecessor']}" if paid["predecessor"] else "of the whole window"
+    a_row = paid["epochs"] * paid["pulls"]
+    times = "once each" if a_row == 1 else f"{a_row} times each"
+    sentence = f"{report['drawn']:,} rows, {times}, for {forward:,} new forward passes {since}."
+    value = f"{planned:,}" if not forward else f"{planned / forward:.3g} a forward pass"
+    return Check("Backward passes planned", value, "none", sentence)
 
 
 def _variance(report: Report) -> Check | None:

@@ -16,7 +16,7 @@ def outcome(warehouse: Warehouse, status: str, manifest: Manifest) -> dict[str, 
         refresh_id=manifest.refresh_id,
         table_version=manifest.sampled.version,
     )
-    report, counts = manifest.report, manifest.counts
+    report, counts, allowance = manifest.report, manifest.counts, manifest.allowance
     return {
         "status": status,
         "refresh_id": manifest.refresh_id,
@@ -30,6 +30,8 @@ def outcome(warehouse: Warehouse, status: str, manifest: Manifest) -> dict[str, 
         "rejected": counts.rejected,
         "rejects": report.get("rejects", {}),
         "held_out": counts.held_out,
+        "forward_passes": None if allowance is None else allowance.forward_passes,
+        "backward_passes_planned": None if allowance is None else allowance.backward_passes,
         "sample_digest": manifest.sample_digest,
         "mean_loss_gap": report.get("mean_loss_gap"),
         "effective_sample_size": report.get("effective_sample_size"),

@@ -1,0 +1,95 @@
+"""A budget as rows: of GPU hours what the trainer has been seen to manage, of backward passes what
+the forward passes pay for."""
+
+import statistics
+from dataclasses import replace
+from math import floor
+
+from schemas.allowance import Allowance
+from schemas.errors import ConfigurationError, NoDataError
+from schemas.manifests import Manifest
+from schemas.registry import mlflow_client, registry_exists
+from schemas.sections.budget import Budget
+from spark_jobs.refresh.forward_passes import forward_passes, predecessor
+from spark_jobs.refresh.plan import RefreshPlan
+from spark_jobs.storage.warehouse import Warehouse
+
+SPEED = "train.rows_per_second"
+RUNS = 5
+_ROUNDING = 1e-9  # 0.1 x 30 / 3 is a row, and a little less
+
+
+def affordable(warehouse: Warehouse, plan: RefreshPlan, budget: Budget) -> tuple[Budget, Allowance]:
+    """The budget in rows or as a share, and what pays for the refresh; of this the backward passes
+    are known when it is known how many rows were drawn.
+
+    Raises ConfigurationError where no run has measured its speed, NoDataError for a budget that
+    comes to no row.
+    """
+    training = warehouse.pipeline.training
+    before = predecessor(warehouse, plan.policy, plan.ds)
+    version = plan.versions["forward_records"]
+    allowance = Allowance(
+        forward_passes=forward_passes(warehouse, plan.window_start, plan.ds, version, before),
+        predecessor=None if before is None else before.refresh_id,
+        backward_passes=0,
+        epochs=training.epochs,
+        pulls=training.passes // training.epochs,
+    )
+    if budget.unit == "gpu hours":
+        return _by_speed(warehouse, budget), allowance
+    if budget.unit == "per forward pass":
+        return _by_forward_passes(plan, budget, allowance, _carried(before))
+    return budget, allowance
+
+
+def _carried(before: Manifest | None) -> float:
+    """What the refresh before has left below one row."""
+    return 0.0 if before is None or before.allowance is None else before.allowance.carried
+
+
+def _by_forward_passes(
+    plan: RefreshPlan, budget: Budget, allowance: Allowance, carried: float
+) -> tuple[Budget, Allowance]:
+    """Whole rows for amount x forward passes and what was carried; the rest is carried on."""
+    a_row = allowance.epochs * allowance.pulls
+    backward = budget.amount * allowance.forward_passes + carried
+    rows = floor(backward / a_row + _ROUNDING)
+    if rows < 1:
+        raise NoDataError(
+            f'--ds = {plan.ds}: selection.budget = "{budget}" of {allowance.forward_passes} forward'
+            f" passes since {allowance.predecessor or 'the beginning'} is {backward:.4g} backward"
+            f" passes, and a row costs {a_row} (training.epochs x pulls). Remedy: select a later"
+            " day, which will count these forward passes too, lower training.epochs, or raise the"
+            " budget."
+        )
+    left = max(0.0, backward - rows * a_row)
+    return Budget(rows, "rows"), replace(allowance, carried=left)
+
+
+def _by_speed(warehouse: Warehouse, budget: Budget) -> Budget:
+    """GPU hours by the median speed of the last training runs."""
+    speed = _median_speed(warehouse)
+    if speed is None:
+        raise ConfigurationError(
+            f'selection.budget = "{budget}": no training run of {warehouse.pipeline.name!r} has'
+            " measured its rows per second. Remedy: train once with a budget in rows or as a share."
+        )
+    return budget.in_rows(speed, warehouse.pipeline.training.passes)
+
+
+def _median_speed(warehouse: Warehouse) -> float | None:
+    if not registry_exists(warehouse.root):
+        return None
+    client = mlflow_client(warehouse.root)
+    experiment = client.get_experiment_by_name(warehouse.pipeline.name)
+    if experiment is None:
+        return None
+    runs = client.search_runs(
+        [experiment.experiment_id],
+        filter_string=f"metrics.`{SPEED}` > 0",
+        order_by=["attributes.start_time DESC"],
+        max_results=RUNS,
+    )
+    speeds = [run.data.metrics[SPEED] for run in runs]
+    return statistics.median(speeds) if speeds else None
