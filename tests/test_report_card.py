@@ -175,6 +175,29 @@ def test_a_sound_sample_gets_no_warning(report):
     assert "✓ Sound" in Page(render(report)).words
 
 
+def test_rows_weighted_for_records_that_know_the_label_say_what_they_stand_for(report):
+    report["policy"]["weighting"] = "inverse"
+    found = {check.title: check for check in checks(report | {"in_sample": 1234})}["Stands for"]
+    assert (found.value, found.status) == ("all candidates", "good")
+    assert "answered 1,234 candidates may have learnt from them. So all rows" in found.sentence
+
+
+def test_a_refresh_says_what_its_forward_passes_pay_for(report):
+    paid = {
+        "forward_passes": 10_000,
+        "predecessor": "2013-01-31-calibrated-1a2b3c4d",
+        "backward_passes": 1000,
+        "epochs": 2,
+        "pulls": 1,
+        "carried": 0.0,
+    }
+    found = {check.title: check for check in checks(report | {"ledger": paid})}
+    tile = found["Backward passes planned"]
+    assert (tile.value, tile.status) == ("0.1 a forward pass", "counted")
+    assert "2 times each, for 10,000 new forward passes since 2013-01-31" in tile.sentence
+    assert "Counted" in Page(render(report | {"ledger": paid})).words
+
+
 EMPTY_LEVEL = {"level": "ZZ", "candidates": 50, "drawn": 0, "loss_gap": None}
 
 
@@ -212,6 +235,7 @@ def test_a_policy_that_is_biased_by_design_says_so_in_words():
     status = {check.title: check for check in checks(found)}["Mean-loss gap"]
     assert status.status == "warning"
     assert "Biased by design: top chooses rows by their loss" in status.sentence
+    assert {check.title: check.status for check in checks(found)}["Stands for"] == "warning"
     words = " ".join(Page(render(found)).words)
     assert "weights of 1. Biased by design: top chooses rows" in words
 

@@ -150,19 +150,8 @@ def _policy(report: Report) -> str:
         "calibrated" if policy["calibrated"] else "",
     ]
     line = f"Policy {policy['name']}: " + ", ".join(part for part in parts if part)
-    notes = [_in_sample(report), report.get("biased_by_design")]
-    return ". ".join([line, *(note.removesuffix(".") for note in notes if note)]) + "."
-
-
-def _in_sample(report: Report) -> str | None:
-    """What became of candidates that have no record but in sample."""
-    many = report.get("in_sample")
-    if not many:
-        return None
-    known = f"The models that answered {many:,} candidates may have learnt from them"
-    if report["policy"]["weighting"] != "inverse":
-        return known
-    return f"{known}: all rows are weighted by 1/π, and none by an offset"
+    biased = report.get("biased_by_design")
+    return f"{line}. {biased}" if biased else line
 
 
 def write_card(warehouse: Warehouse, manifest: Manifest) -> str:

@@ -20,13 +20,15 @@ class Check(NamedTuple):
 
     title: str
     value: str
-    status: str  # good, warning, or none where the figure does not apply
+    status: str  # good, warning, none where the figure does not apply, counted without a verdict
     sentence: str
 
 
 def checks(report: Report) -> list[Check]:
-    """The seven figures; of a bootstrap refresh, which has no scores, only those it has."""
+    """The figures that the report has: six of any sample that was scored, what it costs, and what
+    its rows stand for where that is not as usual."""
     verdicts = (
+        _stands_for(report),
         _size(report),
         _mean_loss(report),
         _effective(report),
@@ -40,6 +42,25 @@ def checks(report: Report) -> list[Check]:
 
 def _verdict(good: bool) -> str:
     return "good" if good else "warning"
+
+
+def _stands_for(report: Report) -> Check | None:
+    """Whether the weighted rows are an estimate of all candidates, where there is a doubt."""
+    many, biased = report.get("in_sample"), report.get("biased_by_design")
+    if not (many or biased):
+        return None
+    known = (
+        f"The models that answered {many:,} candidates may have learnt from them." if many else ""
+    )
+    if biased:
+        return Check("Stands for", "not all candidates", "warning", f"{biased} {known}".strip())
+    weights = (
+        "So all rows are weighted by 1/π, which is right whatever a record knows, and not by an"
+        " offset."
+        if report["policy"]["weighting"] == "inverse"
+        else "No weight hangs on what they answered."
+    )
+    return Check("Stands for", "all candidates", "good", f"{known} {weights}")
 
 
 def _size(report: Report) -> Check:
@@ -148,7 +169,7 @@ def _backward(report: Report) -> Check | None:
     times = "once each" if a_row == 1 else f"{a_row} times each"
     sentence = f"{report['drawn']:,} rows, {times}, for {forward:,} new forward passes {since}."
     value = f"{planned:,}" if not forward else f"{planned / forward:.3g} a forward pass"
-    return Check("Backward passes planned", value, "none", sentence)
+    return Check("Backward passes planned", value, "counted", sentence)
 
 
 def _variance(report: Report) -> Check | None:
