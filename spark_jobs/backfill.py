@@ -42,6 +42,8 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
 
+IDLE = ("not due", "nothing to do")  # of a step after which the day has no other
+
 Step = Callable[[Warehouse, date], dict[str, Any]]
 
 
@@ -109,7 +111,7 @@ def backfill(
         try:
             for name, step in steps.items():
                 entry[name] = _run(name, step, warehouse, ds)
-                if entry[name]["status"] == "not due":
+                if entry[name]["status"] in IDLE:
                     break
         except TenforwardError as error:
             if not go_on:

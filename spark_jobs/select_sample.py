@@ -21,7 +21,7 @@ from schemas.command import (
     run_command,
 )
 from schemas.errors import ConfigurationError, DataQualityError
-from schemas.log import about
+from schemas.log import about, log
 from schemas.manifests import Decided, Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
@@ -30,6 +30,7 @@ from spark_jobs.candidates.assemble import Counts
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.refusal import refuse_bad
 from spark_jobs.candidates.window import held_out_rows, window_of
+from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.decided import decide, decided_then
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refresh_id
 from spark_jobs.refresh.write import Draft, write_refresh
@@ -43,7 +44,8 @@ from spark_jobs.storage.warehouse import Warehouse
 def select_day(
     warehouse: Warehouse, ds: date, *, force: bool = False, rebuild: bool = False
 ) -> dict[str, Any]:
-    """Select the refresh of a day, unless it is there; the result of the command.
+    """Select the refresh of a day, unless it is there or its budget comes to no row; the result of
+    the command.
 
     `force` makes it anew from the tables as they are now, in place of the old one; `rebuild` from
     what its manifest pins and nothing else, and refuses to write a sample of another digest.
@@ -62,7 +64,12 @@ def select_day(
         digest = before.sample_digest
         manifest = select_refresh(warehouse, plan, decided, before.allowance, digest)
     else:
-        manifest = select_refresh(warehouse, plan, *decide(warehouse, plan))
+        try:
+            decided, allowance = decide(warehouse, plan)
+        except NoRowError as error:
+            log.warning("%s", error)
+            return {"status": "nothing to do", "pipeline": pipeline.name, "reason": str(error)}
+        manifest = select_refresh(warehouse, plan, decided, allowance)
     write_card(warehouse, manifest)
     return outcome(warehouse, "done", manifest)
 

@@ -20,12 +20,13 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.manifests import Inputs, Manifest, Part, RowCounts, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import Budget, parse_budget
-from schemas.tables import forward_records, refreshes
+from schemas.tables import all_tables, forward_records, refreshes
 from spark_jobs import backfill
 from spark_jobs.refresh import forward_passes as counting
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.forward_passes import forward_passes, predecessor
 from spark_jobs.refresh.plan import RefreshPlan, cut_of, refresh_id, window_start
+from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.trainer_tables import small_pipeline, write_manifest
 
@@ -282,6 +283,18 @@ def test_a_budget_that_comes_to_no_row_says_what_a_row_costs(root):
     version = append(root, *(record(f"id{n}", 1) for n in range(10)))
     with pytest.raises(NoDataError, match=r"of 10 forward passes .* a row costs 2 .* Remedy"):
         paid(root, pipeline_with("0.1 per forward pass"), 1, version)
+
+
+def test_a_day_without_a_row_has_nothing_to_do_and_no_refresh(root, monkeypatch):
+    for table in all_tables(pipeline_with()).values():
+        if not Snapshot.is_deltatable(str(root / table.name)):
+            create(root, table)
+    append(root, *(record(f"id{n}", 1) for n in range(10)))
+    pipeline = pipeline_with("0.1 per forward pass")
+    told = select_day(Warehouse(str(root), pipeline), day(1))
+    assert told["status"] == "nothing to do"
+    assert "a row costs 2" in told["reason"]
+    assert find_manifest(str(root / "refreshes"), refresh_id(pipeline, day(1))) is None
 
 
 def test_other_budgets_have_their_forward_passes_counted_too(root):

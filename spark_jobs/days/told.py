@@ -9,6 +9,9 @@ _DUE = {
 }
 
 
+_RAN = ("done", "already done")
+
+
 def plan_line(day: dict[str, Any]) -> str:
     """What a day has and lacks, in words."""
     rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
@@ -29,6 +32,8 @@ def line_of(entry: dict[str, Any]) -> str:
     if _not_due(entry):
         words += ["scored before"] if entry.get("score", {}).get("status") == "already done" else []
         words.append(f"not due: {entry['due']['reason']}")
+    if entry.get("select", {}).get("status") == "nothing to do":
+        words.append("the budget comes to no row")
     if entry.get("select", {}).get("status") == "done":
         words.append(f"drew {entry['select']['drawn']} of {entry['select']['candidates']}")
     if entry.get("train", {}).get("status") == "done":
@@ -50,6 +55,7 @@ def summary_table(done: list[dict[str, Any]]) -> list[str]:
         scored, selected, trained = (day.get(name, {}) for name in ("score", "select", "train"))
         gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
         gate = "not due" if _not_due(day) else gate
+        gate = "no row" if selected.get("status") == "nothing to do" else gate
         lines.append(
             f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"
             f"  {_cell(selected, 'drawn'):>9}  {_cell(trained, 'version'):>7}"
@@ -60,4 +66,4 @@ def summary_table(done: list[dict[str, Any]]) -> list[str]:
 
 def _cell(step: dict[str, Any], name: str) -> str:
     """A figure of a step; what a step that was done before does not tell is `done`."""
-    return str(step.get(name, "done")) if step else "-"
+    return str(step.get(name, "done")) if step.get("status", "nothing to do") in _RAN else "-"

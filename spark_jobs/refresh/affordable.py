@@ -14,6 +14,11 @@ from spark_jobs.refresh.forward_passes import forward_passes, predecessor
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 
+
+class NoRowError(NoDataError):
+    """The budget of a day comes to no row; its forward passes count in the next refresh."""
+
+
 SPEED = "train.rows_per_second"
 RUNS = 5
 _ROUNDING = 1e-9  # 0.1 x 30 / 3 is a row, and a little less
@@ -23,7 +28,7 @@ def affordable(warehouse: Warehouse, plan: RefreshPlan, budget: Budget) -> tuple
     """The budget in rows or as a share, and what pays for the refresh; of this the backward passes
     are known when it is known how many rows were drawn.
 
-    Raises ConfigurationError where no run has measured its speed, NoDataError for a budget that
+    Raises ConfigurationError where no run has measured its speed, NoRowError for a budget that
     comes to no row.
     """
     training = warehouse.pipeline.training
@@ -56,7 +61,7 @@ def _by_forward_passes(
     backward = budget.amount * allowance.forward_passes + carried
     rows = floor(backward / a_row + _ROUNDING)
     if rows < 1:
-        raise NoDataError(
+        raise NoRowError(
             f'--ds = {plan.ds}: selection.budget = "{budget}" of {allowance.forward_passes} forward'
             f" passes since {allowance.predecessor or 'the beginning'} is {backward:.4g} backward"
             f" passes, and a row costs {a_row} (training.epochs x pulls). Remedy: select a later"
