@@ -110,7 +110,7 @@ def _contradicting(rows: pa.Table, order: Order) -> Array:
     places = np.flatnonzero(_repeated(order))
     if not places.size:
         return differ
-    few = rows.take(pa.array(order.row[places]))
+    few = rows.select(["instance_id", "content", *_SAME]).take(pa.array(order.row[places]))
     keys = [_groups(column(few, "instance_id")), *(_sortable(few, key) for key in _SAME)]
     content = _sortable(few, "content")
     by = np.lexsort((content, *keys))
