@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from console.status import refreshes_path
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import NoDataError
+from schemas.ledger import in_words as ledger_in_words
+from schemas.ledger import ledger_of, read_spent, within_28_days
 from schemas.log import about, log
 from schemas.manifests import REPORT_CARDS, Manifest, read_manifests
 from schemas.pipeline import Pipeline
@@ -32,13 +34,17 @@ if TYPE_CHECKING:
 def show(pipeline: Pipeline, warehouse: str, refresh_id: str) -> dict[str, Any]:
     """A refresh with what it was made from and what was trained on it. NoDataError if unknown."""
     path = refreshes_path(warehouse)
-    manifests = read_manifests(path, pipeline=pipeline.name, refresh_id=refresh_id)
+    there = read_manifests(path, pipeline=pipeline.name)
+    manifests = [one for one in there if one.refresh_id == refresh_id]
     if not manifests:
         raise NoDataError(
             f"REFRESH = {refresh_id}: no such refresh of pipeline {pipeline.name}."
             " Remedy: `tenforward status` lists them."
         )
+    spent, mine = read_spent(warehouse), [one for one in there if one.policy == manifests[0].policy]
     return _lineage(manifests[0]) | {
+        "ledger": ledger_of(manifests, spent),
+        "ledger_28_days": ledger_of(within_28_days(mine, manifests[0].ds), spent),
         "report_card": _card(path, refresh_id),
         "models": _models(pipeline.name, warehouse, manifests[0]),
     }
@@ -115,6 +121,8 @@ def in_words(shown: dict[str, Any]) -> list[str]:
         f"drew {shown['drawn']} of {shown['candidates']} candidates into sampled version"
         f" {shown['sampled_version']}, held out {shown['held_out']}, rejected {shown['rejected']}",
         *_warnings(shown),
+        f"ledger: {ledger_in_words(shown['ledger'])}",
+        f"ledger of the 28 days to {shown['ds']}: {ledger_in_words(shown['ledger_28_days'])}",
         f"sample digest {shown['sample_digest']}",
         f"report card {shown['report_card'] or 'not written: repeat `tenforward select`'}",
     ]

@@ -11,6 +11,7 @@ from deltalake import DeltaTable as Snapshot
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError
+from schemas.ledger import beside, in_words, ledger_of, read_spent, within_28_days
 from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
@@ -31,13 +32,26 @@ def refreshes_path(warehouse: str) -> str:
 
 def status(pipeline: Pipeline, warehouse: str, last: int = 10) -> dict[str, Any]:
     """The newest `last` refreshes with their model versions, and the champion's version."""
-    manifests = read_manifests(refreshes_path(warehouse), pipeline=pipeline.name)[:last]
+    manifests = read_manifests(refreshes_path(warehouse), pipeline=pipeline.name)
     champion, rolled_back, trained = _registered(pipeline.name, warehouse)
     return {
         "pipeline": pipeline.name,
         "champion": champion,
         "rolled_back": rolled_back,
-        "refreshes": [_line(one, trained.get(one.refresh_id, {})) for one in manifests],
+        **_ledgers(pipeline, warehouse, manifests),
+        "refreshes": [_line(one, trained.get(one.refresh_id, {})) for one in manifests[:last]],
+    }
+
+
+def _ledgers(pipeline: Pipeline, warehouse: str, manifests: list[Manifest]) -> dict[str, Any]:
+    """The ledger of the pipeline's own policy: of all its refreshes, and of the last 28 days."""
+    spent = read_spent(warehouse)
+    mine = [one for one in manifests if one.policy == pipeline.selection.policy]
+    recent = within_28_days(mine, mine[0].ds) if mine else []
+    return {
+        "ledger": ledger_of(mine, spent),
+        "ledger_28_days": ledger_of(recent, spent),
+        "beside": beside(spent),
     }
 
 
@@ -85,6 +99,11 @@ def _job(argv: Sequence[str] | None) -> dict[str, Any]:
     log.info("champion of %s: version %s", result["pipeline"], result["champion"])
     if result["rolled_back"]:
         log.info("rolled back from: versions %s", ", ".join(result["rolled_back"]))
+    log.info("ledger: %s", in_words(result["ledger"]))
+    log.info("ledger of the last 28 days: %s", in_words(result["ledger_28_days"]))
+    apart = ", ".join(f"{name} {count}" for name, count in result["beside"].items() if count)
+    if apart:
+        log.info("backward passes beside the ledger: %s", apart)
     for row in result["refreshes"]:
         log.info(
             "%s: %s of %s drawn, versions %s",

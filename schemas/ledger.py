@@ -6,6 +6,7 @@ a training step, counted in every epoch and on every rank.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -70,6 +71,26 @@ def ledger_of(manifests: Iterable[Manifest], spent: Spent) -> dict[str, Any]:
         "refreshes": len(known),
         "unknown_refreshes": len(counted) - len(known),
     }
+
+
+def within_28_days(manifests: Iterable[Manifest], last: date) -> list[Manifest]:
+    """The refreshes of the 28 days up to a day."""
+    return [one for one in manifests if last - timedelta(days=28) < one.ds <= last]
+
+
+def in_words(ledger: Mapping[str, Any]) -> str:
+    """A ledger in a line."""
+    if ledger["forward_passes"] is None:
+        return "not known: no refresh has an allowance"
+    ratio = ledger["spent_per_forward_pass"]
+    each = "" if ratio is None else f", {ratio:.3g} for each forward pass"
+    unknown = ledger["unknown_refreshes"]
+    without = f" ({unknown} refreshes of earlier releases not counted)" if unknown else ""
+    planned, spent = ledger["backward_passes_planned"], ledger["backward_passes_spent"]
+    return (
+        f"{ledger['forward_passes']:,} forward passes, {planned:,} backward passes planned,"
+        f" {spent:,} spent{each}{without}"
+    )
 
 
 def beside(spent: Spent) -> dict[str, int]:

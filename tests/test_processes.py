@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas.ledger import read_spent
+from tests.helpers import counting_model
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 
@@ -70,3 +72,41 @@ def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_
     assert "resumed in epoch" in again.stderr
     assert json.loads(again.stdout)["status"] == "done"
     assert not checkpoint.exists()
+
+
+def test_law_8_the_ledger_adds_up_to_the_steps_that_were_made(
+    warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed, a resumed, a repeated and a two-rank training, of a model that counts by itself.
+
+    Between a step and its count the first may have been killed: one batch, at most.
+    """
+    rows = tmp_path / "rows"
+    monkeypatch.setenv(counting_model.FILE, str(rows))
+    write_refresh(warehouse, PIPELINE, "even", random_rows(512, seed=4), day=3)
+    file = Path(pipeline_file(tmp_path, PIPELINE))
+    settings = "width = 8\ndepth = 1\ndropout = 0.0"
+    model = "name = 'tests.helpers.counting_model:network'\nsketch_layer = 'blocks'"
+    own = f"[model]\n{model}\n[model.settings]\n{settings}\n"
+    text = file.read_text().replace("epochs = 3", "epochs = 60") + "\n" + own
+    file.write_text(text.replace("checkpoint_steps = 1000", "checkpoint_steps = 50"))
+    command = train(warehouse, str(file), "even")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    patience = time.monotonic() + 60
+    while not (rows.exists() and made(rows) > 70 * 64):  # beyond a checkpoint, before the next
+        assert time.monotonic() < patience
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    at_kill = made(rows)
+    for more in ([], ["--force"], ["--force", "--processes", "2"]):
+        subprocess.run([*command, *more], capture_output=True, timeout=120, check=True)
+    spent = read_spent(str(warehouse))["even"]["training"]
+    assert at_kill < 60 * 512
+    assert made(rows) - 64 <= spent <= made(rows)
+    assert made(rows) >= 3 * 60 * 512
+
+
+def made(rows: Path) -> int:
+    """Rows that went through a training step, by the model's own count."""
+    return sum(map(int, rows.read_text().splitlines()))

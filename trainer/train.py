@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
+from schemas.errors import ConfigurationError
+from schemas.ledger import read_spent
 from schemas.log import about
 from schemas.pipeline import Pipeline
 from schemas.places import state_folder
 from schemas.registry import registry_exists, tracking_uri
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
+from trainer.fitting.cost import require_affordable
 from trainer.processes.launch import launch
 from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
@@ -77,8 +80,15 @@ def train_refresh(
         if dry_run:
             dismiss(ranks)
             return {"status": "planned"} | result | _plan(refresh, registry.champion())
+        spent = read_spent(warehouse).get(refresh.refresh_id, {}).get("training", 0)
+        try:
+            require_affordable(refresh, pipeline.training, spent, force=force)
+        except ConfigurationError:
+            dismiss(ranks)
+            raise
         version, record = Leader(pipeline, refresh, registry, ranks, began).train()
-    result |= _outcome(version, record.verdict.passed) | {"metrics": record.metrics}
+    result |= _outcome(version, record.verdict.passed)
+    result |= {"metrics": record.metrics, "ledger": dict(record.ledger)}
     return {"status": "done"} | result | {"seconds": round(time.time() - began, 3)}
 
 

@@ -16,6 +16,8 @@ from trainer.data.reader import read_holdout
 from trainer.data.refresh import Refresh, open_refresh
 from trainer.data.sample import Sample, open_sample
 from trainer.data.survey import survey_of
+from trainer.fitting.cost import ledger_metrics, purpose_of
+from trainer.fitting.meter import Account, metered
 from trainer.fitting.pull import Chosen, choose, to_choose_by
 from trainer.fitting.start import Start, prepare
 from trainer.fitting.trials import Assignment, Trials
@@ -68,14 +70,18 @@ class Leader:
             rows = (to_choose or to_judge).rows
             return measure(model, start.card, rows, pipeline.training)["loss"]
 
-        chosen = choose(trials.fit(start.model), forward_loss)
+        name, warehouse = registry.name, registry.warehouse
+        purpose = purpose_of(refresh, name, pipeline.name)
+        with metered(warehouse, Account.new(refresh.refresh_id, refresh.ds, purpose)) as meter:
+            fits, spent = trials.fit(start.model, meter), meter.total
+        chosen = choose(fits, forward_loss)
         anchor = open_anchor(registry, refresh.ds, pipeline.gate.anchor_days, champion, start.card)
         serving = serving_model(folder) if folder else None
         sets = judge(pipeline, chosen.model, serving, to_judge, anchor.model)
-        record = self._record(start.card, chosen, sets, anchor)
+        record = self._record(start.card, chosen, sets, anchor, spent)
         version = registry.register(record, partial(save_bundle, chosen.model, start.card))
         trials.remove_checkpoints()
-        log.info("%s version %s: %s", registry.name, version.version, record.verdict.reason)
+        log.info("%s version %s: %s", name, version.version, record.verdict.reason)
         return Trained(version, record)
 
     def _assign(self, sample: Sample, start: Start, *, several: bool) -> Trials:
@@ -94,7 +100,12 @@ class Leader:
         return Trials(assignment, self.pipeline, self.refresh, sample, warehouse, self.ranks)
 
     def _record(
-        self, card: ModelCard, chosen: Chosen, sets: dict[str, Assessment], anchor: Anchor
+        self,
+        card: ModelCard,
+        chosen: Chosen,
+        sets: dict[str, Assessment],
+        anchor: Anchor,
+        spent: int,
     ) -> Record:
         pipeline, refresh, history = self.pipeline, self.refresh, chosen.history
         own = {"ranks": self.ranks.world, "pull": chosen.pull}
@@ -106,6 +117,7 @@ class Leader:
             verdict=decide(sets, pipeline.gate, anchor.words),
             settings=settings_of(pipeline, refresh) | own,
             metrics={"train": history.metrics()} | chosen.metrics() | metrics_by_set(sets),
+            ledger=ledger_metrics(refresh.allowance, spent),
             series={"train_loss": history.losses, "validation_loss": history.validation},
             reports=reports_of(self.registry.warehouse, refresh.refresh_id, sets),
             started_ms=int(self.began * 1000),

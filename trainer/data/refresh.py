@@ -12,6 +12,7 @@ import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
@@ -53,6 +54,7 @@ class Refresh:
     sampled: tuple[DataFile, ...]
     file_groups: tuple[FileGroup, ...]
     holdout: tuple[DataFile, ...]
+    allowance: Allowance | None = None
 
     @property
     def group_sizes(self) -> list[int]:
@@ -95,6 +97,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
         holdout=_pinned(
             warehouse, "holdout", manifest.holdout.version, refresh_id, counts.held_out
         ),
+        allowance=manifest.allowance,
     )
 
 

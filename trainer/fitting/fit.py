@@ -25,6 +25,7 @@ from trainer.fitting.checkpoint import Checkpoint, Progress
 from trainer.fitting.divisor import Divisor
 from trainer.fitting.intercept import settle_intercept
 from trainer.fitting.loss import RowLoss, row_loss
+from trainer.fitting.meter import Meter
 from trainer.fitting.schedule import last_epoch, rate
 from trainer.fitting.validation import split
 from trainer.processes.ranks import Ranks, alone
@@ -83,14 +84,16 @@ def fit(
     ranks: Ranks | None = None,
     checkpoint: Checkpoint | None = None,
     mean_weight: float | None = None,
+    meter: Meter | None = None,
 ) -> History:
     """Train `model` in place and leave it on the CPU.
 
     `pulled` says that the model comes with a parent's weights, to which `settings.pull` pulls
     (L2-SP). The learning rate decays to 0 (`schedule.py`), and the intercept is settled at
     the end. `mean_weight` is that of the rows, as their survey has it: without it they are read
-    once more. Every rank calls this with the same model, rows and settings. Raises DataQualityError
-    when a loss is not finite, or the weights sum to 0.
+    once more. `meter` counts the rows of every step; the first rank has it. Every rank calls this
+    with the same model, rows and settings. Raises DataQualityError when a loss is not finite, or
+    the weights sum to 0.
     """
     ranks = ranks or alone()
     whole = in_memory(rows) if isinstance(rows, Rows) else rows
@@ -108,8 +111,12 @@ def fit(
                 done.sums.append(step.take(batch, number, number / an_epoch, done.validation))
                 seen += min(settings.batch_size, len(sample) - done.step * settings.batch_size)
                 done.step += 1
+                if meter:
+                    meter.add(batch.rows)
                 if checkpoint and (number + 1) % settings.checkpoint_steps == 0:
                     _save(checkpoint, step, done)
+                    if meter:
+                        meter.publish()
             mean = _finite_sum(ranks.total(torch.stack(done.sums)), epoch) / divisor.epoch
             done.end_epoch(mean, validation.loss(model, ranks) if validation else None)
     if ranks.device.type == "cuda":

@@ -17,6 +17,7 @@ from trainer.data.sample import Sample
 from trainer.data.survey import survey_of
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.fit import Fitted, fit
+from trainer.fitting.meter import Meter
 from trainer.fitting.pull import with_pull
 from trainer.fitting.start import Start
 from trainer.models.export import Loaded
@@ -56,17 +57,19 @@ class Trials:
     warehouse: str
     ranks: Ranks
 
-    def fit(self, start: Callable[[], nn.Module]) -> dict[float, Fitted]:
+    def fit(
+        self, start: Callable[[], nn.Module], meter: Meter | None = None
+    ) -> dict[float, Fitted]:
         """A model for each pull, from what `start` gives; the weights to start from are the first
-        rank's. Every rank calls this."""
-        return {pull: self._fit(pull, start()) for pull in self.assignment.pulls}
+        rank's, and so is the meter. Every rank calls this."""
+        return {pull: self._fit(pull, start(), meter) for pull in self.assignment.pulls}
 
     def remove_checkpoints(self) -> None:
         """The training is over."""
         for pull in self.assignment.pulls:
             self._checkpoint(pull).remove()
 
-    def _fit(self, pull: float, model: nn.Module) -> Fitted:
+    def _fit(self, pull: float, model: nn.Module, meter: Meter | None) -> Fitted:
         history = fit(
             model,
             self.sample,
@@ -76,6 +79,7 @@ class Trials:
             ranks=self.ranks,
             checkpoint=self._checkpoint(pull),
             mean_weight=self.assignment.mean_weight,
+            meter=meter,
         )
         return Fitted(model, history)
 

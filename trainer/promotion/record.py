@@ -28,6 +28,7 @@ class Record:
     verdict: Verdict
     settings: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, float]]
+    ledger: Mapping[str, int]  # forward and backward passes
     series: Mapping[str, list[float]]  # a value an epoch, by metric
     reports: Mapping[str, str]  # text by file name
     started_ms: int
@@ -41,6 +42,7 @@ class Record:
             "parent_version": self.parent_version or "none",
             "gate": "passed" if self.verdict.passed else "failed",
             "gate_reason": self.verdict.reason,
+            **{f"ledger.{name}": str(count) for name, count in self.ledger.items()},
         }
 
     def params(self) -> "list[Param]":
@@ -56,7 +58,7 @@ class Record:
         now = int(time.time() * 1000)
         ends = [
             Metric(f"{of}.{name}", value, now, 0)
-            for of, metrics in self.metrics.items()
+            for of, metrics in {**self.metrics, "ledger": self.ledger}.items()
             for name, value in metrics.items()
         ]
         return ends + [
