@@ -47,7 +47,9 @@ def rows(warehouse: Warehouse, name: str, refresh_id: str) -> DataFrame:
     day = F.lit("2013-02-14")
     kinds = {"string": F.lit(refresh_id), "date": day, "timestamp": day, "array": F.array(day)}
     json = {"input_versions": "{}", "files": "[]", "holdout_files": "[]", "report": "{}"}
-    texts = {name: F.lit(text) for name, text in (json | {"decided": "null"}).items()}
+    texts = {
+        name: F.lit(text) for name, text in (json | {"decided": "null", "ledger": "null"}).items()
+    }
     values = [
         texts.get(field.name, kinds.get(field.dataType.typeName(), F.lit(1)))
         .cast(field.dataType)
