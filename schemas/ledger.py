@@ -5,48 +5,64 @@ table `backward_passes`, written down while they went on. A backward pass is a r
 a training step, counted in every epoch and on every rank.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 from pyarrow.dataset import dataset
 
+from schemas.counted import Account, Purpose, counted_here
 from schemas.manifests import Manifest
 from schemas.places import filesystem, within
 from schemas.tables import backward_passes
 
-# What backward passes were for; the ratio is that of trainings, the others stand beside it.
-Purpose = Literal["training", "bootstrap", "twin", "study"]
 BESIDE: tuple[Purpose, ...] = ("bootstrap", "twin", "study")
 
 Spent = Mapping[str, Mapping[str, int]]  # backward passes by refresh and purpose
 
 
 def read_spent(warehouse: str) -> dict[str, dict[str, int]]:
-    """Backward passes by refresh and purpose; none where the warehouse has no such table."""
+    """Backward passes by refresh and purpose.
+
+    What trainings of this machine have not published yet, because they go on or were killed, is
+    in it. Nothing is where the warehouse has no such table.
+    """
+    here = counted_here(warehouse)  # before the table, which has what is gone from here
     path = within(warehouse, backward_passes().name)
+    table = Snapshot(path) if Snapshot.is_deltatable(path) else None
     spent: dict[str, dict[str, int]] = {}
-    files = [unquote(uri) for uri in Snapshot(path).file_uris()] if _exists(path) else []
+    for refresh, purpose, count in [*_published(table), *_unpublished(table, here)]:
+        purposes = spent.setdefault(refresh, {})
+        purposes[purpose] = purposes.get(purpose, 0) + count
+    return spent
+
+
+def _published(table: Snapshot | None) -> Iterator[tuple[str, str, int]]:
+    """Refresh, purpose and backward passes of each row."""
+    files = [unquote(uri) for uri in table.file_uris()] if table else []
     if not files:
-        return spent
+        return
     store, _ = filesystem(files[0])
+    columns = ["refresh_id", "purpose", "backward_passes"]
     rows: pa.Table = dataset(
         [filesystem(file)[1] for file in files],
         schema=backward_passes().arrow_schema,
         format="parquet",
         filesystem=store,
-    ).to_table(columns=["refresh_id", "purpose", "backward_passes"])
-    for row in rows.to_pylist():
-        purposes = spent.setdefault(row["refresh_id"], {})
-        purposes[row["purpose"]] = purposes.get(row["purpose"], 0) + row["backward_passes"]
-    return spent
+    ).to_table(columns=columns)
+    yield from zip(*(rows[name].to_pylist() for name in columns), strict=True)
 
 
-def _exists(path: str) -> bool:
-    return bool(Snapshot.is_deltatable(path))
+def _unpublished(
+    table: Snapshot | None, here: Iterable[tuple[Account, int]]
+) -> Iterator[tuple[str, str, int]]:
+    """The same of what the table lacks of the counts of this machine."""
+    for account, total in here:
+        done = table.transaction_version(account.application) if table else None
+        yield account.refresh_id, account.purpose, max(0, total - (done or 0))
 
 
 def ledger_of(manifests: Iterable[Manifest], spent: Spent) -> dict[str, Any]:

@@ -80,7 +80,15 @@ def on_this_machine(places: Sequence[str]) -> Iterator[list[Path]]:
 
 
 def state_folder(warehouse: str) -> Path:
-    """Where the locks and checkpoints of a warehouse are.
+    """Where the locks and checkpoints of a warehouse are; the folder is made."""
+    folder = state_place(warehouse)
+    if is_remote(warehouse):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def state_place(warehouse: str) -> Path:
+    """Where the locks and checkpoints of a warehouse would be.
 
     In it, where it is a folder. An object store has neither locks nor renames, so there they are on
     this machine, below $TENFORWARD_STATE (default ~/.cache/tenforward), a folder a warehouse: two
@@ -89,6 +97,4 @@ def state_folder(warehouse: str) -> Path:
     if not is_remote(warehouse):
         return Path(warehouse).resolve()
     base = os.environ.get("TENFORWARD_STATE") or Path.home() / ".cache" / "tenforward"
-    folder = Path(base) / quote(within(warehouse, "").rstrip("/"), safe="")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(base) / quote(within(warehouse, "").rstrip("/"), safe="")

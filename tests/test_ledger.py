@@ -1,9 +1,8 @@
 """Law 8: backward passes are counted as they are made, and told beside what pays for them."""
 
 import json
-import os
+import logging
 import shutil
-import signal
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deltalake import DeltaTable as Snapshot
 
 import tenforward
 from schemas.allowance import Allowance
+from schemas.counted import COUNT, Account
 from schemas.errors import ConfigurationError
-from schemas.ledger import beside, ledger_of, read_spent, within_28_days
+from schemas.ledger import ledger_of, read_spent, within_28_days
 from schemas.manifests import Inputs, Manifest, Part, RowCounts
 from schemas.registry import mlflow_client
-from tests.helpers.clean_processes import clean_processes
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import (
     empty_database,
@@ -29,9 +27,8 @@ from tests.helpers.trainer_tables import (
     small_pipeline,
     write_refresh,
 )
-from trainer.fitting import meter as metering
 from trainer.fitting.fit import fit
-from trainer.fitting.meter import Account, Meter, metered, note, publish_left
+from trainer.fitting.meter import Meter
 from trainer.models.model import build_model
 from trainer.processes.ranks import Ranks
 from trainer.train import train_refresh
@@ -41,103 +38,8 @@ ROWS = 500
 PLAN = Allowance(15_000, "earlier", backward_passes=3 * ROWS, epochs=3, pulls=1, carried=1.5)
 
 
-def account(purpose: Any = "training") -> Account:
-    return Account.new("r", "2013-02-01", purpose)
-
-
 def counted(root: Path, refresh: str = "r", purpose: str = "training") -> int:
     return read_spent(str(root)).get(refresh, {}).get(purpose, 0)
-
-
-# --- the meter ---
-
-
-def test_a_meter_is_published_when_it_opens_when_it_is_told_to_and_when_it_closes(tmp_path):
-    with metered(str(tmp_path), account()) as meter:
-        assert read_spent(str(tmp_path)) == {"r": {"training": 0}}
-        for rows in (64, 64, 10):
-            meter.add(rows)
-        assert (meter.total, counted(tmp_path)) == (138, 0)
-        meter.publish()
-        meter.publish()  # again: nothing has come since
-        assert counted(tmp_path) == 138
-        meter.add(5)
-    assert counted(tmp_path) == 143
-    assert list((tmp_path / "spent").iterdir()) == []
-
-
-def test_a_training_that_fails_has_cost_what_it_cost(tmp_path):
-    def fails() -> None:
-        with metered(str(tmp_path), account()) as meter:
-            meter.add(7)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fails()
-    assert counted(tmp_path) == 7
-
-
-def killed(root: str, published: int, after: int) -> None:
-    """Count, publish, count on, and die."""
-    with metered(root, account()) as meter:
-        meter.add(published)
-        meter.publish()
-        meter.add(after)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_what_a_killed_training_left_is_published_once_by_the_next(tmp_path):
-    process = clean_processes().Process(target=killed, args=(str(tmp_path), 100, 23))
-    process.start()
-    process.join()
-    assert counted(tmp_path) == 100
-    with metered(str(tmp_path), account()) as meter:
-        assert counted(tmp_path) == 123
-        meter.add(10)
-    publish_left(str(tmp_path))
-    assert counted(tmp_path) == 133
-
-
-def test_killed_between_the_commit_and_its_end_it_is_published_once(tmp_path, monkeypatch):
-    """The file stays, the table knows up to where it counted."""
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-    with metered(str(tmp_path), account()) as meter:
-        meter.add(9)
-    monkeypatch.undo()
-    assert len(list((tmp_path / "spent").iterdir())) == 1
-    publish_left(str(tmp_path))
-    assert counted(tmp_path) == 9
-
-
-def test_a_training_that_goes_on_is_left_alone(tmp_path):
-    with metered(str(tmp_path), account()) as first:
-        first.add(4)
-        with metered(str(tmp_path), account()) as second:
-            second.add(3)
-        assert counted(tmp_path) == 3
-    assert counted(tmp_path) == 7
-
-
-def test_a_commit_of_another_in_between_is_no_loss(tmp_path, monkeypatch):
-    with metered(str(tmp_path), account()) as meter:
-        meter.add(5)
-        stale = Snapshot(str(tmp_path / "backward_passes"))
-        note(str(tmp_path), account("study"), 1)
-        monkeypatch.setattr(metering, "_table", lambda _: stale)
-        meter.publish()
-        monkeypatch.undo()
-    assert counted(tmp_path) == 5
-
-
-def test_twins_and_studies_stand_on_lines_of_their_own(tmp_path):
-    with metered(str(tmp_path), account()) as meter:
-        meter.add(100)
-    note(str(tmp_path), account("twin"), 30)
-    note(str(tmp_path), account("study"), 20)
-    note(str(tmp_path), account("twin"), 3)
-    spent = read_spent(str(tmp_path))
-    assert spent["r"] == {"training": 100, "twin": 33, "study": 20}
-    assert beside(spent) == {"bootstrap": 0, "twin": 33, "study": 20}
 
 
 # --- a fit ---
@@ -229,7 +131,27 @@ def test_settings_that_spend_more_than_was_planned_are_refused_before_the_first_
     assert counted(root, "paid") == 2000
 
 
-def test_what_is_spent_again_is_said_and_counted(root, caplog):
+def test_a_twin_is_outside_the_plan(root):
+    train_refresh(small_pipeline(training={"epochs": 4}), str(root), "paid", model_name="another")
+    assert read_spent(str(root))["paid"] == {"twin": 2000}
+
+
+def test_what_a_killed_training_spent_is_said_before_it_is_repeated(root, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("tenforward"), "propagate", True)
+    unfinished = Account.new("paid", "2013-02-03", "training")
+    (root / "spent").mkdir()
+    (root / "spent" / "x").write_bytes(COUNT.pack(1200) + unfinished.file()[COUNT.size :])
+    planned = train_refresh(PIPELINE, str(root), "paid", dry_run=True)
+    names = ("backward_passes", "backward_passes_planned", "backward_passes_spent")
+    assert [planned[name] for name in names] == [1500, 1500, 1200]
+    with caplog.at_level("WARNING"):
+        train_refresh(PIPELINE, str(root), "paid")
+    assert "1500 backward passes were planned, 1200 have been spent, and this" in caplog.text
+    assert counted(root, "paid") == 2700
+
+
+def test_what_is_spent_again_is_said_and_counted(root, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("tenforward"), "propagate", True)
     train_refresh(PIPELINE, str(root), "paid")
     with caplog.at_level("WARNING"):
         train_refresh(PIPELINE, str(root), "paid", force=True)

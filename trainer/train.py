@@ -21,7 +21,7 @@ from schemas.pipeline import Pipeline
 from schemas.places import state_folder
 from schemas.registry import registry_exists, tracking_uri
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
-from trainer.fitting.cost import require_affordable
+from trainer.fitting.cost import purpose_of, require_affordable
 from trainer.processes.launch import launch
 from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
@@ -68,7 +68,7 @@ def train_refresh(
     }
     if dry_run and not registry_exists(warehouse):
         dismiss(ranks)
-        return {"status": "planned"} | result | _plan(refresh, None)
+        return {"status": "planned"} | result | _plan(pipeline, warehouse, refresh, None)
     with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
         registry = open_registry(warehouse, pipeline.name, name)
         before = registry.trained(refresh.refresh_id, refresh.sample_digest)
@@ -79,10 +79,12 @@ def train_refresh(
             return {"status": status} | result | _outcome(before, promoted)
         if dry_run:
             dismiss(ranks)
-            return {"status": "planned"} | result | _plan(refresh, registry.champion())
-        spent = read_spent(warehouse).get(refresh.refresh_id, {}).get("training", 0)
+            plan = _plan(pipeline, warehouse, refresh, registry.champion())
+            return {"status": "planned"} | result | plan
+        purpose = purpose_of(refresh, name, pipeline.name)
+        spent = _spent(warehouse, refresh)
         try:
-            require_affordable(refresh, pipeline.training, spent, force=force)
+            require_affordable(refresh, pipeline.training, purpose, spent, force=force)
         except ConfigurationError:
             dismiss(ranks)
             raise
@@ -104,13 +106,24 @@ def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:
     }
 
 
-def _plan(refresh: Refresh, champion: "ModelVersion | None") -> dict[str, Any]:
-    """What a training would read and compare with."""
+def _spent(warehouse: str, refresh: Refresh) -> int:
+    """The backward passes of trainings on a refresh so far."""
+    return read_spent(warehouse).get(refresh.refresh_id, {}).get("training", 0)
+
+
+def _plan(
+    pipeline: Pipeline, warehouse: str, refresh: Refresh, champion: "ModelVersion | None"
+) -> dict[str, Any]:
+    """What a training would read, compare with, and cost at most."""
+    allowance = refresh.allowance
     return {
         "files": len(refresh.sampled),
         "bytes": sum(file.bytes for file in refresh.sampled),
         "held_out": refresh.held_out,
         "champion_version": None if champion is None else str(champion.version),
+        "backward_passes": refresh.drawn * pipeline.training.passes,
+        "backward_passes_planned": None if allowance is None else allowance.backward_passes,
+        "backward_passes_spent": _spent(warehouse, refresh),
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import nn
 
 from schemas.bundle import ModelCard
+from schemas.counted import Account
 from schemas.log import about, log
 from schemas.pipeline import Pipeline
 from trainer.data.reader import read_holdout
@@ -17,7 +18,7 @@ from trainer.data.refresh import Refresh, open_refresh
 from trainer.data.sample import Sample, open_sample
 from trainer.data.survey import survey_of
 from trainer.fitting.cost import ledger_metrics, purpose_of
-from trainer.fitting.meter import Account, metered
+from trainer.fitting.meter import metered
 from trainer.fitting.pull import Chosen, choose, to_choose_by
 from trainer.fitting.start import Start, prepare
 from trainer.fitting.trials import Assignment, Trials

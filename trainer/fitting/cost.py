@@ -1,8 +1,8 @@
 """What a training is going to cost, against what its refresh may: said before the first step."""
 
 from schemas.allowance import Allowance
+from schemas.counted import Purpose
 from schemas.errors import ConfigurationError
-from schemas.ledger import Purpose
 from schemas.log import log
 from schemas.sections.training import Training
 from trainer.data.refresh import Refresh
@@ -15,17 +15,19 @@ def purpose_of(refresh: Refresh, model: str, pipeline: str) -> Purpose:
     return "training" if model == pipeline else "twin"
 
 
-def require_affordable(refresh: Refresh, settings: Training, spent: int, *, force: bool) -> int:
+def require_affordable(
+    refresh: Refresh, settings: Training, purpose: Purpose, spent: int, *, force: bool
+) -> int:
     """The backward passes that a training on the refresh makes at most.
 
     spent: what trainings on it have made before, which is told where it does not fit into the plan
     any more. Raises ConfigurationError where the training alone would make more than were planned,
-    unless `force`.
+    unless `force`. A bootstrap, a twin and a study are outside the plan.
     """
     cost = refresh.drawn * settings.passes
     plan = refresh.allowance
     log.info("%s: %s", refresh.refresh_id, _in_words(cost, settings, plan))
-    if plan is None:
+    if plan is None or purpose != "training":
         return cost
     if cost > plan.backward_passes and not force:
         raise ConfigurationError(
