@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.flight_windows import PIPELINE, Window, drawn, features, rows_of, walk
-from schemas.pipeline import Pipeline, load_pipeline
+from benchmarks.flight_windows import Window, drawn, features, walk, windows_pipeline
+from demo.stream import rows_of
+from schemas.pipeline import Pipeline
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy
 from trainer.data.reader import Rows
@@ -117,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     line.add_argument("--windows", type=int, default=8)
     line.add_argument("--seeds", type=int, default=4)
     args = line.parse_args(argv)
-    pipeline = load_pipeline(PIPELINE)
+    pipeline = windows_pipeline()
     windows = list(walk(pipeline, features(args.warehouse), args.windows))
     print(f"{args.windows} windows from {windows[0].first}, {args.seeds} seeds")
     calibration(pipeline, windows, args.seeds)

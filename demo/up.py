@@ -30,7 +30,7 @@ from schemas.log import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
 from schemas.registry import tracking_uri
 
-PIPELINE, START = "pipelines/flights.toml", date(2013, 2, 1)  # as make demo has them
+PIPELINE, START = "pipelines/flights.toml", date(2013, 1, 20)  # as make demo has them
 PYTHON = Path(sys.executable)
 AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT = 8080, 5000, 8000
 ACTIVE = ("queued", "running")
