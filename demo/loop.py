@@ -26,6 +26,7 @@ from demo.airflow_home import airflow_home, run_dags
 from demo.stream import stream
 from demo.table import Outcome, first_model, ledger_lines, rendered, served
 from demo.twins import WEEK, Arm, Week, arms, closed_loop
+from schemas.counted import Account
 from schemas.log import configure_logging, log
 from schemas.manifests import Manifest, find_manifest
 from schemas.pipeline import load_pipeline
@@ -38,7 +39,7 @@ from spark_jobs.ingest import ingest
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.score import score_days
 from spark_jobs.storage.warehouse import Warehouse
-from trainer.fitting.meter import Account, note
+from trainer.fitting.meter import note
 from trainer.train import train_refresh
 
 PIPELINE = "pipelines/flights.toml"

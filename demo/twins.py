@@ -70,6 +70,7 @@ class _Loop:
     serving: Loaded
     served: list[tuple[date, Loaded]]
     answered: list[pa.Table] = field(default_factory=list)
+    taken: list[pa.Array] = field(default_factory=list)  # instances, where each is taken once
     carried: float = 0.0
 
     def answer(self, new: pa.Table) -> None:
@@ -138,10 +139,9 @@ def _chosen(loop: _Loop, window: pa.Table, new: pa.Table, ds: date) -> pa.Table:
     """The rows to fit, with weights and offsets where they were drawn."""
     rows, policy = loop.rows(new.num_rows), loop.arm.policy
     candidates = window.filter(pc.invert(window["held_out"]))
-    if policy is None:
-        fresh = pc.is_in(candidates["instance_id"], new["instance_id"].combine_chunks())
-        return candidates.filter(fresh)
     answered = pa.concat_tables(loop.answered)
+    if policy is None:
+        return _new_candidates(loop, candidates, answered)
     here = pc.is_in(answered["instance_id"], candidates["instance_id"].combine_chunks())
     seed, task = refresh_seed(loop.pipeline, ds), loop.pipeline.task
     drawn = selection_of(
@@ -152,6 +152,17 @@ def _chosen(loop: _Loop, window: pa.Table, new: pa.Table, ds: date) -> pa.Table:
     for name in ("weight", "offset"):
         chosen = chosen.append_column(name, drawn[name].cast("float"))
     return chosen
+
+
+def _new_candidates(loop: _Loop, candidates: pa.Table, answered: pa.Table) -> pa.Table:
+    """The candidates with an answer that no refresh before had: the labels of a last evening come
+    after its cut."""
+    ids = candidates["instance_id"]
+    there = pc.is_in(ids, value_set=answered["instance_id"].combine_chunks())
+    taken = pa.concat_arrays([pa.array([], ids.type), *loop.taken])
+    fresh = candidates.filter(pc.and_(there, pc.invert(pc.is_in(ids, value_set=taken))))
+    loop.taken.append(fresh["instance_id"].combine_chunks())
+    return fresh
 
 
 def _passes(loop: _Loop, model: nn.Module, kept: pa.Table, ds: date) -> bool:
