@@ -9,9 +9,11 @@ at ten times as many. A second run finds the refreshes done and prints the same 
 """
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +57,21 @@ def step(title: str) -> Iterator[None]:
     log.info("%s ...", title)
     yield
     log.info("%s: %.0f s", title, time.monotonic() - began)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what this thread says out of the log: hundreds of fits have a line each."""
+    here = threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    log.addFilter(of_others)
+    try:
+        yield
+    finally:
+        log.removeFilter(of_others)
 
 
 def week_to(ds: date) -> list[date]:
@@ -122,7 +139,8 @@ def run_twins(
         counted = range(seeds if arm.policy else 1)
         return [closed_loop(pipeline, flights, arm, begun, ends, seed) for seed in counted]
 
-    twins = {name: loops(arm) for name, arm in found.items()}
+    with quiet():
+        twins = {name: loops(arm) for name, arm in found.items()}
     every = [weeks for of_seeds in twins.values() for weeks in of_seeds]
     for ds, *weeks in zip(ends, *every, strict=True):
         spent = sum(week.backward_passes for week in weeks)

@@ -1,9 +1,10 @@
 """`make up`: Airflow and MLflow with their pages, and the flights live, on this machine alone.
 
 The first time, the flights fill the feature store and a first model is trained. From then on every
-two minutes the next day of 2013 is run, once the day before has been trained on. Everything listens
-on the loopback address, where whoever can reach it is an administrator. Ctrl-C or `make down` stops
-it: the running task first ends and is recorded; the next `make up` goes on from there.
+two minutes the next day of 2013 is run, once the day before has ended; days that `[schedule]` makes
+due are trained on. Everything listens on the loopback address, where whoever can reach it is an
+administrator. Ctrl-C or `make down` stops it: the running task first ends and is recorded; the next
+`make up` goes on from there.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -33,7 +35,7 @@ from schemas.registry import tracking_uri
 PIPELINE, START = "pipelines/flights.toml", date(2013, 1, 20)  # as make demo has them
 PYTHON = Path(sys.executable)
 AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT = 8080, 5000, 8000
-ACTIVE = ("queued", "running")
+ACTIVE, ENDED = ("queued", "running"), "success"
 AGAIN = 5.0  # seconds until Airflow is asked again that did not answer
 
 
@@ -61,6 +63,13 @@ def newest_day(warehouse: str) -> date | None:
         return None
     refreshes = read_manifests(f"{warehouse}/refreshes", policy="calibrated")
     return max((refresh.ds for refresh in refreshes), default=None)
+
+
+def following(refreshed: date | None, runs: Sequence[dict[str, Any]]) -> date:
+    """The day after the newest refresh, or after a later day that was run and not due."""
+    done = [date.fromisoformat(run["logical_date"][:10]) for run in runs if run["state"] == ENDED]
+    newest = max([*done, *([] if refreshed is None else [refreshed])], default=None)
+    return START if newest is None else newest + timedelta(days=1)
 
 
 def answers(port: int) -> bool:
@@ -133,10 +142,10 @@ class Machine:
             self.stopping.wait(pause)
 
     def next_day(self, last: date) -> bool:
-        """Start the day after the newest refresh where nothing runs; False at the end."""
-        newest = newest_day(self.warehouse)
-        day = START if newest is None else newest + timedelta(days=1)
-        runs = [run for dag in ("select_flights", "train_flights") for run in self.server.runs(dag)]
+        """Start the day after the newest one that was run, where nothing runs; False at the end."""
+        selections = self.server.runs("select_flights")
+        runs = [*selections, *self.server.runs("train_flights")]
+        day = following(newest_day(self.warehouse), selections)
         if any(run["state"] in ACTIVE for run in runs):
             return True
         if day > last or any(str(run["logical_date"]).startswith(str(day)) for run in runs):

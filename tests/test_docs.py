@@ -43,7 +43,7 @@ def test_the_recorder_of_the_page_records(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("block", blocks("feature-store.md", "toml"))
 def test_a_section_of_the_page_is_a_section_of_a_pipeline_file(block):
-    whole = tomllib.loads((ROOT / PIPELINE).read_text())
+    whole = tomllib.loads(Path(PIPELINE).read_text())
     for name, section in tomllib.loads(block).items():
         whole[name] = whole.get(name, {}) | section
     Pipeline.model_validate(whole)
@@ -53,6 +53,7 @@ def test_a_section_of_the_page_is_a_section_of_a_pipeline_file(block):
 def here(twin, tmp_path, monkeypatch) -> Path:
     """A folder as the pages suppose: `pipelines`, and the `warehouse` of the loop."""
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    shutil.copyfile(PIPELINE, tmp_path / "pipelines" / "flights.toml")  # that of the loop
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -62,7 +63,7 @@ def test_the_lines_of_the_feature_store_run_as_they_stand(here, capfd):
     lines = "".join(blocks("feature-store.md", "bash")).splitlines()
     assert len(lines) == 6
     for line in lines:
-        words = shlex.split(line.replace("2013-02-11", str(LOOPED[1])))
+        words = shlex.split(line.replace("2013-03-24", str(LOOPED[1])))
         assert words[0] == "tenforward"
         code = tenforward.main(words[1:])
         out, err = capfd.readouterr()
@@ -85,7 +86,7 @@ def test_the_example_server_of_the_page_serves_and_records(here):
 
     def line(given: list[str]) -> list[str]:
         assert given[0] == ".venv/bin/python"
-        return [sys.executable, *(str(NEWEST) if one == "2013-02-12" else one for one in given[1:])]
+        return [sys.executable, *(str(NEWEST) if one == "2013-03-25" else one for one in given[1:])]
 
     with (here / "log").open("w") as log:
         running = subprocess.Popen(line(words[0]), cwd=here, env=environment, stderr=log)

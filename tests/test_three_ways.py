@@ -18,21 +18,23 @@ from tests.helpers.flights_loop import LOOPED, PIPELINE, twin_of, versions
 
 ROOT = Path(__file__).parents[1]
 NEWEST = date(2013, 1, 9)
+SHIPPED = "pipelines/flights.toml"
+ALONE = {"TENFORWARD_PIPELINES": str(Path(PIPELINE).parent)}
 BIN = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def readme_lines() -> list[str]:
-    """The lines of the README's bash blocks, on the days of the fixture."""
+    """The lines of the README's bash blocks, on the days and the pipeline file of the fixture."""
     text = (ROOT / "README.md").read_text()
     lines = "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)).splitlines()
-    days = {"2013-02-01": LOOPED[0], "2013-02-10": LOOPED[1], "2013-02-11": LOOPED[1]}
-    for shown, day in days.items():
-        lines = [line.replace(shown, str(day)) for line in lines]
+    here = {"2013-03-25": str(LOOPED[0]), "2013-03-31": str(LOOPED[1]), SHIPPED: PIPELINE}
+    for shown, own in here.items():
+        lines = [line.replace(shown, own) for line in lines]
     return [line for line in lines if line]
 
 
 def run(line: str, warehouse: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"TENFORWARD_WAREHOUSE": warehouse, "PATH": BIN}
+    environment = os.environ | ALONE | {"TENFORWARD_WAREHOUSE": warehouse, "PATH": BIN}
     words = shlex.split(line.replace("--warehouse warehouse", f"--warehouse {warehouse}"))
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -64,7 +66,7 @@ def test_law_1_spark_submit_selects_the_same_sample_twice(loop, twin):
 @pytest.mark.airflow
 def test_law_1_the_airflow_run_draws_the_sample_of_the_backfill(loop, twin, tmp_path):
     with (tmp_path / "log").open("w+") as log:
-        environment = airflow_home(tmp_path / "airflow", TENFORWARD_WAREHOUSE=twin.root)
+        environment = airflow_home(tmp_path / "airflow", TENFORWARD_WAREHOUSE=twin.root, **ALONE)
         results = run_dags(environment, [f"select_flights@{NEWEST}", "train_flights"], log)
         log.seek(0)
         states = [result["state"] for result in results]

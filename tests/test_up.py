@@ -13,9 +13,23 @@ from pathlib import Path
 import psutil
 import pytest
 
+from demo.up import START, following
 from spark_jobs.days.answered import answered_days, states
 
 NEXT = date(2013, 1, 9)
+
+
+def run_of(day: int, state: str) -> dict[str, str]:
+    return {"logical_date": f"2013-02-{day:02}T00:00:00Z", "state": state}
+
+
+def test_a_day_that_was_not_due_is_followed_by_the_next() -> None:
+    refreshed = date(2013, 2, 3)
+    assert following(None, []) == START
+    assert following(refreshed, []) == date(2013, 2, 4)
+    assert following(refreshed, [run_of(3, "success"), run_of(4, "success")]) == date(2013, 2, 5)
+    assert following(refreshed, [run_of(4, "success"), run_of(5, "failed")]) == date(2013, 2, 5)
+    assert following(date(2013, 3, 24), [run_of(4, "success")]) == date(2013, 3, 25)
 
 
 def command_lines(place: Path) -> list[str]:
