@@ -12,9 +12,11 @@ import pytest
 
 from demo.airflow_home import airflow_home, run_dags
 from tests.helpers.dag_facts import DAY, ROOT
+from tests.helpers.flights_loop import PIPELINE
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
+DAILY = str(Path(PIPELINE).parent)  # a refresh a day: no task asks whether one is due
 RUNS = [f"select_flights@{DAY}", "train_flights", "train_flights"]
 RUNS += ["select_flights@2013-02-16", "select_flights@2013-02-17"]
 
@@ -40,7 +42,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     for name in ("spark-submit", "tenforward"):
         (stubs / name).write_text(STUB)
         (stubs / name).chmod(0o755)
-    made = airflow_home(folder, TENFORWARD_WAREHOUSE="/lake/it's {pipeline}")
+    made = airflow_home(
+        folder, TENFORWARD_WAREHOUSE="/lake/it's {pipeline}", TENFORWARD_PIPELINES=DAILY
+    )
     environment = made | {"PATH": f"{stubs}:{made['PATH']}", "CALLS": str(folder / "calls")}
     with (folder / "log").open("w+") as log:
         results = run_dags(environment, RUNS, log)
@@ -51,7 +55,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 def test_the_commands_of_a_day(ran: SimpleNamespace) -> None:
-    both = ["--pipeline", f"{ROOT}/pipelines/flights.toml", "--warehouse", "/lake/it's flights"]
+    both = ["--pipeline", PIPELINE, "--warehouse", "/lake/it's flights"]
     spark = ["spark-submit", "--master", "local[*]", "--name"]
     score = ["tenforward score flights", f"{ROOT}/spark_jobs/score.py"]
     select = ["tenforward select flights", f"{ROOT}/spark_jobs/select_sample.py"]
