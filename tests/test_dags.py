@@ -78,9 +78,15 @@ def test_dag_folder_shadows_no_module() -> None:
 # --- (b) structure ---
 
 
-def test_select_scores_then_selects_then_announces(select: dict[str, Any]) -> None:
+def test_select_scores_then_selects_then_announces(described: dict[str, Any]) -> None:
+    """Where every day has a refresh."""
+    select = described["dags"]["select_delay"]
     assert select["order"] == ["score", "select", "announce"]
     assert select["downstream"] == {"score": ["select"], "select": ["announce"], "announce": []}
+
+
+def test_a_weekly_refresh_is_asked_for_once_the_day_is_scored(select: dict[str, Any]) -> None:
+    assert select["order"] == ["score", "due", "select", "announce"]
     assert select["tasks"]["announce"]["outlets"] == ["flights_refreshes"]
     assert select["max_active_runs"] == 1
     assert not select["catchup"]
