@@ -96,6 +96,7 @@ def test_force_makes_anew_what_was_selected_and_no_other_day(every_other):
     assert selected(warehouse) == before
 
 
+@pytest.mark.slow
 def test_the_days_are_those_that_the_tasks_of_the_dag_select(every_other, loop, tmp_path):
     """`score`, `due` and, where it is not skipped, `select`, day by day; no training between."""
     twin = scheduled(twin_of(loop["warehouse"], tmp_path), days=2)

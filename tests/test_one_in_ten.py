@@ -10,6 +10,8 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, twin_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_law_8_a_tenth_of_a_backward_pass_for_each_forward_pass_is_drawn_and_trained(
     loop, tmp_path
