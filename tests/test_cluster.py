@@ -150,6 +150,7 @@ def test_law_1_the_airflow_operator_runs_on_the_cluster(cluster, local, twin, tm
     environment = airflow_home(
         tmp_path / "airflow",
         TENFORWARD_WAREHOUSE=twin.root,
+        TENFORWARD_PIPELINES=str(Path(PIPELINE).parent),
         TENFORWARD_PY_FILES="dist/tenforward.zip",
         AIRFLOW_CONN_SPARK_DEFAULT=f"spark://127.0.0.1:{cluster.port}",
     )
