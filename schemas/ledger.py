@@ -8,15 +8,13 @@ a training step, counted in every epoch and on every rank.
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
-from urllib.parse import unquote
 
-import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
-from pyarrow.dataset import dataset
 
 from schemas.counted import Account, Purpose, counted_here
 from schemas.manifests import Manifest
-from schemas.places import filesystem, within
+from schemas.places import within
+from schemas.stored import stored
 from schemas.tables import backward_passes
 
 BESIDE: tuple[Purpose, ...] = ("bootstrap", "twin", "study")
@@ -42,18 +40,12 @@ def read_spent(warehouse: str) -> dict[str, dict[str, int]]:
 
 def _published(table: Snapshot | None) -> Iterator[tuple[str, str, int]]:
     """Refresh, purpose and backward passes of each row."""
-    files = [unquote(uri) for uri in table.file_uris()] if table else []
-    if not files:
+    rows = stored(table, backward_passes().arrow_schema) if table else None
+    if rows is None:
         return
-    store, _ = filesystem(files[0])
     columns = ["refresh_id", "purpose", "backward_passes"]
-    rows: pa.Table = dataset(
-        [filesystem(file)[1] for file in files],
-        schema=backward_passes().arrow_schema,
-        format="parquet",
-        filesystem=store,
-    ).to_table(columns=columns)
-    yield from zip(*(rows[name].to_pylist() for name in columns), strict=True)
+    read = rows.to_table(columns=columns)
+    yield from zip(*(read[name].to_pylist() for name in columns), strict=True)
 
 
 def _unpublished(

@@ -20,11 +20,11 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
-from pyarrow.dataset import Dataset, dataset, field
+from pyarrow.dataset import Dataset, field
 
 from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError
-from schemas.places import filesystem
+from schemas.stored import stored
 from schemas.tables import refreshes
 
 FORMAT = 2
@@ -235,21 +235,7 @@ def read_cuts(path: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
 
 
 def _rows(path: str) -> Dataset | None:
-    """The rows of the table; None where it has no file.
-
-    By its files: delta-rs 1.6 hands out Arrow forms (string views) that pyarrow 14 cannot take.
-    """
-    files = [unquote(uri) for uri in Snapshot(path).file_uris()]
-    if not files:
-        return None
-    store, _ = filesystem(files[0])
-    return dataset(
-        [filesystem(file)[1] for file in files],
-        # Spark's timestamps come without their zone, and an older file lacks later columns.
-        schema=refreshes().arrow_schema,
-        format="parquet",
-        filesystem=store,
-    )
+    return stored(Snapshot(path), refreshes().arrow_schema)
 
 
 def find_manifest(path: str, refresh_id: str) -> Manifest | None:
