@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from reference.plain_tables import create
-from schemas.manifests import Inputs, Manifest, Part, RowCounts, read_manifests
+from schemas.manifests import read_manifests
 from schemas.pipeline import Pipeline
 from schemas.sections.schedule import Schedule
 from schemas.tables import all_tables
 from spark_jobs.days.by_dates import Earlier, by_dates, foresee
 from spark_jobs.days.planned import days
 from spark_jobs.due import due
-from spark_jobs.refresh.plan import cut_of, refresh_id, window_start
+from spark_jobs.refresh.plan import refresh_id
+from tests.helpers.manifests import manifest_without_rows
 from tests.helpers.trainer_tables import small_pipeline, write_manifest
 
 FIRST, LAST = date(2013, 2, 1), date(2013, 2, 12)
@@ -24,26 +25,6 @@ FIRST, LAST = date(2013, 2, 1), date(2013, 2, 12)
 def pipeline_with(seed: int = 7, **schedule: Any) -> Pipeline:
     small = small_pipeline(selection={"policy": "uniform", "seed": seed})
     return small.model_copy(update={"schedule": Schedule(**schedule)})
-
-
-def manifest(pipeline: Pipeline, ds: date) -> Manifest:
-    """A refresh of no rows."""
-    return Manifest(
-        refresh_id=refresh_id(pipeline, ds),
-        pipeline=pipeline.name,
-        policy=pipeline.selection.policy,
-        ds=ds,
-        seed=1,
-        config=pipeline.selection_config(),
-        config_digest=pipeline.selection_digest(),
-        inputs=Inputs(window_start(pipeline, ds), cut_of(ds), {}),
-        counts=RowCounts(0, 0, 0, 0),
-        sampled=Part(1),
-        holdout=Part(1),
-        sample_digest="none",
-        report={},
-        created_at=cut_of(ds),
-    )
 
 
 def chosen(random: np.random.Generator, count: int, first: date = FIRST) -> list[date]:
@@ -96,14 +77,14 @@ def test_what_is_foreseen_of_days_is_what_due_says_as_the_days_come(seed, tmp_pa
         create(tmp_path, table)
     for made_by in (pipeline, pipeline_with(seed=8), other):
         for ds in chosen(random, 2, FIRST - timedelta(days=4)):
-            write_manifest(tmp_path, manifest(made_by, ds))
+            write_manifest(tmp_path, manifest_without_rows(made_by, ds))
     missed = set(chosen(random, 2))
     there = read_manifests(str(tmp_path / "refreshes"))
     foreseen = foresee(pipeline, there, list(days(FIRST, LAST)), missed)
     for ds, is_due in foreseen.items():
         assert due(pipeline, str(tmp_path), ds)["status"] == ("due" if is_due else "not due"), ds
         if is_due and ds not in missed and refresh_id(pipeline, ds) not in names(tmp_path):
-            write_manifest(tmp_path, manifest(pipeline, ds))
+            write_manifest(tmp_path, manifest_without_rows(pipeline, ds))
 
 
 def names(root: Path) -> set[str]:
@@ -115,7 +96,7 @@ def test_what_is_foreseen_holds_whatever_the_records_decide(seed):
     random = np.random.default_rng(seed)
     conditions: list[dict[str, Any]] = [{"days": 4}, {"days": 4, "drift": 0.1}, {"new_records": 9}]
     pipeline = pipeline_with(**conditions[seed % 3])
-    there = [manifest(pipeline, ds) for ds in chosen(random, seed % 4)]
+    there = [manifest_without_rows(pipeline, ds) for ds in chosen(random, seed % 4)]
     wanted = list(days(FIRST, LAST))
     foreseen = foresee(pipeline, there, wanted, set())
     made = {one.ds for one in there}

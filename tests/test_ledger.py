@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from dataclasses import asdict, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from schemas.allowance import Allowance
 from schemas.counted import COUNT, Account
 from schemas.errors import ConfigurationError
 from schemas.ledger import ledger_of, read_spent, within_28_days
-from schemas.manifests import Inputs, Manifest, Part, RowCounts
+from schemas.manifests import Manifest
 from schemas.registry import mlflow_client
+from tests.helpers.manifests import manifest_without_rows
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import (
     empty_database,
@@ -172,23 +173,9 @@ def test_every_pull_that_is_tried_counts(root):
 
 
 def manifest(day: int, policy: str = "calibrated", allowance: Allowance | None = None) -> Manifest:
-    return Manifest(
-        refresh_id=f"{day}-{policy}",
-        pipeline="small",
-        policy=policy,
-        ds=date(2013, 2, 1) + timedelta(days=day),
-        seed=1,
-        config="{}",
-        config_digest="none",
-        inputs=Inputs(date(2013, 2, 1), datetime(2013, 2, 2, tzinfo=UTC), {}),
-        counts=RowCounts(0, 0, 0, 0),
-        sampled=Part(1),
-        holdout=Part(1),
-        sample_digest="none",
-        report={},
-        created_at=datetime(2013, 2, 2, tzinfo=UTC),
-        allowance=allowance,
-    )
+    ds = date(2013, 2, 1) + timedelta(days=day)
+    name = f"{day}-{policy}"
+    return manifest_without_rows(PIPELINE, ds, refresh_id=name, policy=policy, allowance=allowance)
 
 
 def test_a_ledger_adds_up_what_is_known():
