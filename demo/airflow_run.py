@@ -3,8 +3,8 @@
     python -m demo.airflow_run --warehouse warehouse 2013-02-12 2013-02-13
 
 The warehouse is one that `make demo` or `make up` has filled, with flights up to the last day.
-Each day is triggered by hand, everything after that happens by itself. Seconds are from the moment
-of the trigger.
+Each day is triggered by hand, everything after that happens by itself; a day that `[schedule]` does
+not make due is scored and no more. Seconds are from the moment of the trigger.
 """
 
 import argparse
@@ -43,6 +43,9 @@ def timeline(server: AirflowServer, day: str, champion: Any) -> Iterator[str]:
     yield f"| | **{day}**, champion: version {before} |"
     server.ended(SELECT, run_id)
     yield from lines(SELECT, run_id)
+    if server.tasks(SELECT, run_id)["announce"]["state"] != "success":
+        yield f"| | no refresh, so no training; champion: version {champion()} |"
+        return
     runs = server.wait("training", lambda: server.runs(TRAIN)[trained:])
     training = server.ended(TRAIN, runs[0]["dag_run_id"])["dag_run_id"]
     path = f"dags/{TRAIN}/dagRuns/{quote(training, safe='')}/upstreamAssetEvents"
