@@ -183,7 +183,10 @@ def parser() -> argparse.ArgumentParser:
 def _planned(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     """What a selection of the day would read, what pays for it, and the rows that come to."""
     plan = plan_refresh(warehouse, ds)
-    decided, allowance = decide(warehouse, plan)
+    try:
+        decided, allowance = decide(warehouse, plan)
+    except NoRowError as error:
+        return {"status": "nothing to do", **vars(plan), "reason": str(error)}
     paid = {
         "forward_passes": allowance.forward_passes,
         "predecessor": allowance.predecessor,
@@ -204,7 +207,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         warehouse.require(*warehouse.tables)
         there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, args.ds))
         status = "planned" if there is None else "already done"
-        return {"status": status, **_planned(warehouse, args.ds)}
+        return {"status": status} | _planned(warehouse, args.ds)
     return select_day(warehouse, args.ds, force=args.force, rebuild=args.rebuild)
 
 

@@ -17,7 +17,7 @@ from deltalake import write_deltalake
 from reference.plain_tables import create
 from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError, NoDataError
-from schemas.manifests import Inputs, Manifest, Part, RowCounts, find_manifest
+from schemas.manifests import Inputs, Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import Budget, parse_budget
 from schemas.tables import all_tables, forward_records, refreshes
@@ -26,8 +26,9 @@ from spark_jobs.refresh import forward_passes as counting
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.forward_passes import forward_passes, predecessor
 from spark_jobs.refresh.plan import RefreshPlan, cut_of, refresh_id, window_start
-from spark_jobs.select_sample import select_day
+from spark_jobs.select_sample import _planned, select_day
 from spark_jobs.storage.warehouse import Warehouse
+from tests.helpers.manifests import manifest_without_rows
 from tests.helpers.trainer_tables import small_pipeline, write_manifest
 
 WINDOW = 3
@@ -77,23 +78,8 @@ def manifest(
 ) -> Manifest:
     """A refresh of a day from a version of the records."""
     ds = day(number)
-    return Manifest(
-        refresh_id=refresh_id(pipeline, ds),
-        pipeline=pipeline.name,
-        policy=pipeline.selection.policy,
-        ds=ds,
-        seed=1,
-        config="{}",
-        config_digest="none",
-        inputs=Inputs(window_start(pipeline, ds), cut_of(ds), {"forward_records": version}),
-        counts=RowCounts(0, 0, 0, 0),
-        sampled=Part(1),
-        holdout=Part(1),
-        sample_digest="none",
-        report={},
-        created_at=cut_of(ds),
-        allowance=allowance,
-    )
+    inputs = Inputs(window_start(pipeline, ds), cut_of(ds), {"forward_records": version})
+    return manifest_without_rows(pipeline, ds, inputs=inputs, allowance=allowance)
 
 
 def plan_of(pipeline: Pipeline, number: int, version: int) -> RefreshPlan:
@@ -295,6 +281,8 @@ def test_a_day_without_a_row_has_nothing_to_do_and_no_refresh(root, monkeypatch)
     assert told["status"] == "nothing to do"
     assert "a row costs 2" in told["reason"]
     assert find_manifest(str(root / "refreshes"), refresh_id(pipeline, day(1))) is None
+    planned = _planned(Warehouse(str(root), pipeline), day(1))
+    assert (planned["status"], planned["reason"]) == ("nothing to do", told["reason"])
 
 
 def test_other_budgets_have_their_forward_passes_counted_too(root):
