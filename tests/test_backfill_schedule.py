@@ -52,6 +52,7 @@ def every_other(loop, tmp_path_factory) -> dict[str, Any]:
     return {"warehouse": warehouse, "days": backfill.backfill(warehouse, *RANGE)}
 
 
+@pytest.mark.slow
 def test_each_day_is_scored_and_what_is_due_is_selected_and_trained(every_other):
     first, between, last = every_other["days"]
     assert [day["score"]["status"] for day in every_other["days"]] == [
@@ -65,6 +66,7 @@ def test_each_day_is_scored_and_what_is_due_is_selected_and_trained(every_other)
     assert list(selected(every_other["warehouse"])) == [DAYS[0], DAYS[2]]
 
 
+@pytest.mark.slow
 def test_the_entry_of_a_day_has_what_due_answers(every_other):
     between = every_other["days"][1]["due"]
     assert (between["status"], between["reason"]) == ("not due", "1 of 2 days have passed")
@@ -73,6 +75,7 @@ def test_the_entry_of_a_day_has_what_due_answers(every_other):
     assert due(warehouse.pipeline, warehouse.root, DAYS[1]) == between
 
 
+@pytest.mark.slow
 def test_line_and_table_show_the_day_between_as_scored_and_not_due(every_other):
     words = [line_of(day) for day in every_other["days"]]
     assert words[1] == "scored before, not due: 1 of 2 days have passed"
@@ -81,6 +84,7 @@ def test_line_and_table_show_the_day_between_as_scored_and_not_due(every_other):
     assert re.split(r"\s{2,}", table[2]) == [str(DAYS[1]), "done", "-", "-", "-", "not due"]
 
 
+@pytest.mark.slow
 def test_a_repeat_is_already_done_and_makes_no_other_day(every_other):
     warehouse, before = every_other["warehouse"], selected(every_other["warehouse"])
     again = backfill.backfill(warehouse, *RANGE)
@@ -89,6 +93,7 @@ def test_a_repeat_is_already_done_and_makes_no_other_day(every_other):
     assert selected(warehouse) == before
 
 
+@pytest.mark.slow
 def test_force_makes_anew_what_was_selected_and_no_other_day(every_other):
     warehouse, before = every_other["warehouse"], selected(every_other["warehouse"])
     forced = backfill.backfill(warehouse, *RANGE, only="select", force=True)
@@ -114,6 +119,7 @@ def only_select(warehouse: Warehouse, start: date, end: date) -> list[dict[str, 
     return backfill.backfill(warehouse, start, end, only="select")
 
 
+@pytest.mark.slow
 def test_an_earlier_start_adds_what_is_due_before_and_leaves_the_rest(loop, tmp_path):
     warehouse = scheduled(copied(loop["warehouse"], tmp_path), days=2)
     assert due_days(only_select(warehouse, DAYS[1], DAYS[2])) == [DAYS[1]]
@@ -126,6 +132,7 @@ def test_an_earlier_start_adds_what_is_due_before_and_leaves_the_rest(loop, tmp_
     assert list(selected(warehouse)) == [DAYS[0], DAYS[1]]
 
 
+@pytest.mark.slow
 def test_new_records_are_counted_when_the_day_is_reached(loop, tmp_path):
     warehouse = scheduled(copied(loop["warehouse"], tmp_path), new_records=10**6)
     done = only_select(warehouse, *LOOPED)
