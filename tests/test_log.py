@@ -1,10 +1,12 @@
 """stdout is one JSON result; stderr is a JSON line an event, which says what it is about."""
 
 import json
+import signal
 from datetime import date
 from typing import Any
 
 import pytest
+from py4j.protocol import Py4JError
 
 import tenforward
 from schemas.command import run_command
@@ -85,6 +87,15 @@ def test_what_is_raised_on_the_way_out_of_a_ctrl_c_is_a_ctrl_c(capfd):
 
     assert run_command(job, []) == 130
     assert json.loads(capfd.readouterr().out)["status"] == "interrupted"
+
+
+def test_a_ctrl_c_that_cannot_cancel_the_jobs_is_a_ctrl_c(spark, monkeypatch):
+    def gone() -> None:  # it came while an answer of the JVM was read, or the JVM has it already
+        raise Py4JError("An error occurred while calling sc")
+
+    monkeypatch.setattr(spark.sparkContext, "cancelAllJobs", gone)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize(

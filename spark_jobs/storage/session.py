@@ -1,5 +1,8 @@
 """The Spark session of every job: it sets what correctness needs and leaves the rest to conf."""
 
+import signal
+from types import FrameType
+
 from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
@@ -31,9 +34,12 @@ REQUIRED = {
 def spark_session(name: str) -> SparkSession:
     """The running session, or a new one; raises ConfigurationError where Delta is not to be had."""
     builder = SparkSession.builder.appName(f"tenforward {name}")
+    before = signal.getsignal(signal.SIGINT)
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
+    if signal.getsignal(signal.SIGINT) is not before:  # a new context, whose handler it is
+        _interrupt_for_certain()
     spark.sparkContext.setLogLevel("ERROR")
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
@@ -42,3 +48,21 @@ def spark_session(name: str) -> SparkSession:
             " spark-submit the two as --jars: delta-spark_4.0_2.13-4.4.0, delta-storage-4.4.0."
         )
     return spark
+
+
+def _interrupt_for_certain() -> None:
+    """Ctrl-C is a KeyboardInterrupt even where PySpark's handler fails before it raises one.
+
+    The handler asks the JVM to cancel all jobs. Where Ctrl-C came while an answer of the JVM was
+    read, or the JVM was gone first, that fails: its error would be taken for the job's own.
+    """
+    cancel = signal.getsignal(signal.SIGINT)
+    assert callable(cancel)
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        try:
+            cancel(number, frame)
+        except Exception as error:
+            raise KeyboardInterrupt from error
+
+    signal.signal(signal.SIGINT, handler)
