@@ -162,7 +162,8 @@ class _Step:
         """Step `number` of the training, with `done` epochs behind and their validation losses;
         this rank's part of the batch's sum of weight x loss."""
         # A model with dropout draws from here: anew each step, so that a resumed fit draws alike.
-        torch.manual_seed((self.settings.seed << 32) + number * self.ranks.world + self.ranks.rank)
+        own = number * self.ranks.world + self.ranks.rank
+        _seed(self.ranks.device, (self.settings.seed << 32) + own)
         for group in self.optimizer.param_groups:
             group["lr"] = rate(done, validation, self.settings)
         with self._precision():
@@ -182,6 +183,14 @@ class _Step:
         if self.settings.precision == "bf16":
             return torch.autocast(self.ranks.device.type, torch.bfloat16)
         return nullcontext()
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed what a step draws from. `torch.manual_seed` would also keep a stack trace for each kind
+    of accelerator that is not in use: as long as the rest of a small step takes."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
 
 
 @dataclass
