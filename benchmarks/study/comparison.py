@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.study.holm import adjusted
-from benchmarks.study.parts import ALL, FROZEN, PARTS, UNIFORM
-from benchmarks.study.resample import (
+from benchmarks.study.estimate import (
     Estimate,
-    draws,
+    Share,
     estimates,
     interval,
-    lower_bound,
     minus,
     p_value,
     pooled_share,
     share_closed,
 )
+from benchmarks.study.holm import adjusted
+from benchmarks.study.parts import ALL, FROZEN, PARTS, UNIFORM
+from benchmarks.study.resample import draws
 from benchmarks.study.results import LeftOut, Results, Runs
 from trainer.promotion.intervals import Interval
 
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     loss: float
     difference: Interval  # of its loss to uniform's
     above_all: Interval  # of its loss to that of all rows
-    share: Interval | None  # of the gap from uniform to all that it closes; None: there is no gap
+    share: Share | None  # of the gap from uniform to all that it closes; None: there is no gap
     p: float  # two-sided, of no difference to uniform
     adjusted: float  # the same, Holm's over the table
 
@@ -49,13 +49,6 @@ class Cell(NamedTuple):
         return self.adjusted <= LEVEL and self.difference.value > 0
 
 
-class Pooled(NamedTuple):
-    """The share of the gap that an arm closes on all data sets of the part together."""
-
-    share: Interval
-    lower: float  # what it is at least, with 95 % confidence, one-sided
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """A table of the study: a part at an amount."""
@@ -65,7 +58,7 @@ class Comparison:
     runs: Mapping[str, Runs]  # by data set, in the order of PARTS
     arms: tuple[str, ...]  # uniform first, then by what they gain, all and frozen last
     cells: Mapping[tuple[str, str], Cell]  # by arm and data set; none where it did not run whole
-    pooled: Mapping[str, Pooled | None]  # by arm that ran on every data set; None: there is no gap
+    pooled: Mapping[str, Share | None]  # by arm that ran on every data set; None: there is no gap
     tests: int  # cells that the correction is over
     left_out: tuple[LeftOut, ...]
 
@@ -113,7 +106,7 @@ def _cell(losses: Mapping[str, Estimate], arm: str) -> Cell:
         own.value,
         interval(difference),
         interval(minus(own, full)),
-        share and interval(share),
+        share,
         p,
         p,
     )
@@ -130,9 +123,8 @@ def _corrected(cells: Mapping[tuple[str, str], Cell]) -> dict[tuple[str, str], C
     return {place: found.get(place, cell) for place, cell in cells.items()}
 
 
-def _pooled(of_data: Iterable[Mapping[str, Estimate]], arm: str) -> Pooled | None:
-    share = pooled_share([(of[UNIFORM], of[arm], of[ALL]) for of in of_data])
-    return share and Pooled(interval(share), lower_bound(share))
+def _pooled(of_data: Iterable[Mapping[str, Estimate]], arm: str) -> Share | None:
+    return pooled_share([(of[UNIFORM], of[arm], of[ALL]) for of in of_data])
 
 
 def _order(cells: Mapping[tuple[str, str], Cell]) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmarks.study.comparison import Comparison, Pooled
+from benchmarks.study.comparison import Comparison
+from benchmarks.study.estimate import Share
 from benchmarks.study.parts import AMOUNT, DEFAULT, PARTS, SHARE
 
 PART = "confirmation"
@@ -12,7 +13,7 @@ PART = "confirmation"
 class Goal(NamedTuple):
     """What the goal asks of the default, on the data sets of confirmation."""
 
-    pooled: Pooled | None  # None: no gap, or the default did not run on every data set
+    pooled: Share | None  # None: no gap, or the default did not run on every data set
     absent: tuple[str, ...]  # data sets without results of the default at the goal's amount
     worse: tuple[str, ...]  # "data set at amount" where it is worse than uniform
 

@@ -84,13 +84,14 @@ def svg(plot: Callable[[], Figure]) -> str:
 def gap_closed(compared: Comparison) -> Figure:
     """Share of the gap from uniform to all rows that each arm closes, with its interval."""
     arms = [arm for arm in compared.arms if arm not in (UNIFORM, ALL, FROZEN)]
-    panels: dict[str, dict[str, Interval]] = {"together": {}}
-    panels["together"] = {
-        arm: pooled.share for arm in arms if (pooled := compared.pooled.get(arm)) is not None
+    of_panels = {"together": compared.pooled} | {
+        name: {arm: cell.share for arm in arms if (cell := compared.cells.get((arm, name)))}
+        for name in compared.data
     }
-    for name in compared.data:
-        cells = {arm: compared.cells[arm, name] for arm in arms if (arm, name) in compared.cells}
-        panels[name] = {arm: cell.share for arm, cell in cells.items() if cell.share is not None}
+    panels = {
+        name: {arm: share.interval for arm in arms if (share := shares.get(arm))}
+        for name, shares in of_panels.items()
+    }
     figure = Figure(figsize=(WIDTH, 1.0 + ROW * len(arms)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for place, (name, shares) in zip(axes, panels.items(), strict=True):
@@ -102,7 +103,8 @@ def gap_closed(compared: Comparison) -> Figure:
         label.set(weight="bold" if arm == DEFAULT else "normal", color=_colour(arm))
     figure.supxlabel(
         "share of the gap closed between uniform (0 %) and all rows once (100 %), with 95 %"
-        f" interval,\nat {compared.amount:g} backward passes for each forward pass (blank: not run)",
+        f" interval,\nat {compared.amount:g} backward passes for each forward pass"
+        " (blank: not run)",
         size=8,
         color=MUTED,
     )
@@ -123,8 +125,8 @@ def _dots(axes: Axes, arms: Sequence[str], shares: Mapping[str, Interval]) -> No
     for y in range(len(arms)):
         axes.axhline(y, color=LINE, linewidth=0.5, zorder=0)
     if not shares:
-        style = {"ha": "center", "va": "center", "color": MUTED, "backgroundcolor": "white"}
-        axes.text(0.5, 0.5, "no gap", transform=axes.transAxes, **style)
+        middle = axes.text(0.5, 0.5, "no gap", ha="center", va="center", transform=axes.transAxes)
+        middle.set(color=MUTED, backgroundcolor="white")
     for y, arm in enumerate(arms):
         if arm in shares:
             _dot(axes, y, shares[arm], BLUE if arm == DEFAULT else OTHER)

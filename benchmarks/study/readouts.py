@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.study.estimate import estimates, interval, minus
 from benchmarks.study.parts import UNIFORM
-from benchmarks.study.resample import draws, estimates, interval, minus
+from benchmarks.study.resample import draws
 from benchmarks.study.results import Runs
 from trainer.promotion.intervals import Interval
 

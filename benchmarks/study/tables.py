@@ -47,7 +47,7 @@ def _cell(compared: Comparison, arm: str, name: str) -> str:
     lines = [_difference(cell)]
     if arm == ALL:
         lines.insert(0, f"loss {cell.loss:.5f}")
-    lines.append(NO_GAP if cell.share is None else percent(cell.share))
+    lines.append(NO_GAP if cell.share is None else percent(cell.share.interval))
     return "<br>".join(lines)
 
 
@@ -62,7 +62,7 @@ def _pooled(compared: Comparison, arm: str) -> str:
     if arm == UNIFORM or arm not in compared.pooled:
         return ABSENT
     pooled = compared.pooled[arm]
-    return NO_GAP if pooled is None else percent(pooled.share)
+    return NO_GAP if pooled is None else percent(pooled.interval)
 
 
 def _caption(compared: Comparison) -> str:
@@ -77,7 +77,8 @@ def _caption(compared: Comparison) -> str:
         f" {least:.2g} after it.) Second line: share of the gap from uniform to all rows that is"
         f" closed, with its 95 % interval; {NO_GAP}: the interval of the gap itself is not above 0."
         " Together: the same of the relative gains summed over the data sets; only of arms that ran"
-        f" on each. Intervals: crossed bootstrap of refreshes, in blocks of {days}, and seeds."
+        f" on each. Intervals: crossed bootstrap of refreshes, in blocks of {days}, and"
+        " seeds, expanded for how few they are (`benchmarks/study/estimate.py`)."
     )
 
 
@@ -137,7 +138,5 @@ def number(value: float) -> str:
 
 def percent(share: Interval) -> str:
     """A share with its interval; an end that no resample bounds is infinite."""
-    low, high = (
-        f"{100 * end:,.0f}" if isfinite(end) else f"{end:+}"[:1] + "∞" for end in share[1:]
-    )
+    low, high = (f"{100 * end:,.0f}" if isfinite(end) else f"{end:+}" for end in share[1:])
     return f"{100 * share.value:,.0f} % [{low}, {high}]"

@@ -128,3 +128,10 @@ def write(path: Path, columns: list[str], found: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(found)
+
+
+def filled(folder: Path) -> Path:
+    """The folder, with results and trials in it."""
+    write(folder / "results.csv", RESULTS, lines())
+    write(folder / "tuning.csv", TUNING, trials())
+    return folder
