@@ -8,7 +8,9 @@ Statistician 69, 371-386): those of Student's t for the normal's, and the standa
 n / (n - 1) times the variance. The units are seeds, and blocks of days; each is resampled alone as
 well, and their variances and degrees of freedom are put together as Welch and Satterthwaite have
 it. A p-value is the larger of Student's with that standard error and the share of resamples beyond
-0. `tests/test_study_statistics.py` measures what comes of it.
+0. `tests/test_study_statistics.py` measures what comes of it. Where there are fewer than some five
+blocks or seeds no percentile reaches far enough: nine days and 4 seeds held the truth 90 times of
+100 where one kind alone mattered.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ from benchmarks.study.comparison import Cell, Comparison
 from benchmarks.study.parts import ALL, UNIFORM
 from benchmarks.study.readouts import ReadOut
 from benchmarks.study.resample import RESAMPLES, block_length
-from benchmarks.study.results import LeftOut
+from benchmarks.study.results import LeftOut, Runs
 from trainer.promotion.intervals import Interval
 
 UNIT = 1e-4  # of the differences
@@ -25,7 +25,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def losses(compared: Comparison) -> str:
     """An arm a row, a data set a column: difference to uniform, its interval, share closed."""
-    head = ["arm", *(_heading(compared, name) for name in compared.data), "together"]
+    head = [
+        "arm",
+        *(_heading(compared, name) for name in compared.data),
+        f"together<br>{len(compared.data)} data sets",
+    ]
     rows = [
         [arm, *(_cell(compared, arm, name) for name in compared.data), _pooled(compared, arm)]
         for arm in compared.arms
@@ -35,7 +39,12 @@ def losses(compared: Comparison) -> str:
 
 def _heading(compared: Comparison, name: str) -> str:
     runs = compared.runs[name]
-    return f"{name}<br>{len(runs.seeds)} seeds, {len(runs.days)} refreshes"
+    return f"{name}<br>{_extent(runs)}"
+
+
+def _extent(runs: Runs) -> str:
+    seeds, days = len(runs.seeds), len(runs.days)
+    return f"{seeds} seed{'s' * (seeds > 1)}, {days} refresh{'es' * (days > 1)}"
 
 
 def _cell(compared: Comparison, arm: str, name: str) -> str:
@@ -98,8 +107,8 @@ def read_outs(compared: Comparison, name: str, found: Sequence[ReadOut]) -> str:
     runs = compared.runs[name]
     forward = found[0].forward_passes
     caption = (
-        f"{name} at {compared.amount:g} backward passes for each forward pass: {len(runs.seeds)}"
-        f" seeds, {len(runs.days)} refreshes, {forward:,.0f} forward passes. AUC and worst segment:"
+        f"{name} at {compared.amount:g} backward passes for each forward pass: {_extent(runs)},"
+        f" {forward:,.0f} forward passes. AUC and worst segment:"
         " less uniform's, x 1e-4, with 95 % intervals that are not corrected. Spread: standard"
         " deviation of the loss over seeds, x 1e-4. The rest: sums over the refreshes, means over"
         " the seeds."
