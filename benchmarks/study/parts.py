@@ -1,0 +1,22 @@
+"""The names of the study: its data sets by part, and the arms that others are compared with."""
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "development": ("flights", "movielens", "mnist", "digits"),
+    "confirmation": ("flights-autumn", "fashion", "flights-3m", "linear", "linear-outliers"),
+}
+
+UNIFORM = "uniform"  # what every arm is compared with
+ALL = "all"  # every new row once: what there is to be gained
+FROZEN = "frozen"  # the first model, never retrained
+DEFAULT = "calibrated"  # the policy of a new pipeline, whose claim the goal judges
+
+AMOUNT = 0.1  # backward passes for each forward pass: the goal's
+SHARE = 0.8  # of the gap between uniform and all that the goal wants closed
+
+
+def part_of(data: str) -> str:
+    """The part of a data set; raises KeyError for one that is in none."""
+    for part, names in PARTS.items():
+        if data in names:
+            return part
+    raise KeyError(data)
