@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.pipeline import Pipeline
+
+# Where no pipeline file says otherwise: one pass over small batches. Tuning varies the rest.
+ONE_PASS: dict[str, Any] = {"epochs": 1, "batch_size": 16}
 
 Part = Literal["development", "confirmation"]
 

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.study.stream import Stream
-from benchmarks.study.streams.flights import flights, flights_autumn
-from benchmarks.study.streams.images import digits, fashion, mnist
+from benchmarks.study.streams import flights, flights_3m, images, linear, movielens
 
 STREAMS: dict[str, Callable[[Path], Stream]] = {
-    "flights": flights,
-    "mnist": mnist,
-    "digits": digits,
-    "flights-autumn": flights_autumn,
-    "fashion": fashion,
+    "flights": flights.flights,
+    "movielens": movielens.movielens,
+    "mnist": images.mnist,
+    "digits": images.digits,
+    "flights-autumn": flights.flights_autumn,
+    "fashion": images.fashion,
+    "flights-3m": flights_3m.flights_3m,
+    "linear": linear.linear,
+    "linear-outliers": linear.linear_outliers,
 }

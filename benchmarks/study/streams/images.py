@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.study.stream import Part, Stream, planned
+from benchmarks.study.stream import ONE_PASS, Part, Stream, planned
 from benchmarks.study.streams.fetched import fetched
 from benchmarks.study.streams.table import dated
 from schemas.pipeline import Pipeline
@@ -70,5 +70,6 @@ def _pipeline(name: str, shape: list[int], network: dict[str, Any]) -> Pipeline:
             "features": {"image": {"kind": "tensor", "shape": shape}},
             "selection": {"window_days": 10},
             "model": network,
+            "training": ONE_PASS,
         }
     )

@@ -50,12 +50,13 @@ def dated(
     FIRST_DAY on, and its label is known on the same day. These days are invented."""
     day = np.datetime64(FIRST_DAY, "D") + np.arange(len(label)) // per_day
     ids = [f"{of}-{number:06d}" for number in range(len(label))]
-    return table(ids, day, day.astype("datetime64[us]") + _NOON, features, label, segments)
+    noon: NDArray[np.datetime64] = np.add(day, _NOON)
+    return table(ids, day, noon, features, label, segments)
 
 
-def codes(values: Sequence[Any]) -> NDArray[np.int32]:
+def codes(values: NDArray[np.str_]) -> NDArray[np.int32]:
     """Categories (n,) as codes from 1 on, in the order of their names; 0 is the code of null."""
-    return (np.unique(np.asarray(values), return_inverse=True)[1] + 1).astype(np.int32)
+    return (np.unique(values, return_inverse=True)[1] + 1).astype(np.int32)
 
 
 def _lists(values: NDArray[Any]) -> pa.Array:
