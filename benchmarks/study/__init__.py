@@ -1,5 +1,5 @@
-"""The study of docs/study.md: which rows are worth a backward pass, on data with dates.
+"""The study: which rows are worth a backward pass, on data with dates, in closed loops.
 
 `streams/` has the data, one file a set; the closed loops of every arm write CSV, and the tables and
-plots of the page are made from that alone.
+plots are made from that alone.
 """
