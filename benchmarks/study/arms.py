@@ -1,0 +1,64 @@
+"""The arms of the study: every way to spend a budget of backward passes, by name."""
+
+from dataclasses import dataclass, replace
+
+from schemas.errors import ConfigurationError
+from spark_jobs.selection.policies import POLICIES, policy_for
+from spark_jobs.selection.policy import Policy
+
+ORDERS = ("random", "dealt")
+AMOUNTS = (0.02, 0.05, 0.1, 0.25)  # backward passes for each forward pass
+UNIFORM, ALL, FROZEN = "uniform", "all", "frozen"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to choose rows and to fit them.
+
+    policy: None draws nothing. every: all rows of the period are fitted, once each. order: how an
+    epoch goes through the rows, random or dealt (`order.py`). averaged: the mean of the weights
+    over the second half of the steps serves. carried: the optimizer goes on from the refresh before
+    with the moments that it had. distinct: an instance keeps its random number from refresh to
+    refresh.
+    """
+
+    name: str
+    policy: Policy | None = None
+    every: bool = False
+    epochs: int = 1
+    order: str = "random"
+    averaged: bool = False
+    carried: bool = False
+
+
+def reference_arms() -> list[Arm]:
+    """What a policy is compared with, beside `uniform`."""
+    return [Arm(FROZEN), Arm(ALL, every=True)]
+
+
+def policy_arms(task: str) -> list[Arm]:
+    """Every policy of the engine that the task allows, as it comes."""
+    found = []
+    for name in POLICIES:
+        try:
+            found.append(Arm(name, policy_for(name, task)))
+        except ConfigurationError:  # a score or a weighting that the task does not have
+            continue
+    return found
+
+
+def variants(task: str) -> list[Arm]:
+    """Other ways to spend the same budget, each tried in development before anything is adopted."""
+    own, uniform = policy_for("calibrated", task), policy_for("uniform", task)
+    base, plain = Arm("calibrated", own), Arm(UNIFORM, uniform)
+    return [
+        replace(base, name="calibrated, half twice", epochs=2),
+        replace(base, name="calibrated, dealt", order="dealt"),
+        replace(base, name="calibrated, averaged", averaged=True),
+        replace(base, name="calibrated, carried", carried=True),
+        replace(plain, name="uniform, half twice", epochs=2),
+        replace(plain, name="uniform, carried", carried=True),
+        replace(base, name="calibrated, 1/pi", policy=policy_for("calibrated", task, weighting="inverse")),
+        replace(base, name="calibrated, draw alone", policy=policy_for("calibrated", task, calibrated=False)),
+        replace(plain, name="uniform, calibrated", policy=policy_for("uniform", task, weighting="inverse", calibrated=True)),
+    ]

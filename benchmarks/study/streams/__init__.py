@@ -1,0 +1,19 @@
+"""The study's data by name: each takes the folder that `setup/study_data.sh` filled."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.study.stream import Stream
+from benchmarks.study.streams import flights, flights_3m, images, linear, movielens
+
+STREAMS: dict[str, Callable[[Path], Stream]] = {
+    "flights": flights.flights,
+    "movielens": movielens.movielens,
+    "mnist": images.mnist,
+    "digits": images.digits,
+    "flights-autumn": flights.flights_autumn,
+    "fashion": images.fashion,
+    "flights-3m": flights_3m.flights_3m,
+    "linear": linear.linear,
+    "linear-outliers": linear.linear_outliers,
+}
