@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from benchmarks.study.parts import ALL, DEFAULT, FROZEN, UNIFORM
 from schemas.errors import ConfigurationError
 from spark_jobs.selection.policies import POLICIES, policy_for
 from spark_jobs.selection.policy import Policy
 
 ORDERS = ("random", "dealt")
 AMOUNTS = (0.02, 0.05, 0.1, 0.25)  # backward passes for each forward pass
-UNIFORM, ALL, FROZEN = "uniform", "all", "frozen"
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,28 @@ def policy_arms(task: str) -> list[Arm]:
 
 def variants(task: str) -> list[Arm]:
     """Other ways to spend the same budget, each tried in development before anything is adopted."""
-    own, uniform = policy_for("calibrated", task), policy_for("uniform", task)
-    base, plain = Arm("calibrated", own), Arm(UNIFORM, uniform)
+    own, uniform = policy_for(DEFAULT, task), policy_for("uniform", task)
+    base, plain = Arm(DEFAULT, own), Arm(UNIFORM, uniform)
     return [
         replace(base, name="calibrated, half twice", epochs=2),
         replace(base, name="calibrated, dealt", order="dealt"),
         replace(base, name="calibrated, averaged", averaged=True),
         replace(base, name="calibrated, carried", carried=True),
+        replace(base, name="calibrated, carried, averaged", carried=True, averaged=True),
+        replace(base, name="calibrated, carried, dealt", carried=True, order="dealt"),
+        replace(plain, name="uniform, carried, averaged", carried=True, averaged=True),
+        replace(Arm(ALL, every=True), name="all, carried", carried=True),
         replace(plain, name="uniform, half twice", epochs=2),
         replace(plain, name="uniform, carried", carried=True),
-        replace(base, name="calibrated, 1/pi", policy=policy_for("calibrated", task, weighting="inverse")),
-        replace(base, name="calibrated, draw alone", policy=policy_for("calibrated", task, calibrated=False)),
-        replace(plain, name="uniform, calibrated", policy=policy_for("uniform", task, weighting="inverse", calibrated=True)),
+        replace(
+            base, name="calibrated, 1/pi", policy=policy_for(DEFAULT, task, weighting="inverse")
+        ),
+        replace(
+            base, name="calibrated, draw alone", policy=policy_for(DEFAULT, task, calibrated=False)
+        ),
+        replace(
+            plain,
+            name="uniform, calibrated",
+            policy=policy_for("uniform", task, weighting="inverse", calibrated=True),
+        ),
     ]

@@ -7,7 +7,7 @@ and gate are left out, so that what differs between arms is what they choose and
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from math import floor
 from typing import NamedTuple

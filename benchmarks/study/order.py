@@ -19,9 +19,7 @@ from trainer.data.sample import Kept
 from trainer.processes.ranks import Ranks
 
 
-def dealt(
-    key: NDArray[np.float64], batch_size: int, seed: int, epoch: int
-) -> NDArray[np.int64]:
+def dealt(key: NDArray[np.float64], batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The places (k,) in the order of an epoch: a function of (key, seed, epoch)."""
     rows = len(key)
     batches = -(-rows // batch_size)
@@ -57,4 +55,6 @@ class Dealt(Kept):
         """The batches of an epoch."""
         order = dealt(self.key, settings.batch_size, settings.seed, number)
         resident = Resident.of(self.rows, ranks.device)
-        yield from resident.batches(order[first_step * settings.batch_size :], settings.batch_size, ranks)
+        yield from resident.batches(
+            order[first_step * settings.batch_size :], settings.batch_size, ranks
+        )

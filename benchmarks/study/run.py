@@ -8,41 +8,50 @@ written when it is done, so that a run that was killed goes on where it was.
 """
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.study.arms import ALL, AMOUNTS, FROZEN, UNIFORM, Arm, policy_arms, reference_arms, variants
+from benchmarks.study.arms import AMOUNTS, Arm, policy_arms, reference_arms, variants
 from benchmarks.study.loop import Places, Settings, closed_loop, first_model, places_of
+from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, FROZEN, PARTS, UNIFORM
 from benchmarks.study.store import RESULTS, Cell, Line, add, cells, lines_of, read
 from benchmarks.study.stream import Stream
-from benchmarks.study.streams import PARTS, STREAMS
+from benchmarks.study.streams import STREAMS
 from benchmarks.study.tuning import Tried, tune
 
 FOLDER = Path("docs/study")
-FIRST = (UNIFORM, ALL, "calibrated", FROZEN)  # of every data set before any other arm
+FIRST = (UNIFORM, ALL, DEFAULT, FROZEN)  # of every data set before any other arm
+# A process each on a core of its own: with more threads they would wait for one another.
+THREADS = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def arms_of(stream: Stream, *, tried: bool) -> dict[str, Arm]:
+def arms_of(stream: Stream, part: str) -> dict[str, Arm]:
     """The arms of a data set by name; with those that development alone tries."""
     task = stream.pipeline.task
-    found = [*reference_arms(), *policy_arms(task), *(variants(task) if tried else [])]
+    found = [
+        *reference_arms(),
+        *(variants(task) if part == "development" else []),
+        *policy_arms(task),
+    ]
     return {arm.name: arm for arm in found}
 
 
-def planned(data: Sequence[str], amounts: Sequence[float], arms: Sequence[str], tried: bool, folder: Path) -> Iterator[Cell]:
-    """Every cell in order of importance: one in ten first, and there what all others stand beside."""
-    names = {one: list(arms_of(loaded(one, folder)[0], tried=tried)) for one in data}
-    for amount in sorted(amounts, key=lambda one: (one != 0.1, one)):
-        for chosen in (FIRST, None):
+def planned(args: argparse.Namespace) -> Iterator[Cell]:
+    """Every cell in order of importance: one in ten first, and of every data set what all other
+    arms stand beside."""
+    data, fixed = args.data or PARTS[args.part], {ALL: 1.0, FROZEN: 0.0}
+    names = {one: list(arms_of(loaded(one, args.inputs)[0], args.part)) for one in data}
+    for amount in sorted(args.amounts, key=lambda one: (one != AMOUNT, one)):
+        for first in (True, False):
             for one in data:
                 for arm in names[one]:
-                    if (arm in FIRST) == (chosen is not None) and (not arms or arm in arms):
-                        fixed = {ALL: 1.0, FROZEN: 0.0}
+                    if (arm in FIRST) == first and (not args.arms or arm in args.arms):
                         yield Cell(one, arm, fixed.get(arm, amount))
 
 
@@ -53,11 +62,11 @@ def loaded(name: str, folder: Path) -> tuple[Stream, Places]:
     return stream, places_of(stream)
 
 
-def run(cell: Cell, seeds: int, folder: Path, tried: bool) -> tuple[Cell, list[Line], list[Tried], float]:
+def run(cell: Cell, seeds: int, folder: Path) -> tuple[Cell, list[Line], list[Tried], float]:
     """A cell's lines for both files, and its seconds."""
     began = time.perf_counter()
     stream, places = loaded(cell.data, folder)
-    arm = arms_of(stream, tried=tried)[cell.arm]
+    arm = arms_of(stream, stream.part)[cell.arm]
     if arm.name == FROZEN:
         settings, grid = Settings(1, 1e-3, stream.step), []
     else:
@@ -74,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run what is missing."""
     line = argparse.ArgumentParser(prog="python -m benchmarks.study.run", description=__doc__)
     line.formatter_class = argparse.RawDescriptionHelpFormatter
-    line.add_argument("--part", choices=sorted(PARTS))
+    line.add_argument("--part", choices=sorted(PARTS), required=True)
     line.add_argument("--data", nargs="*", default=[], help="these data sets alone")
     line.add_argument("--arms", nargs="*", default=[], help="these arms alone")
     line.add_argument("--amounts", nargs="*", type=float, default=list(AMOUNTS))
@@ -83,21 +92,19 @@ def main(argv: list[str] | None = None) -> None:
     line.add_argument("--folder", type=Path, default=FOLDER)
     line.add_argument("--inputs", type=Path, default=Path("data"))
     args = line.parse_args(argv)
-    data = args.data or PARTS[args.part]
-    tried = args.part == "development"
+    os.environ |= THREADS
     there = cells(read(args.folder / RESULTS))
-    todo = [
-        cell
-        for cell in dict.fromkeys(planned(data, args.amounts, args.arms, tried, args.inputs))
-        if cell not in there
-    ]
+    todo = [cell for cell in dict.fromkeys(planned(args)) if cell not in there]
     print(f"{len(todo)} cells to run, {len(there)} there", file=sys.stderr, flush=True)
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
-        running = [pool.submit(run, cell, args.seeds, args.inputs, tried) for cell in todo]
+        running = [pool.submit(run, cell, args.seeds, args.inputs) for cell in todo]
         for number, done in enumerate(as_completed(running), 1):
             cell, lines, grid, seconds = done.result()
             add(args.folder, lines, grid)
-            print(f"{number}/{len(todo)} {cell.data} {cell.arm} {cell.amount:g}: {seconds:.0f} s", file=sys.stderr, flush=True)
+            told = (
+                f"{number}/{len(todo)} {cell.data}, {cell.arm} at {cell.amount:g}: {seconds:.0f} s"
+            )
+            print(told, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

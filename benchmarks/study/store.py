@@ -10,10 +10,25 @@ from benchmarks.study.loop import Refresh
 from benchmarks.study.tuning import Tried
 
 RESULTS, TUNING = "results.csv", "tuning.csv"
-COLUMNS = (
-    "data,arm,amount,seed,day,rows,loss,auc,observed,predicted,worst_segment,forward_passes,"
-    "backward_passes,record_bytes,feature_bytes,select_seconds,fit_seconds"
-).split(",")
+COLUMNS = [
+    "data",
+    "arm",
+    "amount",
+    "seed",
+    "day",
+    "rows",
+    "loss",
+    "auc",
+    "observed",
+    "predicted",
+    "worst_segment",
+    "forward_passes",
+    "backward_passes",
+    "record_bytes",
+    "feature_bytes",
+    "select_seconds",
+    "fit_seconds",
+]
 
 Line = dict[str, str]
 
@@ -74,7 +89,10 @@ def add(folder: Path, lines: Sequence[Line], tried: Sequence[Tried]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if tried:
         settings = [
-            {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in one._asdict().items()}
+            {
+                name: f"{value:.6g}" if isinstance(value, float) else str(value)
+                for name, value in one._asdict().items()
+            }
             for one in tried
         ]
         known = read(folder / TUNING)

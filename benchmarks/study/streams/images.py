@@ -20,9 +20,9 @@ from spark_jobs.sources.digits import digit_images, mnist_images, read_idx
 
 PER_DAY, TRAINING_IMAGES = 1000, 60_000
 # Of half the widths of pipelines/mnist.toml: a day's answers and fit take tenths of a second.
-NETWORK: dict[str, Any] = {"name": "convolutional", "channels": [8, 16], "hidden": [32]}
+NETWORK: dict[str, Any] = {"name": "embedding-mlp", "hidden": [64]}
 SMALL_PER_DAY = 100
-SMALL_NETWORK: dict[str, Any] = {"name": "convolutional", "channels": [8], "hidden": [16]}
+SMALL_NETWORK: dict[str, Any] = {"name": "embedding-mlp", "hidden": [32]}
 
 
 def mnist(folder: Path) -> Stream:
