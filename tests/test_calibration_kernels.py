@@ -174,6 +174,22 @@ def test_segment_keys_above_500_columns_are_left_out_the_last_first(
     assert found.columns == columns == len(found.names)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "rows", "left_out", "columns"),
+    [
+        (10, 4 * 171, (), 1 + 10 * (1 + 16)),  # four rows a column
+        (10, 4 * 171 - 1, ("sketch",), 1 + 10),
+        (1, 10, (), 1 + 2 + 16),  # of one residual the sketch stays
+    ],
+)
+def test_the_sketch_of_several_classes_needs_four_rows_a_column(outputs, rows, left_out, columns):
+    moments = {"count": 10.0, "prediction": 5.0, "prediction_square": 10.0}
+    task = "binary" if outputs == 1 else "multiclass"
+    found = calibration.auxiliary(task, moments, (), (outputs, 16), rows)
+    assert found.left_out == left_out
+    assert found.columns == columns == len(found.names)
+
+
 def test_a_sketch_that_is_too_wide_is_refused():
     moments = {"count": 10.0, "prediction": 5.0, "prediction_square": 10.0}
     with pytest.raises(ConfigurationError, match=r"16 outputs x \(1 \+ 40 numbers\).*Remedy"):

@@ -7,6 +7,7 @@ prediction: for a model whose last layer is linear, r x hidden units is the grad
 reproduces a sketch of it. Most of a is zero, so it is kept as its non-zero factors.
 """
 
+import math
 from typing import NamedTuple
 
 import numba
@@ -18,6 +19,9 @@ from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Records
 
 MAX_COLUMNS = 500
+# Drawn rows for each column, below which residuals of several classes are not multiplied with the
+# sketch: weights that follow more totals than there are rows follow chance (docs/study.md).
+MIN_ROWS = 4
 
 
 class Auxiliary(NamedTuple):
@@ -29,7 +33,7 @@ class Auxiliary(NamedTuple):
     levels: tuple[tuple[str, ...], ...]  # of the segment keys that have columns
     sketch_width: int
     outputs: int  # residuals a record: classes, else 1
-    left_out: tuple[str, ...] = ()  # what did not fit into MAX_COLUMNS
+    left_out: tuple[str, ...] = ()  # what did not fit
 
     @property
     def factors(self) -> int:
@@ -60,12 +64,14 @@ def auxiliary(
     moments: dict[str, float],
     levels: tuple[tuple[str, ...], ...],
     layout: tuple[int, int],
+    rows: float = math.inf,
 ) -> Auxiliary:
     """The columns for these candidates.
 
     moments: count, prediction, prediction_square, summed over the candidates; layout: (outputs,
-    sketch width). Segment keys that do not fit are left out, the last first. Raises
-    ConfigurationError where even the sketch does not fit.
+    sketch width); rows: to be drawn. Segment keys that do not fit into MAX_COLUMNS are left out,
+    the last first, and the sketch of several classes where there are fewer than MIN_ROWS rows a
+    column. Raises ConfigurationError where even the sketch does not fit.
     """
     outputs, sketch_width = layout
     center = moments["prediction"] / moments["count"]
@@ -75,6 +81,8 @@ def auxiliary(
         left_out = tuple(f"segment{place}" for place in range(kept, len(levels)))
         columns = Auxiliary(task, center, spread, levels[:kept], sketch_width, outputs, left_out)
         if columns.columns <= MAX_COLUMNS:
+            if outputs > 1 and sketch_width and columns.columns * MIN_ROWS > rows:
+                return columns._replace(sketch_width=0, left_out=(*left_out, "sketch"))
             return columns
     raise ConfigurationError(
         f"sketch: {outputs} outputs x (1 + {sketch_width} numbers) are {columns.columns} columns to"

@@ -38,7 +38,7 @@ from spark_jobs.selection.tree import add_sums
 T = TypeVar("T")
 
 # Counts up when the same candidates, policy, budget and seed would give another sample.
-ENGINE = 2
+ENGINE = 3
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,8 @@ def _calibrated(
     blocks: Blocks, plan: Plan, moments: dict[str, Any], layout: tuple[int, int]
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan with coefficients, and how far each total is met."""
-    columns = calibration.auxiliary(plan.task, moments, plan.vocabulary.levels, layout)
+    rows, levels = plan.scale.budget, plan.vocabulary.levels
+    columns = calibration.auxiliary(plan.task, moments, levels, layout, rows)
     plan = replace(plan, columns=columns)
     held = blocks.hold(partial(kernels.drawn_rows, plan=plan), ("sketch",))
     bounds = plan.policy.bounds
