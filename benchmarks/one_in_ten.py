@@ -73,8 +73,9 @@ def losses(pipeline: Pipeline, table: pa.Table, setting: Setting, seed: int) -> 
     learnt = learnt.filter(pc.invert(learnt["held_out"]))
     training = tried.training.model_copy(update={"seed": tried.training.seed + seed})
     begun = tried.model_copy(update={"training": training})
-    model, _ = fit_rows(begun, card, rows_of(begun, learnt), None)
-    first = Loaded(card, {name: value.clone() for name, value in model.state_dict().items()})
+    model, history = fit_rows(begun, card, rows_of(begun, learnt), None)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    first = Loaded(card, weights, optimizer=history.optimizer)
     found = arms(tried, AMOUNT)
     return {
         name: mean_loss(closed_loop(tried, table, found[name], first, DAYS, seed))

@@ -128,7 +128,7 @@ def _refresh(loop: _Loop, flights: pa.Table, ds: date) -> Week:
     promoted = _passes(loop, model, window.filter(window["held_out"]), ds)
     if promoted:
         weights = {name: value.clone() for name, value in model.state_dict().items()}
-        loop.serving = Loaded(card, weights)
+        loop.serving = Loaded(card, weights, optimizer=history.optimizer)
         loop.served.append((ds, loop.serving))
     after = rows_of(pipeline, labelled(between(flights, ds + timedelta(days=1), ds + WEEK)))
     loss = measure(loop.serving.model(), card, after, pipeline.training)["loss"]

@@ -1,10 +1,11 @@
 """What a registered model consists of: shared by trainer and scorers.
 
-A bundle is one folder of three files, none of which needs pickle:
+A bundle is one folder of files, none of which needs pickle:
 
-    program.pt2          the model as a `torch.export` program, for scoring
-    model.json           the card: what the program takes, and where it came from
-    weights.safetensors  parameters and buffers, for a warm start
+    program.pt2            the model as a `torch.export` program, for scoring
+    model.json             the card: what the program takes, and where it came from
+    weights.safetensors    parameters and buffers, for a warm start
+    optimizer.safetensors  what the optimizer remembers, for a warm start; it may be missing
 
 The program maps (categories int64 (n, c), numbers float32 (n, m), then one float32 (n, *shape) a
 tensor feature) to (output float32 (n, outputs), sketch float32 (n, sketch_width)).
@@ -22,6 +23,7 @@ from schemas.pipeline import Task
 PROGRAM = "program.pt2"
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
 
 
 class Blueprint(BaseModel):

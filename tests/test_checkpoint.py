@@ -23,15 +23,27 @@ BELONGS = {"refresh": "first", "configuration": "abc"}
 
 
 def trained(
-    path: Path | None, optimizer: str = "adamw", epochs: int = EPOCHS, patience: int | None = None
+    path: Path | None,
+    optimizer: str = "adamw",
+    epochs: int = EPOCHS,
+    patience: int | None = None,
+    carries: bool = False,
 ) -> dict[str, Tensor]:
-    """Weights and losses after a fit of at most 400 steps, a checkpoint every seventh."""
-    settings = {"checkpoint_steps": 7, "optimizer": optimizer, "patience": patience}
-    pipeline = small_pipeline(training=settings | {"epochs": epochs})
+    """Weights and losses after a fit of at most 400 steps, a checkpoint every seventh. carries: it
+    begins with the state of an optimizer that a fit before has left."""
+    own = {"checkpoint_steps": 7, "optimizer": optimizer, "patience": patience, "epochs": epochs}
+    pipeline = small_pipeline(training=own)
     model = build_model(small_card(pipeline), seed=1)
     checkpoint = Checkpoint(path, BELONGS) if path else None
     rows = in_memory(pipeline, ROWS)
-    history = fit(model, rows, "binary", pipeline.training, ranks=Ranks(), checkpoint=checkpoint)
+    settings, carried = pipeline.training, None
+    if carries:
+        short = settings.model_copy(update={"epochs": 2})
+        before = build_model(small_card(pipeline), seed=2)
+        carried = fit(before, rows, "binary", short, ranks=Ranks()).optimizer
+    history = fit(
+        model, rows, "binary", settings, ranks=Ranks(), checkpoint=checkpoint, carried=carried
+    )
     return dict(model.state_dict()) | {"losses": torch.tensor(history.losses)}
 
 
@@ -39,16 +51,23 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
 
 
-@pytest.mark.parametrize(("optimizer", "patience"), [("adamw", 3), ("sgd", None)])
+@pytest.mark.parametrize(
+    ("optimizer", "patience", "carries"),
+    [("adamw", 3, False), ("sgd", None, False), ("adamw", None, True)],
+)
 def test_killed_again_and_again_it_ends_with_the_weights_of_one_run(
-    tmp_path: Path, optimizer: str, patience: int | None
+    tmp_path: Path, optimizer: str, patience: int | None, carries: bool
 ) -> None:
     path = tmp_path / "checkpoints" / "small.safetensors"
-    whole = trained(None, optimizer, patience=patience)
+    whole = trained(None, optimizer, EPOCHS, patience, carries)
+    if carries:
+        assert not equal(whole, trained(None, optimizer, EPOCHS, patience))
     processes = clean_processes()
     for kill in range(3):
         before = path.stat().st_mtime_ns if path.exists() else 0
-        process = processes.Process(target=trained, args=(path, optimizer, EPOCHS, patience))
+        process = processes.Process(
+            target=trained, args=(path, optimizer, EPOCHS, patience, carries)
+        )
         process.start()
         limit = time.monotonic() + 120
         while not (path.exists() and path.stat().st_mtime_ns > before):
@@ -58,7 +77,7 @@ def test_killed_again_and_again_it_ends_with_the_weights_of_one_run(
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-    assert equal(trained(path, optimizer, patience=patience), whole)
+    assert equal(trained(path, optimizer, EPOCHS, patience, carries), whole)
 
 
 def test_a_checkpoint_of_another_training_is_left_aside_by_name(

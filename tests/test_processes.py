@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from schemas.ledger import read_spent
 from tests.helpers import counting_model
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
+from trainer.models.export import load_bundle
+from trainer.promotion.registry import open_registry
 
 PIPELINE = small_pipeline()
 
@@ -52,6 +55,27 @@ def test_two_processes_give_one_result_and_the_exit_code_of_what_went_wrong(
     assert codes == [0, 4]
     assert (results[0]["status"], results[0]["promoted"]) == ("done", True)
     assert (results[1]["status"], results[1]["exit_code"]) == ("failed", 4)
+
+
+def test_two_processes_go_on_from_the_champions_optimizer(warehouse: Path, tmp_path: Path) -> None:
+    file = pipeline_file(tmp_path, PIPELINE)
+    write_refresh(warehouse, PIPELINE, "next", random_rows(500, seed=7), day=3)
+    subprocess.run(train(warehouse, file, "sound"), capture_output=True, timeout=120, check=True)
+    left = []
+    for options in ([], ["--processes", "2", "--force"]):
+        command = train(warehouse, file, "next", *options)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        version = json.loads(done.stdout)["version"]
+        registry = open_registry(str(warehouse), "small", "small")
+        registry.client.set_registered_model_alias("small", "champion", "1")
+        folder = registry.folder(registry.client.get_model_version("small", version))
+        state = load_bundle(folder).optimizer
+        assert state is not None
+        left.append(state.tensors)
+    one, two = left
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
+        assert not name.startswith("step/") or value == 2 * 3 * 8  # batches of 500 rows
 
 
 def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_path: Path) -> None:

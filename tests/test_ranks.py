@@ -18,6 +18,7 @@ from trainer.data.sample import Kept
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.models.model import build_model, standardise
+from trainer.models.optimizer_state import OptimizerState
 from trainer.processes.ranks import Ranks
 
 # 203 rows in batches of 64: neither divides by 2 or 3, so the last shares are padded.
@@ -67,6 +68,28 @@ def test_ranks_end_with_equal_weights_which_are_those_of_one_process(
             assert torch.equal(result[name], results[0][name]), name
         # Sums are taken in another order, no more: 12 steps of AdamW, relative to the values.
         torch.testing.assert_close(results[0][name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def went_on(ranks: Ranks) -> dict[str, Tensor]:
+    """The fit, with an optimizer that goes on; every rank but the first has zeros for its state."""
+    rows, settings = in_memory(PIPELINE, ROWS), PIPELINE.training
+    model = build_model(small_card(PIPELINE), seed=1)
+    carried = OptimizerState.blank("adamw", model)
+    if ranks.first:
+        carried = fit(model, rows, "binary", settings, ranks=Ranks()).optimizer
+    model = build_model(small_card(PIPELINE), seed=2)
+    left = fit(model, rows, "binary", settings, ranks=ranks, carried=carried).optimizer
+    assert left is not None
+    return dict(model.state_dict()) | dict(left.tensors)
+
+
+def test_ranks_go_on_from_the_first_ones_optimizer(tmp_path: Path) -> None:
+    alone = went_on(Ranks())
+    assert on_ranks(2, tmp_path, went_on) == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for name, value in alone.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_as_many_ranks_twice_give_the_same_bits(tmp_path: Path) -> None:

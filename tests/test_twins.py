@@ -163,6 +163,14 @@ def test_a_fit_begins_with_the_arms_own_predecessor(pipeline, flights, first, se
     assert len({id(parent) for parent in parents}) == 3
 
 
+def test_so_does_its_optimizer(pipeline, flights, first, seen):
+    loop(pipeline, flights, first, "uniform")
+    states = [parent.optimizer for _, parent in seen]
+    assert states[0] is first.optimizer
+    steps = [float(state.tensors["step/network.layers.0.weight"]) for state in states[1:]]
+    assert steps == [3, 6]  # of 42 and 43 rows in batches of 16
+
+
 def test_what_the_gate_refuses_does_not_serve(pipeline, flights, first, seen):
     strict = pipeline.gate.model_copy(update={"max_loss_increase": -9.0})
     refusing = pipeline.model_copy(update={"gate": strict})

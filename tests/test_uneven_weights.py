@@ -294,7 +294,9 @@ def test_the_mean_weight_of_a_stream_costs_no_further_pass(
     mean = survey_of(stream.parts(), "binary").mean_weight
     passes, read = [], reader.petastorm_pass
     monkeypatch.setattr(reader, "petastorm_pass", lambda *what: passes.append(1) or read(*what))
-    given = Assignment(name="small", card=card, warm=False, pulls=(0.0,), mean_weight=mean)
+    given = Assignment(
+        name="small", card=card, warm=False, carried=False, pulls=(0.0,), mean_weight=mean
+    )
     trials = Trials(given, pipeline, refresh, stream, str(tmp_path), Ranks())
     [streamed] = trials.fit(lambda: build_model(card, seed=1)).values()
     assert len(passes) == 2 + 1  # an epoch each, and the intercept

@@ -65,7 +65,9 @@ class Leader:
         survey = survey_of(sample.parts(), pipeline.task)
         start = prepare(pipeline, refresh.refresh_id, survey, held_out.rows.label, loaded)
         to_choose, to_judge = to_choose_by(pipeline, held_out, warm=start.warm)
-        trials = self._assign(sample, start, several=to_choose is not None)
+        carried = start.carried(pipeline.training)
+        several, goes_on = to_choose is not None, carried is not None
+        trials = self._assign(sample, start, several=several, carried=goes_on)
 
         def forward_loss(model: nn.Module) -> float:
             rows = (to_choose or to_judge).rows
@@ -74,18 +76,20 @@ class Leader:
         name, warehouse = registry.name, registry.warehouse
         purpose = purpose_of(refresh, name, pipeline.name)
         with metered(warehouse, Account.new(refresh.refresh_id, refresh.ds, purpose)) as meter:
-            fits, spent = trials.fit(start.model, meter), meter.total
+            fits, spent = trials.fit(start.model, carried, meter), meter.total
         chosen = choose(fits, forward_loss)
         anchor = open_anchor(registry, refresh.ds, pipeline.gate.anchor_days, champion, start.card)
         serving = serving_model(folder) if folder else None
         sets = judge(pipeline, chosen.model, serving, to_judge, anchor.model)
         record = self._record(start.card, chosen, sets, anchor, spent)
-        version = registry.register(record, partial(save_bundle, chosen.model, start.card))
+        left = chosen.history.optimizer
+        write = partial(save_bundle, chosen.model, start.card, optimizer=left)
+        version = registry.register(record, write)
         trials.remove_checkpoints()
         log.info("%s version %s: %s", name, version.version, record.verdict.reason)
         return Trained(version, record)
 
-    def _assign(self, sample: Sample, start: Start, *, several: bool) -> Trials:
+    def _assign(self, sample: Sample, start: Start, *, several: bool, carried: bool) -> Trials:
         """What all ranks fit from here on: a model for each of several pulls, or for the one."""
         settings, name = self.pipeline.training, self.registry.name
         pulls = tuple(settings.pulls) if several else (settings.pull,)
@@ -93,6 +97,7 @@ class Leader:
             name=name,
             card=start.card,
             warm=start.warm,
+            carried=carried,
             pulls=pulls,
             mean_weight=start.survey.mean_weight,
         )

@@ -37,6 +37,9 @@ class Training(Section):
         description="Pulls to choose from, by the forward rows, instead of `pull`.",
     )
     warm_start: bool = True
+    carry_optimizer: bool = Field(
+        default=True, description="Go on with the state of the parent's optimizer."
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = Field(default=False, description="By torch.compile.")
     shuffle_rows: int = Field(

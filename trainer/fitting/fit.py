@@ -28,6 +28,7 @@ from trainer.fitting.loss import RowLoss, row_loss
 from trainer.fitting.meter import Meter
 from trainer.fitting.schedule import last_epoch, rate
 from trainer.fitting.validation import split
+from trainer.models.optimizer_state import OptimizerState
 from trainer.processes.ranks import Ranks, alone
 from trainer.processes.threads import one_thread
 
@@ -48,7 +49,7 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], Training], torch.optim.Optim
 
 @dataclass(frozen=True)
 class History:
-    """How a fit went."""
+    """How a fit went, and what it leaves to the next one."""
 
     losses: list[
         float
@@ -57,6 +58,7 @@ class History:
     rows: int  # that went through a step in this process's own run, over all ranks
     seconds: float
     waited: float  # of these seconds, for data
+    optimizer: OptimizerState | None  # what the optimizer remembers at the end
 
     def metrics(self) -> dict[str, float]:
         """For the run's record. `rows_per_second` turns budgets in GPU hours into rows."""
@@ -85,22 +87,24 @@ def fit(
     checkpoint: Checkpoint | None = None,
     mean_weight: float | None = None,
     meter: Meter | None = None,
+    carried: OptimizerState | None = None,
 ) -> History:
     """Train `model` in place and leave it on the CPU.
 
     `pulled` says that the model comes with a parent's weights, to which `settings.pull` pulls
     (L2-SP). The learning rate decays to 0 (`schedule.py`), and the intercept is settled at
     the end. `mean_weight` is that of the rows, as their survey has it: without it they are read
-    once more. `meter` counts the rows of every step; the first rank has it. Every rank calls this
-    with the same model, rows and settings. Raises DataQualityError when a loss is not finite, or
-    the weights sum to 0.
+    once more. `meter` counts the rows of every step; the first rank has it. `carried` is the state
+    from which the optimizer goes on: the first rank's counts, the others give its form. Every rank
+    calls this with the same model, rows and settings. Raises DataQualityError when a loss is not
+    finite, or the weights sum to 0.
     """
     ranks = ranks or alone()
     whole = in_memory(rows) if isinstance(rows, Rows) else rows
     weight = mean_weight_of(whole.parts()) if mean_weight is None else mean_weight
     sample, validation = split(whole, task, settings)
     divisor = Divisor.of(len(whole), weight, validation.rows if validation else None)
-    step = _Step.of(model.train(), task, settings, ranks, divisor, pulled=pulled)
+    step = _Step.of(model.train(), task, settings, ranks, divisor, pulled=pulled, carried=carried)
     done = _resumed(checkpoint, step)
     an_epoch = steps(len(sample), settings.batch_size)
     clock, seen, began = _Waiting(), 0, time.perf_counter()
@@ -124,7 +128,8 @@ def fit(
     seconds = time.perf_counter() - began
     settle_intercept(model.eval(), whole, task, settings)
     model.cpu()
-    return History(done.means, done.validation, seen, seconds, clock.seconds)
+    left = OptimizerState.of(settings.optimizer, step.optimizer, model)
+    return History(done.means, done.validation, seen, seconds, clock.seconds, left)
 
 
 @dataclass(frozen=True)
@@ -149,12 +154,16 @@ class _Step:
         divisor: Divisor,
         *,
         pulled: bool,
+        carried: OptimizerState | None,
     ) -> "_Step":
         """The steps of a fit of this model, which goes to the device."""
         called = ranks.together(model, settings.compile)
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         anchors = _anchors(trained) if pulled and settings.pull else []
         optimizer = OPTIMIZERS[settings.optimizer](trained, settings)
+        if carried is not None:
+            carried.put(optimizer, model)
+            ranks.share(value for kept in optimizer.state.values() for value in kept.values())
         loss = row_loss(task, settings)
         return _Step(model, called, loss, settings, ranks, divisor, optimizer, anchors)
 

@@ -9,10 +9,12 @@ from torch import nn
 from schemas.bundle import ModelCard
 from schemas.log import log
 from schemas.pipeline import Pipeline
+from schemas.sections.training import Training
 from trainer.data.survey import Survey
 from trainer.fitting.checks import count_outputs, require_comparable
 from trainer.models.export import Loaded, require_exportable
 from trainer.models.model import build_model, model_card, standardise
+from trainer.models.optimizer_state import OptimizerState
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,21 @@ class Start:
         else:
             model.load_state_dict(self.parent.weights)
         return model
+
+    def carried(self, settings: Training) -> OptimizerState | None:
+        """The state from which the optimizer goes on: the parent's, where that is wanted and fits;
+        where it does not, a line of the log says why."""
+        if self.parent is None or not settings.carry_optimizer:
+            return None
+        state = self.parent.optimizer
+        if state is None:
+            why: str | None = "the parent has no state"
+        else:
+            why = state.unusable(settings.optimizer, build_model(self.card, self.seed))
+        if why is not None:
+            log.info("the optimizer begins afresh: %s", why)
+            return None
+        return state
 
 
 def prepare(

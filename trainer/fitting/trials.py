@@ -21,6 +21,7 @@ from trainer.fitting.meter import Meter
 from trainer.fitting.pull import with_pull
 from trainer.fitting.start import Start
 from trainer.models.export import Loaded
+from trainer.models.optimizer_state import OptimizerState
 from trainer.processes.ranks import Ranks
 
 
@@ -33,6 +34,7 @@ class Assignment(BaseModel):
     name: str  # of the model in the registry
     card: ModelCard
     warm: bool  # the model begins with its parent's weights, and is pulled to them
+    carried: bool  # its optimizer goes on from its parent's state
     pulls: tuple[float, ...]  # a trial each
     mean_weight: float  # of the sample, which the first rank has surveyed
 
@@ -58,18 +60,25 @@ class Trials:
     ranks: Ranks
 
     def fit(
-        self, start: Callable[[], nn.Module], meter: Meter | None = None
+        self,
+        start: Callable[[], nn.Module],
+        carried: OptimizerState | None = None,
+        meter: Meter | None = None,
     ) -> dict[float, Fitted]:
-        """A model for each pull, from what `start` gives; the weights to start from are the first
-        rank's, and so is the meter. Every rank calls this."""
-        return {pull: self._fit(pull, start(), meter) for pull in self.assignment.pulls}
+        """A model for each pull, from what `start` gives. The weights and the optimizer's state to
+        start from are the first rank's, and so is the meter. Every rank calls this."""
+        return {pull: self._fit(pull, start(), carried, meter) for pull in self.assignment.pulls}
 
     def remove_checkpoints(self) -> None:
         """The training is over."""
         for pull in self.assignment.pulls:
             self._checkpoint(pull).remove()
 
-    def _fit(self, pull: float, model: nn.Module, meter: Meter | None) -> Fitted:
+    def _fit(
+        self, pull: float, model: nn.Module, carried: OptimizerState | None, meter: Meter | None
+    ) -> Fitted:
+        if self.assignment.carried and carried is None:  # not the first rank
+            carried = OptimizerState.blank(self.pipeline.training.optimizer, model)
         history = fit(
             model,
             self.sample,
@@ -80,6 +89,7 @@ class Trials:
             checkpoint=self._checkpoint(pull),
             mean_weight=self.assignment.mean_weight,
             meter=meter,
+            carried=carried,
         )
         return Fitted(model, history)
 
@@ -103,7 +113,15 @@ class Trials:
 def fit_rows(pipeline: Pipeline, card: ModelCard, rows: Rows, parent: Loaded | None) -> Fitted:
     """A model fitted to rows in memory: one process, no registry, no checkpoint."""
     settings, survey = pipeline.training, survey_of([rows], pipeline.task)
-    model = Start(card, settings.seed, survey, parent).model()
-    pulled, mean = parent is not None, survey.mean_weight
-    history = fit(model, rows, pipeline.task, settings, pulled=pulled, mean_weight=mean)
+    start = Start(card, settings.seed, survey, parent)
+    model = start.model()
+    history = fit(
+        model,
+        rows,
+        pipeline.task,
+        settings,
+        pulled=start.warm,
+        mean_weight=survey.mean_weight,
+        carried=start.carried(settings),
+    )
     return Fitted(model, history)

@@ -1,4 +1,5 @@
-"""Writes a bundle: the exported program, the card, the weights. Reads one back for a warm start."""
+"""Writes a bundle: the exported program, the card, the weights, the state of the optimizer. Reads
+one back for a warm start."""
 
 import io
 from dataclasses import dataclass
@@ -11,21 +12,26 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from inference.program import load_program, suspect
-from schemas.bundle import CARD, PROGRAM, WEIGHTS, ModelCard, read_card
+from schemas.bundle import CARD, OPTIMIZER, PROGRAM, WEIGHTS, ModelCard, read_card
 from schemas.errors import ConfigurationError
 from trainer.data.reader import Rows
 from trainer.models.model import build_model, example_inputs
+from trainer.models.optimizer_state import OptimizerState
 from trainer.processes.threads import one_thread
 
 PREDICTED_AT_ONCE = 1 << 13  # rows
 
 
-def save_bundle(model: nn.Module, card: ModelCard, folder: Path) -> None:
-    """Write the three files of a bundle into an existing folder; the model is on the CPU."""
+def save_bundle(
+    model: nn.Module, card: ModelCard, folder: Path, optimizer: OptimizerState | None = None
+) -> None:
+    """Write the files of a bundle into an existing folder; the model is on the CPU."""
     torch.export.save(_export(model, card), folder / PROGRAM)
     (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
+    if optimizer is not None:
+        optimizer.save(folder / OPTIMIZER)
 
 
 def require_exportable(model: nn.Module, card: ModelCard) -> None:
@@ -67,6 +73,7 @@ class Loaded:
     card: ModelCard
     weights: dict[str, Tensor]
     version: str | None = None  # in the registry
+    optimizer: OptimizerState | None = None  # None: the next fit begins with a fresh one
 
     def fits(self, card: ModelCard) -> bool:
         """Whether a model of this card can start with these weights. Of the same blueprint it may
@@ -85,8 +92,10 @@ class Loaded:
 
 
 def load_bundle(folder: Path, version: str | None = None) -> Loaded:
-    """The card and the weights (parameters and buffers by name) of a version's bundle."""
-    return Loaded(read_card(folder), load_file(folder / WEIGHTS), version)
+    """The card, the weights (parameters and buffers by name) and the optimizer's state of a
+    version's bundle."""
+    weights, optimizer = load_file(folder / WEIGHTS), OptimizerState.load(folder / OPTIMIZER)
+    return Loaded(read_card(folder), weights, version, optimizer)
 
 
 def serving_model(folder: Path) -> nn.Module:

@@ -5,7 +5,7 @@ first rank alone touches the registry, decides and reports; the others fit along
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,12 +42,17 @@ class Ranks:
         rank and gradients averaged over the ranks, compiled if wanted."""
         model.to(self.device)
         called: nn.Module = model
+        self.share(model.state_dict().values())
         if self.world > 1:
-            for tensor in model.state_dict().values():
-                dist.broadcast(tensor, src=0)
             # Statistics that a model keeps of its batches stay each rank's own; rank 0's are kept.
             called = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
         return torch.compile(called) if compiled else called  # type: ignore[return-value]
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give the tensors, which are on the device, the first rank's values on every rank."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over the ranks, on every rank."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.bundle import CARD, PROGRAM, WEIGHTS
 from schemas.errors import TenforwardError
 from schemas.places import state_folder
 from schemas.registry import (
@@ -77,10 +76,11 @@ class Registry:
             self.client.log_batch(run_id, metrics=record.metric_entities(), params=record.params())
             with tempfile.TemporaryDirectory() as folder:
                 write_bundle(Path(folder))
+                written = {file.name for file in Path(folder).iterdir()}
                 self.client.log_artifacts(run_id, folder, "bundle")
             for file, text in record.reports.items():
                 self.client.log_text(run_id, text, f"report/{file}")
-            version = self._version(run_id, f"{run.info.artifact_uri}/bundle", record)
+            version = self._version(run_id, f"{run.info.artifact_uri}/bundle", record, written)
         except BaseException:  # an interrupt or exit as well: no run may stay "running" for ever
             self.client.set_terminated(run_id, "FAILED")
             raise
@@ -88,10 +88,12 @@ class Registry:
         self.finish_promotion(version)
         return self.client.get_model_version(self.name, str(version.version))
 
-    def _version(self, run_id: str, source: str, record: Record) -> "ModelVersion":
+    def _version(
+        self, run_id: str, source: str, record: Record, written: set[str]
+    ) -> "ModelVersion":
         # MLflow registers a source that does not exist without a word.
         stored = {Path(entry.path).name for entry in self.client.list_artifacts(run_id, "bundle")}
-        if not {PROGRAM, CARD, WEIGHTS} <= stored:
+        if not written <= stored:
             raise TenforwardError(f"{source}: stored only {sorted(stored)}. Remedy: repeat.")
         return self.client.create_model_version(
             self.name, source=source, run_id=run_id, tags=record.tags()
