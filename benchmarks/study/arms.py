@@ -17,9 +17,8 @@ class Arm:
 
     policy: None draws nothing. every: all rows of the period are fitted, once each. order: how an
     epoch goes through the rows, random or dealt (`order.py`). averaged: the mean of the weights
-    over the second half of the steps serves. carried: the optimizer goes on from the refresh before
-    with the moments that it had. distinct: an instance keeps its random number from refresh to
-    refresh.
+    over the second half of the steps serves. fresh: the optimizer begins anew with every refresh,
+    where the product's goes on.
     """
 
     name: str
@@ -28,7 +27,7 @@ class Arm:
     epochs: int = 1
     order: str = "random"
     averaged: bool = False
-    carried: bool = False
+    fresh: bool = False
 
 
 def reference_arms() -> list[Arm]:
@@ -49,28 +48,19 @@ def policy_arms(task: str) -> list[Arm]:
 
 def variants(task: str) -> list[Arm]:
     """Other ways to spend the same budget, each tried in development before anything is adopted."""
-    own, uniform = policy_for(DEFAULT, task), policy_for("uniform", task)
-    base, plain = Arm(DEFAULT, own), Arm(UNIFORM, uniform)
-    return [
+    base, plain = Arm(DEFAULT, policy_for(DEFAULT, task)), Arm(UNIFORM, policy_for(UNIFORM, task))
+    found = [
+        replace(base, name="calibrated, fresh optimizer", fresh=True),
+        replace(plain, name="uniform, fresh optimizer", fresh=True),
+        replace(Arm(ALL, every=True), name="all, fresh optimizer", fresh=True),
         replace(base, name="calibrated, half twice", epochs=2),
         replace(base, name="calibrated, dealt", order="dealt"),
         replace(base, name="calibrated, averaged", averaged=True),
-        replace(base, name="calibrated, carried", carried=True),
-        replace(base, name="calibrated, carried, averaged", carried=True, averaged=True),
-        replace(base, name="calibrated, carried, dealt", carried=True, order="dealt"),
-        replace(plain, name="uniform, carried, averaged", carried=True, averaged=True),
-        replace(Arm(ALL, every=True), name="all, carried", carried=True),
-        replace(plain, name="uniform, half twice", epochs=2),
-        replace(plain, name="uniform, carried", carried=True),
-        replace(
-            base, name="calibrated, 1/pi", policy=policy_for(DEFAULT, task, weighting="inverse")
-        ),
         replace(
             base, name="calibrated, draw alone", policy=policy_for(DEFAULT, task, calibrated=False)
         ),
-        replace(
-            plain,
-            name="uniform, calibrated",
-            policy=policy_for("uniform", task, weighting="inverse", calibrated=True),
-        ),
     ]
+    if task == "binary":
+        inverse = policy_for(DEFAULT, task, weighting="inverse")
+        found.append(replace(base, name="calibrated, 1/pi", policy=inverse))
+    return found

@@ -1,8 +1,8 @@
-"""The product's fit, and what the study tries beside it: another order, averaged weights, moments
-of the optimizer that go on."""
+"""The product's fit, and what the study tries beside it: another order, averaged weights."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -21,77 +21,76 @@ from trainer.models.export import Loaded
 if TYPE_CHECKING:
     from benchmarks.study.loop import Chosen
 
-Carried = dict[str, Any]  # the state of an optimizer
 
+class Averages:
+    """The mean of the weights behind the steps from one of them on."""
 
-class ArmFit(NamedTuple):
-    """A model, the rows that its steps took, and the optimizer's state after them."""
+    def __init__(self, first: int) -> None:
+        """`first`: the step, counted from 0, after which weights are taken in."""
+        self.first, self.steps, self.taken = first, 0, 0
+        self.weights: list[nn.Parameter] = []
+        self.sums: list[torch.Tensor] = []
 
-    model: nn.Module
-    rows: int
-    carried: Carried
-
-
-@dataclass
-class _Watched:
-    """Builds the optimizer of a fit, keeps it, and averages the weights behind its steps."""
-
-    carried: Carried | None
-    averages_from: int | None  # the step from which weights are averaged
-    optimizer: torch.optim.Optimizer | None = None
-    steps: int = 0
-    averaged: int = 0
-
-    def build(self, weights: list[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
-        """The product's own optimizer."""
-        made = _PLAIN[settings.optimizer](weights, settings)
-        if self.carried is not None:
-            made.load_state_dict(self.carried)
-        self.optimizer, self.weights = made, weights
-        if self.averages_from is not None:
-            self.sums = [torch.zeros_like(weight) for weight in weights]
-            made.register_step_post_hook(lambda *_: self._after())
-        return made
+    def watch(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take in the weights behind each step of this optimizer."""
+        self.weights = [one for group in optimizer.param_groups for one in group["params"]]
+        self.sums = [torch.zeros_like(weight) for weight in self.weights]
+        optimizer.register_step_post_hook(lambda *_: self._after())
 
     def _after(self) -> None:
         self.steps += 1
-        assert self.averages_from is not None
-        if self.steps > self.averages_from:
-            self.averaged += 1
+        if self.steps > self.first:
+            self.taken += 1
             for total, weight in zip(self.sums, self.weights, strict=True):
                 total.add_(weight.detach())
 
-    def put_averages(self) -> None:
-        """The mean of the weights in place of the last."""
+    def put(self) -> None:
+        """The means in place of the last weights."""
         with torch.no_grad():
             for total, weight in zip(self.sums, self.weights, strict=True):
-                weight.copy_(total / max(self.averaged, 1))
+                weight.copy_(total / self.taken)
 
 
-_PLAIN = dict(product.OPTIMIZERS)
+@contextmanager
+def _averaging(averages: Averages, name: str) -> Iterator[None]:
+    """The product's optimizer of this name is watched."""
+    plain = product.OPTIMIZERS[name]
+
+    def watched(weights: list[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
+        made = plain(weights, settings)
+        averages.watch(made)
+        return made
+
+    product.OPTIMIZERS[name] = watched
+    try:
+        yield
+    finally:
+        product.OPTIMIZERS[name] = plain
 
 
 def fit_arm(
-    arm: Arm, pipeline: Pipeline, parent: Loaded, chosen: "Chosen", carried: Carried | None
-) -> ArmFit:
-    """A model fitted to the chosen rows, from the parent's weights."""
+    arm: Arm, pipeline: Pipeline, parent: Loaded, chosen: "Chosen"
+) -> tuple[nn.Module, product.History]:
+    """A model fitted to the chosen rows, from the parent's weights and optimizer."""
     settings, rows = pipeline.training, chosen.rows
-    survey = survey_of([rows], pipeline.task)
-    model = Start(parent.card, settings.seed, survey, parent).model()
+    start = Start(parent.card, settings.seed, survey_of([rows], pipeline.task), parent)
+    model = start.model()
     sample: Kept = in_memory(rows)
     if arm.order == "dealt":
         sample = Dealt.of(rows, rows.weight * chosen.residual)
     steps = settings.epochs * -(-len(rows) // settings.batch_size)
-    watched = _Watched(carried if arm.carried else None, steps // 2 if arm.averaged else None)
-    product.OPTIMIZERS[settings.optimizer] = watched.build
-    try:
+    averages = Averages(steps // 2)
+    with _averaging(averages, settings.optimizer) if arm.averaged else nullcontext():
         history = product.fit(
-            model, sample, pipeline.task, settings, pulled=True, mean_weight=survey.mean_weight
+            model,
+            sample,
+            pipeline.task,
+            settings,
+            pulled=True,
+            mean_weight=start.survey.mean_weight,
+            carried=start.carried(settings),
         )
-    finally:
-        product.OPTIMIZERS.update(_PLAIN)
     if arm.averaged:
-        watched.put_averages()
+        averages.put()
         settle_intercept(model.eval(), sample, pipeline.task, settings)
-    assert watched.optimizer is not None
-    return ArmFit(model.eval(), history.rows, watched.optimizer.state_dict())
+    return model.eval(), history

@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.study.arms import Arm
-from benchmarks.study.fitting import Carried, fit_arm
+from benchmarks.study.fitting import fit_arm
 from benchmarks.study.readings import Answers, judged
 from benchmarks.study.stream import Stream
 from demo.stream import rows_of
+from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
 from spark_jobs.refresh.plan import cut_of, refresh_seed
 from spark_jobs.selection.draw import selection_of
 from trainer.data.reader import Rows
+from trainer.fitting.fit import History
 from trainer.fitting.trials import fit_rows
 from trainer.models.export import Loaded
 from trainer.models.model import model_card
@@ -101,8 +103,7 @@ class _Loop:
     sketch: NDArray[np.float32]  # (n, 16)
     taken: NDArray[np.bool_]  # (n,) rows that were taken once
     answered_from: int = 0
-    carried_rows: float = 0.0
-    carried: Carried | None = None
+    carried: float = 0.0  # backward passes left over, less than a row's
     model: nn.Module | None = None
 
     def answer(self, period: slice) -> None:
@@ -113,9 +114,9 @@ class _Loop:
     def rows(self, forward_passes: int) -> int:
         """Whole rows for the period's forward passes; what is left below one is carried on."""
         a_row = self.pipeline.training.passes
-        paid = self.amount * forward_passes + self.carried_rows
+        paid = self.amount * forward_passes + self.carried
         rows = floor(paid / a_row + _ROUNDING)
-        self.carried_rows = max(0.0, paid - rows * a_row)
+        self.carried = max(0.0, paid - rows * a_row)
         return rows
 
 
@@ -140,8 +141,14 @@ def first_model(stream: Stream, places: Places, days: Sequence[date], seed: int)
         update={"training": training.model_copy(update={"seed": training.seed + seed})}
     )
     card = model_card(begun, "none", max(1, _outputs(begun)))
-    model, _ = fit_rows(begun, card, places.rows.map(lambda column: column[labelled]), None)
-    return Loaded(card, {name: value.clone() for name, value in model.state_dict().items()})
+    model, history = fit_rows(begun, card, places.rows.map(lambda column: column[labelled]), None)
+    return loaded(card, model, history)
+
+
+def loaded(card: ModelCard, model: nn.Module, history: History) -> Loaded:
+    """The model as a parent of the next."""
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    return Loaded(card, weights, optimizer=history.optimizer)
 
 
 def _outputs(pipeline: Pipeline) -> int:
@@ -185,6 +192,7 @@ def _configured(pipeline: Pipeline, settings: Settings, arm: Arm, seed: int) -> 
         "epochs": arm.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
+        "carry_optimizer": not arm.fresh,
         "seed": training.seed + seed,
     }
     drawn = {"seed": selection.seed + seed, "window_days": settings.window_days}
@@ -206,12 +214,9 @@ def _refresh(loop: _Loop, ds: date) -> Refresh:
     selected = time.perf_counter()
     passes = features = records = 0
     if chosen is not None and len(chosen.rows):
-        fitted = fit_arm(loop.arm, loop.pipeline, loop.serving, chosen, loop.carried)
-        loop.model, loop.carried = fitted.model, fitted.carried
-        loop.serving = Loaded(
-            loop.serving.card, {n: v.clone() for n, v in fitted.model.state_dict().items()}
-        )
-        passes = fitted.rows
+        model, history = fit_arm(loop.arm, loop.pipeline, loop.serving, chosen)
+        loop.model, loop.serving = model, loaded(loop.serving.card, model, history)
+        passes = history.rows
         features = sum(part.nbytes for part in chosen.rows.inputs)
         records = chosen.record_bytes
     done = time.perf_counter()

@@ -1,7 +1,7 @@
 """The names of the study: its data sets by part, and the arms that others are compared with."""
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "development": ("flights", "movielens", "mnist", "digits"),
+    "development": ("flights", "movielens", "mnist", "delay", "digits"),
     "confirmation": ("flights-autumn", "fashion", "flights-3m", "linear", "linear-outliers"),
 }
 

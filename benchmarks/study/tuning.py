@@ -12,7 +12,7 @@ from benchmarks.study.loop import Places, Settings, closed_loop, first_model
 from benchmarks.study.stream import Stream
 
 BATCHES = (16, 64)
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.0003, 0.001, 0.003, 0.01)
 WINDOWS = (1, 4)  # times the days between refreshes
 SEEDS = (100, 101)  # none of those that are reported
 

@@ -10,6 +10,7 @@ STREAMS: dict[str, Callable[[Path], Stream]] = {
     "flights": flights.flights,
     "movielens": movielens.movielens,
     "mnist": images.mnist,
+    "delay": flights.delay,
     "digits": images.digits,
     "flights-autumn": flights.flights_autumn,
     "fashion": images.fashion,

@@ -5,6 +5,7 @@ pipeline is that of the demonstration, pipelines/flights.toml. Its features are 
 product's own point-in-time join, once, by Spark; they are kept in the data folder.
 """
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.study.stream import Stream, first_refresh, planned, refreshes
 from schemas.pipeline import Pipeline, load_pipeline
+from spark_jobs.sources.flights import tables
 
 PIPELINE = Path(__file__).parents[3] / "pipelines" / "flights.toml"
 FIRST, LAST = date(2013, 1, 1), date(2013, 12, 31)
@@ -31,6 +33,16 @@ def flights(folder: Path) -> Stream:
     return planned(
         "flights", "development", pipeline, summer, step=STEP, learnt_days=LEARNT, tuning=TUNING
     )
+
+
+def delay(folder: Path) -> Stream:
+    """Development: the minutes of delay of the same flights, pipelines/delay.toml."""
+    late, pipeline = flights(folder), load_pipeline(PIPELINE.with_name("delay.toml"))
+    known = tables()["labels"]
+    place = pc.index_in(late.rows["instance_id"], pa.array(known["instance_id"]))
+    minutes = pa.array(known["arrival_delay"], pa.float32()).take(place)
+    rows = late.rows.set_column(late.rows.column_names.index("label"), "label", minutes)
+    return replace(late, name="delay", pipeline=pipeline, rows=rows)
 
 
 def flights_autumn(folder: Path) -> Stream:
