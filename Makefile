@@ -85,6 +85,14 @@ bench: $(ready) ## measure, and write the tables of the documentation
 bench-check: $(ready) ## measure small sizes against committed ratios, before work is called done
 	@$(python) -m benchmarks.check $(BENCH_ARGS)
 
+.PHONY: study
+study: $(ready) ## the study of docs/study.md at a small size
+	@$(python) -m benchmarks.study
+
+.PHONY: study-data
+study-data: $(ready) ## fetch the data of the study's full size into data/ (70 MB)
+	@setup/study_data.sh data
+
 .PHONY: lock
 lock: $(ready) ## rebuild the lock files from pyproject.toml
 	@setup/lock.sh

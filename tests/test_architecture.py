@@ -47,7 +47,8 @@ MAY: dict[str, set[str]] = {
 EXCEPT = {
     "spark_jobs/backfill.py": {"trainer"},  # it runs trainings
     "tests/test_bench_check.py": {"benchmarks"},  # it is the test of one
-    "tests/test_study_page.py": {"benchmarks"},  # so are these
+    "tests/test_study_loop.py": {"benchmarks"},  # so are these
+    "tests/test_study_page.py": {"benchmarks"},
     "tests/test_study_results.py": {"benchmarks"},
     "tests/test_study_statistics.py": {"benchmarks"},
     "tests/test_study_streams.py": {"benchmarks"},  # so is this

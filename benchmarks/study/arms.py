@@ -29,6 +29,13 @@ class Arm:
     averaged: bool = False
     fresh: bool = False
 
+    def amount(self, budget: float) -> float:
+        """Backward passes for each forward pass where the budget is so many: all rows and no row
+        are what they are."""
+        if self.every:
+            return 1.0
+        return 0.0 if self.policy is None else budget
+
 
 def reference_arms() -> list[Arm]:
     """What a policy is compared with, beside `uniform`."""

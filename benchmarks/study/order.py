@@ -20,21 +20,19 @@ from trainer.processes.ranks import Ranks
 
 
 def dealt(key: NDArray[np.float64], batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The places (k,) in the order of an epoch: a function of (key, seed, epoch)."""
-    rows = len(key)
-    batches = -(-rows // batch_size)
+    """The places (k,) in the order of an epoch: a function of (key, seed, epoch).
+
+    What does not fill a batch is a small systematic sample too, and comes last.
+    """
     random = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
-    tie = random.random(rows)
-    ordered = np.lexsort((tie, key))
-    # Within a stratum any row may go to any batch; the last stratum is not whole.
-    strata = np.arange(rows) // batches
-    within = np.lexsort((random.random(rows), strata))
-    batch = np.arange(rows) % batches
-    last = rows % batches
-    if last:
-        batch[-last:] = random.permutation(batches)[:last]
-    order = np.lexsort((random.random(rows), batch))
-    return ordered[within][order]
+    ordered = np.lexsort((random.random(len(key)), key))
+    whole, rest = divmod(len(key), batch_size)
+    last = np.zeros(len(key), np.bool_)
+    last[((np.arange(rest) + random.random()) * len(key) / max(rest, 1)).astype(np.int64)] = True
+    strata = ordered[~last].reshape(batch_size, whole)
+    batches = random.permuted(strata, axis=1).T  # a row of every stratum, in its order
+    within = [random.permuted(batches, axis=1).reshape(-1), random.permutation(ordered[last])]
+    return np.concatenate(within)
 
 
 class Dealt(Kept):

@@ -45,14 +45,14 @@ def arms_of(stream: Stream, part: str) -> dict[str, Arm]:
 def planned(args: argparse.Namespace) -> Iterator[Cell]:
     """Every cell in order of importance: one in ten first, and of every data set what all other
     arms stand beside."""
-    data, fixed = args.data or PARTS[args.part], {ALL: 1.0, FROZEN: 0.0}
-    names = {one: list(arms_of(loaded(one, args.inputs)[0], args.part)) for one in data}
+    data = args.data or PARTS[args.part]
+    arms = {one: arms_of(loaded(one, args.inputs)[0], args.part) for one in data}
     for amount in sorted(args.amounts, key=lambda one: (one != AMOUNT, one)):
         for first in (True, False):
             for one in data:
-                for arm in names[one]:
-                    if (arm in FIRST) == first and (not args.arms or arm in args.arms):
-                        yield Cell(one, arm, fixed.get(arm, amount))
+                for name, arm in arms[one].items():
+                    if (name in FIRST) == first and (not args.arms or name in args.arms):
+                        yield Cell(one, name, arm.amount(amount))
 
 
 @cache
@@ -67,8 +67,9 @@ def run(cell: Cell, seeds: int, folder: Path) -> tuple[Cell, list[Line], list[Tr
     began = time.perf_counter()
     stream, places = loaded(cell.data, folder)
     arm = arms_of(stream, stream.part)[cell.arm]
+    grid: list[Tried] = []
     if arm.name == FROZEN:
-        settings, grid = Settings(1, 1e-3, stream.step), []
+        settings = Settings(1, 1e-3, stream.step)
     else:
         settings, grid = tune(stream, places, arm, cell.amount)
     lines: list[Line] = []

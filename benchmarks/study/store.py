@@ -30,6 +30,8 @@ COLUMNS = [
     "fit_seconds",
 ]
 
+NUMBERS = {"amount", "seed"}  # sorted as such
+
 Line = dict[str, str]
 
 
@@ -103,17 +105,16 @@ def add(folder: Path, lines: Sequence[Line], tried: Sequence[Tried]) -> None:
 
 
 def _write(path: Path, columns: Sequence[str], lines: Sequence[Line]) -> None:
-    key = {"seed": int, "amount": float}
     first = [name for name in ("data", "arm", "amount", "seed", "day") if name in columns]
-
-    def order(line: Line) -> list[object]:
-        return [key.get(name, str)(line[name]) for name in first]
-
+    ordered = sorted(
+        lines,
+        key=lambda line: [(float(line[n]), "") if n in NUMBERS else (0.0, line[n]) for n in first],
+    )
     partial = path.with_suffix(".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         out = csv.DictWriter(file, columns, lineterminator="\n")
         out.writeheader()
-        out.writerows(sorted(lines, key=order))
+        out.writerows(ordered)
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
