@@ -21,7 +21,12 @@ pytestmark = pytest.mark.slow
 
 LEARNT = date(2020, 1, 1), date(2020, 1, 3)
 DS, NEXT = date(2020, 1, 4), date(2020, 1, 5)
-SMALL = {"source": "digits", "features.image.shape": [1, 8, 8], "selection.budget": 0.5}
+SMALL = {
+    "source": "digits",
+    "features.image.shape": [1, 8, 8],
+    "selection.budget": 0.5,
+    "training.epochs": 12,  # of few images: one pass would not learn them
+}
 OWN = {
     "name": "pipelines.own_model:network",
     "sketch_layer": "blocks",

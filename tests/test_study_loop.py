@@ -9,6 +9,7 @@ import pytest
 from benchmarks.study import __main__ as study
 from benchmarks.study import store
 from benchmarks.study.arms import policy_arms, reference_arms, variants
+from benchmarks.study.equal import equal_amount
 from benchmarks.study.loop import Settings, closed_loop, first_model, places_of
 from benchmarks.study.order import dealt
 from benchmarks.study.readings import judged
@@ -109,6 +110,25 @@ def test_read_outs_are_what_counting_gives():
     assert found.auc == pytest.approx(np.mean([a > b for a, b in pairs]))
     assert (found.observed, found.predicted) == pytest.approx((label.mean(), p.mean()))
     assert found.worst_segment == pytest.approx(losses[:195].mean(), abs=1e-6)
+
+
+def test_equal_seconds_pay_for_rows_at_what_another_row_costs():
+    """Uniform takes 1 s and 0.01 s a row; the default takes 1.5 s more for the same rows."""
+
+    def lines(arm, amount, rows, seconds):
+        passes = {"forward_passes": "1000", "backward_passes": str(rows)}
+        took = {"select_seconds": "0.5", "fit_seconds": str(seconds - 0.5)}
+        outlier = {"select_seconds": "0.5", "fit_seconds": "90"}  # something else was running
+        cell = {"data": "d", "arm": arm, "amount": str(amount)}
+        return [cell | passes | one for one in (took, took, outlier)]
+
+    found = [
+        *lines("uniform", 0.1, 100, 2.0),
+        *lines("uniform", 0.25, 250, 3.5),
+        *lines("calibrated", 0.1, 100, 3.5),
+        *lines("calibrated", 0.25, 250, 9.0),
+    ]
+    assert equal_amount(found, "d") == pytest.approx(0.25)
 
 
 def test_the_small_study_goes_on_where_it_was_and_prints_its_table(tmp_path, capfd):

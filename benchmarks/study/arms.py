@@ -42,6 +42,11 @@ def reference_arms() -> list[Arm]:
     return [Arm(FROZEN), Arm(ALL, every=True)]
 
 
+def uniform_arm() -> Arm:
+    """What every arm is compared with."""
+    return Arm(UNIFORM, POLICIES[UNIFORM])
+
+
 def policy_arms(task: str) -> list[Arm]:
     """Every policy of the engine that the task allows, as it comes."""
     found = []
@@ -55,7 +60,7 @@ def policy_arms(task: str) -> list[Arm]:
 
 def variants(task: str) -> list[Arm]:
     """Other ways to spend the same budget, each tried in development before anything is adopted."""
-    base, plain = Arm(DEFAULT, policy_for(DEFAULT, task)), Arm(UNIFORM, policy_for(UNIFORM, task))
+    base, plain = Arm(DEFAULT, policy_for(DEFAULT, task)), uniform_arm()
     found = [
         replace(base, name="calibrated, fresh optimizer", fresh=True),
         replace(plain, name="uniform, fresh optimizer", fresh=True),

@@ -8,6 +8,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 UNIFORM = "uniform"  # what every arm is compared with
 ALL = "all"  # every new row once: what there is to be gained
 FROZEN = "frozen"  # the first model, never retrained
+EQUAL = "uniform, equal seconds"  # as many backward passes as fit into the default's seconds
 DEFAULT = "calibrated"  # the policy of a new pipeline, whose claim the goal judges
 
 AMOUNT = 0.1  # backward passes for each forward pass: the goal's

@@ -17,9 +17,10 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.study.arms import AMOUNTS, Arm, policy_arms, reference_arms, variants
+from benchmarks.study.arms import AMOUNTS, Arm, policy_arms, reference_arms, uniform_arm, variants
+from benchmarks.study.equal import equal_amount, needed
 from benchmarks.study.loop import Places, Settings, closed_loop, first_model, places_of
-from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, FROZEN, PARTS, UNIFORM
+from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, EQUAL, FROZEN, PARTS, UNIFORM
 from benchmarks.study.store import RESULTS, Cell, Line, add, cells, lines_of, read
 from benchmarks.study.stream import Stream
 from benchmarks.study.streams import STREAMS
@@ -62,20 +63,23 @@ def loaded(name: str, folder: Path) -> tuple[Stream, Places]:
     return stream, places_of(stream)
 
 
-def run(cell: Cell, seeds: int, folder: Path) -> tuple[Cell, list[Line], list[Tried], float]:
-    """A cell's lines for both files, and its seconds."""
+def run(
+    cell: Cell, amount: float, seeds: int, folder: Path
+) -> tuple[Cell, list[Line], list[Tried], float]:
+    """A cell's lines for both files, and its seconds. amount: the cell's own, but of equal seconds
+    what these pay for."""
     began = time.perf_counter()
     stream, places = loaded(cell.data, folder)
-    arm = arms_of(stream, stream.part)[cell.arm]
+    arm = {**arms_of(stream, stream.part), EQUAL: uniform_arm()}[cell.arm]
     grid: list[Tried] = []
     if arm.name == FROZEN:
         settings = Settings(1, 1e-3, stream.step)
     else:
-        settings, grid = tune(stream, places, arm, cell.amount)
+        settings, grid = tune(stream, places, arm, amount)
     lines: list[Line] = []
     for seed in range(seeds):
         first = first_model(stream, places, stream.days, seed)
-        found = closed_loop(stream, places, arm, cell.amount, settings, first, stream.days, seed)
+        found = closed_loop(stream, places, arm, amount, settings, first, stream.days, seed)
         lines += lines_of(cell, seed, [one for one in found if one.day >= stream.judged])
     return cell, lines, grid, time.perf_counter() - began
 
@@ -97,15 +101,32 @@ def main(argv: list[str] | None = None) -> None:
     there = cells(read(args.folder / RESULTS))
     todo = [cell for cell in dict.fromkeys(planned(args)) if cell not in there]
     print(f"{len(todo)} cells to run, {len(there)} there", file=sys.stderr, flush=True)
+    run_all({cell: cell.amount for cell in todo}, args)
+    run_all(dict(of_equal_seconds(args)), args)
+
+
+def of_equal_seconds(args: argparse.Namespace) -> Iterator[tuple[Cell, float]]:
+    """What is missing of uniform at the seconds of the default, with its amount: where both have
+    run."""
+    lines = read(args.folder / RESULTS)
+    there = cells(lines)
+    for data in args.data or PARTS[args.part]:
+        cell = Cell(data, EQUAL, AMOUNT)
+        if cell not in there and there.issuperset(needed(data)):
+            yield cell, equal_amount(lines, data)
+
+
+def run_all(todo: dict[Cell, float], args: argparse.Namespace) -> None:
+    """Run the cells at these amounts, several at a time; each is written when it is done."""
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
-        running = [pool.submit(run, cell, args.seeds, args.inputs) for cell in todo]
+        running = [
+            pool.submit(run, cell, amount, args.seeds, args.inputs) for cell, amount in todo.items()
+        ]
         for number, done in enumerate(as_completed(running), 1):
             cell, lines, grid, seconds = done.result()
             add(args.folder, lines, grid)
-            told = (
-                f"{number}/{len(todo)} {cell.data}, {cell.arm} at {cell.amount:g}: {seconds:.0f} s"
-            )
-            print(told, file=sys.stderr, flush=True)
+            told = f"{cell.data}, {cell.arm} at {todo[cell]:.3g}: {seconds:.0f} s"
+            print(f"{number}/{len(todo)} {told}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
