@@ -1,6 +1,6 @@
 """How a model answers for a period: loss, order, calibration, the worst segment."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def judged(model: nn.Module, pipeline: Pipeline, rows: Rows, segment: NDArray[np
     return Answers(len(rows), float(losses.mean()), auc, observed, predicted, worst)
 
 
-def _auc(score: NDArray[np.floating], label: NDArray[np.float32]) -> float:
+def _auc(score: NDArray[np.floating[Any]], label: NDArray[np.float32]) -> float:
     """Share of the pairs of a positive and a negative that are in order (Mann-Whitney)."""
     rank, positive = rankdata(score), label > 0.5
     pairs = positive.sum() * (~positive).sum()
