@@ -80,7 +80,7 @@ def test_dag_folder_shadows_no_module() -> None:
 
 def test_select_scores_then_selects_then_announces(described: dict[str, Any]) -> None:
     """Where every day has a refresh."""
-    select = described["dags"]["select_delay"]
+    select = described["dags"]["select_mnist"]
     assert select["order"] == ["score", "select", "announce"]
     assert select["downstream"] == {"score": ["select"], "select": ["announce"], "announce": []}
 

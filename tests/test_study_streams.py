@@ -40,7 +40,8 @@ def test_development_and_confirmation_are_apart(tmp_path):
     for name in NOTHING_TO_FETCH:
         part = STREAMS[name](tmp_path).part
         assert part == ("confirmation" if name in confirmation else "development")
-    assert set(STREAMS) == confirmation | {"flights", "movielens", "mnist", "digits"}
+    development = {"flights", "movielens", "mnist", "delay", "digits"}
+    assert set(STREAMS) == confirmation | development
 
 
 def test_rows_have_the_columns_of_the_interface_and_the_features_of_the_pipeline(stream):
