@@ -59,18 +59,17 @@ up: $(ready) ## Airflow and MLflow with their pages, the flights live; Ctrl-C st
 down: $(ready) ## stop what "make up" runs, once its running task has ended
 	@$(python) -m demo.up --down
 
-# More processes than cores take turns at the files: one of three usually waits, and of tests of whole
-# systems two of four. Each has at most one Spark session. tests/conftest.py says which files are
-# dealt first.
-pytest := $(python) -m pytest --dist loadfile --no-loadscope-reorder
+# Three processes take turns at the files, for two cores: one of them usually waits. Each has at most
+# one Spark session. tests/conftest.py says which files are dealt first. (A fourth runs out of 24 GB.)
+pytest := $(python) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: $(ready) ## run the tests
-	@$(pytest) --numprocesses 3 -m "not slow" $(PYTEST_ARGS)
+	@$(pytest) -m "not slow" $(PYTEST_ARGS)
 
 .PHONY: test-slow
 test-slow: $(ready) ## run the tests of whole systems: Airflow, spark-submit, a cluster, kills
-	@$(pytest) --numprocesses 4 -m slow $(PYTEST_ARGS)
+	@$(pytest) -m slow $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(ready) ## check style and types

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -56,9 +56,9 @@ def planned(args: argparse.Namespace) -> Iterator[Cell]:
                         yield Cell(one, name, arm.amount(amount))
 
 
-@cache
+@lru_cache(maxsize=1)  # cells come by data set, and one takes up to a gigabyte
 def loaded(name: str, folder: Path) -> tuple[Stream, Places]:
-    """A stream and its arrays, once a process."""
+    """A stream and its arrays."""
     stream = STREAMS[name](folder)
     return stream, places_of(stream)
 
