@@ -210,3 +210,7 @@ def test_names_beside_lines_are_moved_apart_and_no_further() -> None:
     assert apart([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
     moved = apart([0.2, 0.21, 0.22], 0.1)
     assert np.diff(moved).min() >= 0.1 - 1e-9
+
+
+def test_the_page_of_the_repository_is_what_its_results_say(capfd: pytest.CaptureFixture) -> None:
+    assert report.main(["--check"]) == 0, capfd.readouterr().err
