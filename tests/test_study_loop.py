@@ -131,6 +131,7 @@ def test_equal_seconds_pay_for_rows_at_what_another_row_costs():
     assert equal_amount(found, "d") == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_the_small_study_goes_on_where_it_was_and_prints_its_table(tmp_path, capfd):
     line = ["--folder", str(tmp_path), "--seeds", "2", "--arms"]
     study.main([*line, "frozen", "uniform"])
