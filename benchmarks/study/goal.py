@@ -62,7 +62,7 @@ def goal_words(found: Goal) -> str:
     worse = (
         f"It is worse than uniform on {', '.join(found.worse)}."
         if found.worse
-        else "It is nowhere worse than uniform after the correction, at any amount."
+        else "It is nowhere worse than uniform after the correction, at the amounts that were run."
     )
     verdict = "reached" if found.reached else "not reached"
     return f"**The goal is {verdict}.** {asked} {closed}{missing} {worse}"
