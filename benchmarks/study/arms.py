@@ -7,7 +7,6 @@ from schemas.errors import ConfigurationError
 from spark_jobs.selection.policies import POLICIES, policy_for
 from spark_jobs.selection.policy import Policy
 
-ORDERS = ("random", "dealt")
 AMOUNTS = (0.02, 0.05, 0.1, 0.25)  # backward passes for each forward pass
 
 

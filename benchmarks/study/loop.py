@@ -140,7 +140,7 @@ def first_model(stream: Stream, places: Places, days: Sequence[date], seed: int)
     begun = stream.pipeline.model_copy(
         update={"training": training.model_copy(update={"seed": training.seed + seed})}
     )
-    card = model_card(begun, "none", max(1, _outputs(begun)))
+    card = model_card(begun, "none", _outputs(begun))
     model, history = fit_rows(begun, card, places.rows.map(lambda column: column[labelled]), None)
     return loaded(card, model, history)
 
@@ -152,7 +152,7 @@ def loaded(card: ModelCard, model: nn.Module, history: History) -> Loaded:
 
 
 def _outputs(pipeline: Pipeline) -> int:
-    return pipeline.labels.classes or 1 if pipeline.task == "multiclass" else 1
+    return pipeline.labels.classes or 1
 
 
 def closed_loop(
@@ -167,7 +167,7 @@ def closed_loop(
 ) -> Iterator[Refresh]:
     """A refresh on each of `days`. amount: backward passes for each forward pass."""
     rows = len(places.rows)
-    outputs = max(1, _outputs(stream.pipeline))
+    outputs = _outputs(stream.pipeline)
     loop = _Loop(
         stream,
         places,
@@ -210,7 +210,7 @@ def _refresh(loop: _Loop, ds: date) -> Refresh:
     new = loop.places.between(ds - step + timedelta(days=1), ds)
     loop.answer(new)
     began = time.process_time()
-    chosen = None if loop.arm.every is False and loop.arm.policy is None else _chosen(loop, new, ds)
+    chosen = _chosen(loop, new, ds) if loop.arm.amount(loop.amount) else None
     selected = time.process_time()
     passes = features = records = 0
     if chosen is not None and len(chosen.rows):

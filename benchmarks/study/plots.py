@@ -18,32 +18,22 @@ from matplotlib.figure import Figure
 
 from benchmarks.study.comparison import Comparison
 from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, FROZEN, PARTS, UNIFORM, part_of
+from spark_jobs.report.plots import SETTINGS as REPORT_CARD
 from trainer.promotion.intervals import Interval
 
 WIDTH = 700 / 96  # inches: 700 pixels
 INK, MUTED, LINE = "#1a1a1a", "#5f5f5f", "#d9d9d9"
 BLUE, VERMILION, OTHER = "#0072b2", "#d55e00", "#6b7280"
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tenforward",
-    "font.family": "DejaVu Sans",  # comes with matplotlib: equal on every machine
+SETTINGS: dict[Any, Any] = REPORT_CARD | {
     "font.size": 8.0,
-    "text.parse_math": False,
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.axisbelow": True,
     "xtick.color": MUTED,
     "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
     "grid.color": LINE,
-    "grid.linewidth": 0.6,
 }
 ROW = 0.2  # inches of an arm
 SHARES = -0.5, 1.5  # that the dot plot shows; what lies beyond stands as a figure at its edge

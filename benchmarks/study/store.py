@@ -7,29 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.study.loop import Refresh
+from benchmarks.study.results import COLUMNS, KEY
 from benchmarks.study.tuning import Tried
 
 RESULTS, TUNING = "results.csv", "tuning.csv"
-COLUMNS = [
-    "data",
-    "arm",
-    "amount",
-    "seed",
-    "day",
-    "rows",
-    "loss",
-    "auc",
-    "observed",
-    "predicted",
-    "worst_segment",
-    "forward_passes",
-    "backward_passes",
-    "record_bytes",
-    "feature_bytes",
-    "select_seconds",
-    "fit_seconds",
-]
-
 NUMBERS = {"amount", "seed"}  # sorted as such
 
 Line = dict[str, str]
@@ -105,7 +86,7 @@ def add(folder: Path, lines: Sequence[Line], tried: Sequence[Tried]) -> None:
 
 
 def _write(path: Path, columns: Sequence[str], lines: Sequence[Line]) -> None:
-    first = [name for name in ("data", "arm", "amount", "seed", "day") if name in columns]
+    first = [name for name in KEY if name in columns]
     ordered = sorted(
         lines,
         key=lambda line: [(float(line[n]), "") if n in NUMBERS else (0.0, line[n]) for n in first],

@@ -23,7 +23,7 @@ Report = Mapping[str, Any]
 # Stand-ins that the SVG bears until each becomes a variable of the page's style sheet.
 INK, MUTED, ALL, DRAWN, LINE, WARN = (f"#00000{i}" for i in range(1, 7))
 _VARIABLES = {INK: "ink", MUTED: "muted", ALL: "all", DRAWN: "drawn", LINE: "line", WARN: "warn"}
-_SETTINGS: dict[Any, Any] = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tenforward",
     "font.family": "DejaVu Sans",  # comes with matplotlib: equal on every machine
@@ -59,7 +59,7 @@ def svg(plot: Callable[[Report], Figure], report: Report, label: str) -> str:
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the browser has the fonts
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update(SETTINGS)
         plot(report).savefig(sink, format="svg", metadata={"Date": None}, transparent=True)
     text = sink.getvalue()
     text = text[text.index("<svg") :]
