@@ -19,7 +19,7 @@ from schemas.pipeline import Pipeline
 NUMBERS, PER_DAY, DAYS = 16, 1000, 60
 SPREAD, WALK, INTERCEPT = 0.5, 0.03, 1.0
 OUTLIERS, TIMES = 0.05, 30.0
-SEED = 20210414
+SEED = 20261126
 HUBER_DELTA = 1.345  # 95 % as efficient as least squares under normal noise (Huber 1964)
 
 
