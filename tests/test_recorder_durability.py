@@ -18,6 +18,8 @@ from inference.recording import storing
 from reference.plain_tables import record_tables, stored
 from tests.helpers.recording import ASKED, KEYS, opened
 
+KILLS = int(os.environ.get("KILLS", "15"))
+
 
 def test_law_2_what_storage_does_not_take_waits_until_it_does(tmp_path):
     recorder = opened(tmp_path)  # there are no tables yet
@@ -177,5 +179,5 @@ def test_law_2_kill_9_loses_and_doubles_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_law_2_kill_9_fifty_times(tmp_path):
-    killed_again_and_again(tmp_path, 50)
+def test_law_2_kill_9_again_and_again(tmp_path):
+    killed_again_and_again(tmp_path, KILLS)

@@ -24,8 +24,10 @@ from schemas.pipeline import load_pipeline
 from schemas.registry import champion_version, mlflow_client
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.ingest import ingest
+from spark_jobs.score import score_day
+from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.flights_loop import PIPELINE
+from tests.helpers.flights_loop import PIPELINE, twin_of
 from trainer.train import train_refresh
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
@@ -104,8 +106,10 @@ def after(world: SimpleNamespace, count: int) -> dict[str, Any]:
 # --- the story ---
 
 
-def test_select_rings_and_the_champion_changes(world: SimpleNamespace) -> None:
-    before = champion(world)
+def test_law_1_select_draws_what_the_command_does_rings_and_the_champion_changes(
+    world: SimpleNamespace,
+) -> None:
+    before, other = champion(world), twin_of(world.warehouse, world.folder / "other")
     run = world.server.ended(SELECT, world.server.trigger(SELECT, FIRST))
     assert run["state"] == "success", world.server.tasks(SELECT, run["dag_run_id"])
     training = after(world, 0)
@@ -115,6 +119,10 @@ def test_select_rings_and_the_champion_changes(world: SimpleNamespace) -> None:
     )["asset_events"]
     assert event["extra"] == {"pipeline": "flights", "ds": FIRST}
     assert trainings(world, FIRST) == [champion(world)] != [before]
+    [by_airflow] = refreshes(world, FIRST)
+    score_day(other, date.fromisoformat(FIRST))
+    by_function = select_day(other, date.fromisoformat(FIRST))
+    assert by_airflow.sample_digest == by_function["sample_digest"]
 
 
 def test_a_training_links_to_its_run_in_mlflow(world: SimpleNamespace) -> None:

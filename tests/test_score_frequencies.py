@@ -10,7 +10,7 @@ from spark_jobs.selection.scores import SCORES
 from tests.helpers.drawing import misses, population
 from tests.helpers.logged_records import binary_records
 
-DRAWS, N, K = 10_000, 40, 10
+DRAWS, SELECTIONS, N, K = 10_000, 2_500, 40, 10
 TABLE = binary_records(N)
 EXACT = [name for name, design in DESIGNS.items() if design.exact and name != "loss-stride"]
 # Sizes of 1 are the kind "uniform" of the tests of each design.
@@ -39,12 +39,12 @@ def test_law_3_inclusion_frequencies_equal_the_probabilities_of_every_score(scor
 def test_law_3_inclusion_frequencies_of_whole_selections(policy):
     """Through `draw`, from records to rows, so that nothing on the way favours a row."""
     counts = np.zeros(N)
-    for seed in range(1, DRAWS + 1):
+    for seed in range(1, SELECTIONS + 1):
         rows = draw(TABLE, policy=policy, budget=K / N, seed=seed, task="binary")
         counts += rows["drawn"].to_numpy()
     pi = rows["probability"].to_numpy()
-    error = np.sqrt(np.maximum(DRAWS * pi * (1 - pi), 1e-12))
-    z = (counts - DRAWS * pi) / error
+    error = np.sqrt(np.maximum(SELECTIONS * pi * (1 - pi), 1e-12))
+    z = (counts - SELECTIONS * pi) / error
     assert (np.abs(z[pi < 1]) < 4.5).all(), z
-    assert (counts[pi == 1] == DRAWS).all()
+    assert (counts[pi == 1] == SELECTIONS).all()
     assert (z[pi < 1] ** 2).mean() < 1 + 5 * np.sqrt(2 / 20)

@@ -1,4 +1,4 @@
-"""The backfill command, spark-submit and the Airflow DAGs: one sample, and the README's lines."""
+"""The README's lines, and spark-submit: the sample of the backfill. (DAGs: test_scheduler.py.)"""
 
 import json
 import os
@@ -6,18 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import pytest
 
-from demo.airflow_home import airflow_home, run_dags
-from spark_jobs.score import score_day
-from spark_jobs.select_sample import select_day
-from tests.helpers.flights_loop import LOOPED, PIPELINE, twin_of, versions
+from tests.helpers.flights_loop import LOOPED, PIPELINE, versions
 
 ROOT = Path(__file__).parents[1]
-NEWEST = date(2013, 1, 9)
 SHIPPED = "pipelines/flights.toml"
 ALONE = {"TENFORWARD_PIPELINES": str(Path(PIPELINE).parent)}
 BIN = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -60,21 +55,3 @@ def test_law_1_spark_submit_selects_the_same_sample_twice(loop, twin):
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["status"] == "done"
     assert result["sample_digest"] == loop["days"][1]["select"]["sample_digest"]
-
-
-@pytest.mark.slow
-@pytest.mark.airflow
-def test_law_1_the_airflow_run_draws_the_sample_of_the_backfill(loop, twin, tmp_path):
-    with (tmp_path / "log").open("w+") as log:
-        environment = airflow_home(tmp_path / "airflow", TENFORWARD_WAREHOUSE=twin.root, **ALONE)
-        results = run_dags(environment, [f"select_flights@{NEWEST}", "train_flights"], log)
-        log.seek(0)
-        states = [result["state"] for result in results]
-        assert states == ["success"] * 2, f"{results}\n{log.read()[-6000:]}"
-    by_airflow = select_day(twin, NEWEST)
-    assert by_airflow["status"] == "already done"
-    other = twin_of(loop["warehouse"], tmp_path / "other")
-    score_day(other, NEWEST)
-    by_backfill = select_day(other, NEWEST)
-    assert by_backfill["status"] == "done"
-    assert by_backfill["sample_digest"] == by_airflow["sample_digest"]
