@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -18,11 +18,13 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from inference.recording.frame import frame_of
+from inference.recording import given
+from inference.recording.frame import frame_of, pipeline_of
 from inference.recording.journal import Journal, JournalFile
-from inference.recording.storing import Stored, store
+from inference.recording.metrics import Metrics
+from inference.recording.storing import Stored, require_own, store_file
 from inference.registered import find_champion
-from schemas.errors import ConfigurationError, DataQualityError, TenforwardError
+from schemas.errors import ConfigurationError, TenforwardError
 from schemas.log import log
 from schemas.pipeline import Pipeline, load_pipeline
 
@@ -33,25 +35,6 @@ class JournalFullError(TenforwardError):
     """More waits in the journal than it may hold; the rows of this request were not recorded."""
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """What the recorder has done since it was opened; rows, but for the last three."""
-
-    recorded: int = 0  # taken into the journal; those of an earlier process do not count
-    queued: int = 0  # of these, not stored yet
-    written: int = 0  # in forward_records, those of an earlier process included
-    rejected: int = 0  # in forward_rejects
-    journal_bytes: int = 0  # wait to be stored
-    lag_s: float = 0.0  # age of the oldest row that waits
-    last_error: str | None = None  # of storing; None once it works again
-
-    def prometheus(self) -> str:
-        """The numbers in Prometheus' text format."""
-        values = {k: v for k, v in vars(self).items() if k != "last_error"}
-        values["failing"] = int(self.last_error is not None)
-        return "".join(f"tenforward_recorder_{name} {value}\n" for name, value in values.items())
-
-
 class ForwardRecorder:
     """Records forward passes; one a process, safe to use from several threads.
 
@@ -60,7 +43,10 @@ class ForwardRecorder:
     A file there is stored once it has `file_bytes` or is `file_age_s` old. When the journal holds
     `journal_bytes` that storage has not taken, `when_full` decides: "raise" JournalFullError, or
     "block" the request up to `block_s`, then raise. `fsync` makes each request survive the loss of
-    power too, at the price of a disk write.
+    power too, at the price of a disk write. A process that was forked from this one opens a
+    recorder of its own. Raises ConfigurationError where the journal is another process's or holds
+    rows of another pipeline, where the warehouse is another pipeline's, and where no model version
+    is given or found.
     """
 
     def __init__(
@@ -79,9 +65,11 @@ class ForwardRecorder:
     ) -> None:
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
         self.warehouse = warehouse or os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse")
-        self.model_version = model_version or self._champion()
+        require_own(self.pipeline, self.warehouse)
+        self.model_version = self._champion() if model_version is None else model_version
         folder = Path(journal or os.environ.get("TENFORWARD_JOURNAL", "./journal"))
-        self._journal = Journal(folder, fsync=fsync)
+        self._journal, self._process = Journal(folder, fsync=fsync), os.getpid()
+        self._require_own_rows()
         self._file_bytes, self._file_age_s = file_bytes, file_age_s
         self._journal_bytes, self._when_full, self._block_s = journal_bytes, when_full, block_s
         self._metrics, self._recorded = Metrics(), 0
@@ -95,8 +83,27 @@ class ForwardRecorder:
         self._thread.daemon = True  # an interpreter that ends leaves the rest in the journal
         self._thread.start()
 
+    def _require_own_rows(self) -> None:
+        """Refuse a journal with rows of another pipeline: they belong into its warehouse."""
+        for file in self._journal.sealed():
+            for payload in self._journal.contents(file).payloads[:1]:  # one pipeline writes a file
+                owner = pipeline_of(payload) or self.pipeline.name
+                if owner != self.pipeline.name:
+                    self._journal.close()
+                    raise ConfigurationError(
+                        f"journal = {self._journal.folder}: holds rows of pipeline {owner!r}, not"
+                        f" {self.pipeline.name!r}. Remedy: open a recorder of {owner} there until"
+                        " they are stored, and give each pipeline a journal of its own."
+                    )
+
     def _champion(self) -> str:
-        champion = find_champion(self.pipeline.name, self.warehouse)
+        try:
+            champion = find_champion(self.pipeline.name, self.warehouse)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"model_version: none given, and the registry's client is not installed ({error})."
+                " Remedy: name the version of the model that answers, or install mlflow."
+            ) from error
         if champion is None:
             raise ConfigurationError(
                 f"model_version: none given, and {self.pipeline.name} has no champion in the"
@@ -120,26 +127,39 @@ class ForwardRecorder:
 
         predictions: (n,) logits or values, or (n, classes) logits; kind="probability" for (n,)
         probabilities of a binary model. sketch: (n, at most 16). NumPy arrays, torch tensors or
-        sequences. Raises ConfigurationError where the arrays do not fit together,
-        JournalFullError where storage is too far behind, OSError where the journal's disk is full;
-        then none of the rows is recorded. A row whose values cannot be used goes to
-        `forward_rejects` later, with its reason; the others go on.
+        sequences. Raises ConfigurationError where the arrays do not fit together or hold what no
+        row can, and once the recorder is closed; JournalFullError where storage is too far behind;
+        OSError where the journal's disk is full. Then none of the rows is recorded. A row whose
+        values cannot be used goes to `forward_rejects` later, with its reason; the others go on.
         """
+        self._require_process()
         # Frames become Arrow later, in the thread that stores them.
+        names = given.names(ids)
         frame = frame_of(
             self.pipeline,
-            ids,
+            names,
             event_times,
             predictions,
             labels=labels,
             segments=segments,
             sketch=sketch,
-            model_version=model_version or self.model_version,
+            model_version=self.model_version if model_version is None else model_version,
             kind=kind,
             recorded_at=time.time_ns() // 1000,
         )
-        with self._changed:
-            self._append(frame, len(ids))
+        if names:
+            with self._changed:
+                self._append(frame, len(names))
+
+    def _require_process(self) -> None:
+        """Refuse a process that was forked with the recorder in it: it has no thread that stores,
+        and the journal is its parent's."""
+        if os.getpid() != self._process:
+            raise ConfigurationError(
+                f"recorder: opened by process {self._process}, used by its fork {os.getpid()}."
+                " Remedy: open it after the fork (gunicorn: in post_fork, or without preload), each"
+                " process with a journal folder of its own."
+            )
 
     def _append(self, frame: bytes, rows: int) -> None:
         self._make_room(len(frame))
@@ -148,23 +168,21 @@ class ForwardRecorder:
         self._waiting_bytes += self._journal.open_bytes - before
         file = self._journal.open_file
         if file is not None:
-            if before == 0:
-                self._begun[file] = time.monotonic()
+            self._begun.setdefault(file, time.monotonic())
             self._queued[file] = self._queued.get(file, 0) + rows
         self._recorded += rows
         if self._journal.open_bytes >= self._file_bytes:
             self._changed.notify_all()
 
     def _make_room(self, size: int) -> None:
-        if self._closing:
-            raise ConfigurationError("recorder: it is closed. Remedy: record before it ends.")
-
         def fits() -> bool:
             return self._waiting_bytes + size <= self._journal_bytes
 
-        if not fits() and self._when_full == "block":
+        if not fits() and self._when_full == "block" and not self._closing:
             self._changed.notify_all()
-            self._changed.wait_for(fits, timeout=self._block_s)
+            self._changed.wait_for(lambda: fits() or self._closing, timeout=self._block_s)
+        if self._closing:  # perhaps while this request waited
+            raise ConfigurationError("recorder: it is closed. Remedy: record before it ends.")
         if not fits():
             raise JournalFullError(
                 f"journal: {self._waiting_bytes:,} bytes wait of journal_bytes ="
@@ -178,22 +196,22 @@ class ForwardRecorder:
         with self._changed:
             now = time.monotonic()
             lag = now - min(self._begun.values(), default=now)
-            metrics = replace(
+            return replace(
                 self._metrics,
                 recorded=self._recorded,
                 queued=sum(self._queued.values()),
                 journal_bytes=self._waiting_bytes,
                 lag_s=round(lag, 3),
             )
-        if not self._thread.is_alive() and not self._closing:
-            return replace(metrics, last_error="the thread that stores has ended; see the log")
-        return metrics
 
     def close(self, timeout_s: float = 60.0) -> Metrics:
         """Store what waits, for at most `timeout_s`; the rest stays in the journal for the next.
 
-        Raises nothing for it: nothing is lost, and `journal_bytes` says how much it is.
+        Raises nothing for it: nothing is lost, and `journal_bytes` says how much it is. May be
+        called again, to wait longer; does nothing in a forked process, whose parent stores.
         """
+        if os.getpid() != self._process:
+            return self._metrics
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -224,22 +242,51 @@ class ForwardRecorder:
         self.close()
 
     def _store_all(self) -> None:
-        """The thread: seals the open file when it is due, stores what is sealed, in order."""
-        pause = 0.0  # after a failure
-        while True:
-            with self._changed:
-                if pause:
-                    self._changed.wait(pause)
-                else:
-                    self._changed.wait_for(self._due, timeout=self._file_age_s / 4)
-                if self._due():
-                    self._journal.seal()
-                sealed = self._journal.sealed()
-                if self._closing and not sealed:
-                    return
-            # An earlier file must not be passed over: transactions only count upwards.
-            stored = all(self._stored(file) for file in sealed)
+        """The thread: stores until all is stored and the recorder is closing.
+
+        It outlives every exception: without it rows would be acknowledged and never stored.
+        """
+        pause, done = 0.0, False  # seconds, after a failure
+        while not done:
+            try:
+                stored, done = self._store_due(pause)
+            except BaseException as failure:  # also the panics of delta-rs, which are no Exception
+                log.exception("recorder: will try again")
+                self._fail(f"{type(failure).__name__}: {failure}")
+                stored = False
             pause = 0.0 if stored else min(max(2 * pause, 0.1), SLOWEST_RETRY_S)
+
+    def _store_due(self, pause: float) -> tuple[bool, bool]:
+        """Wait, seal the open file when it is due, store what is sealed, in order.
+
+        Returns whether all of it was stored, and whether the thread has nothing more to do.
+        """
+        with self._changed:
+            if pause:
+                self._changed.wait(pause)
+            else:
+                self._changed.wait_for(self._due, timeout=self._file_age_s / 4)
+            if self._due():
+                self._journal.seal()
+            sealed = self._journal.sealed()
+            self._tell_vanished(sealed)
+            if self._closing and not sealed:
+                return True, True
+        # An earlier file must not be passed over: transactions only count upwards.
+        return all(self._stored(file) for file in sealed), False
+
+    def _tell_vanished(self, sealed: Sequence[JournalFile]) -> None:
+        """Rows whose file somebody deleted are lost, and hold up no others."""
+        for file in self._begun.keys() - {*sealed, self._journal.open_file}:
+            rows = self._queued.pop(file, 0)
+            del self._begun[file]
+            self._waiting_bytes = self._journal.size()
+            told = (
+                f"journal: {file.name} was deleted by another program, and {rows} rows of it are"
+                " lost. Remedy: leave the folder to the recorder."
+            )
+            log.error("recorder: %s", told)
+            self._metrics = replace(self._metrics, last_error=told)
 
     def _due(self) -> bool:
         file = self._journal.open_file
@@ -250,29 +297,30 @@ class ForwardRecorder:
 
     def _stored(self, file: JournalFile) -> bool:
         """Whether a sealed file is in the tables by now, and out of the journal."""
-        size, stored, error = self._journal.bytes_of(file), Stored(0, 0), None
         try:
-            stored = store(self.pipeline, self.warehouse, file, self._journal.payloads(file))
-        except DataQualityError as damage:
-            self._journal.set_aside(file, damage)
-            error = str(damage)
-        except (DeltaError, OSError, pa.ArrowException) as failure:
-            log.warning("recorder: %d bytes wait, will try again: %s", size, failure)
-            with self._changed:
-                error = f"{type(failure).__name__}: {failure}"
-                self._metrics = replace(self._metrics, last_error=error)
+            stored = store_file(self.pipeline, self.warehouse, self._journal, file)
+        except (DeltaError, OSError, TenforwardError, pa.ArrowException) as failure:
+            log.warning("recorder: %s waits, will try again: %s", file.name, failure)
+            self._fail(f"{type(failure).__name__}: {failure}")
             return False
-        else:
-            self._journal.remove(file)
+        self._count(file, stored)
+        return True
+
+    def _fail(self, error: str) -> None:
         with self._changed:
-            self._waiting_bytes -= size
-            del self._begun[file]
+            self._metrics = replace(self._metrics, last_error=error)
+
+    def _count(self, file: JournalFile, stored: Stored) -> None:
+        """The file is out of the journal."""
+        with self._changed:
+            self._begun.pop(file, None)
             self._queued.pop(file, None)  # an earlier process counted its own
+            self._waiting_bytes = self._journal.size()
             self._metrics = replace(
                 self._metrics,
                 written=self._metrics.written + stored.written,
                 rejected=self._metrics.rejected + stored.rejected,
-                last_error=error,
+                damaged_bytes=self._metrics.damaged_bytes + stored.damaged_bytes,
+                last_error=" ".join(stored.told) or None,
             )
             self._changed.notify_all()
-        return True

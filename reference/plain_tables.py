@@ -8,22 +8,27 @@ from deltalake import DeltaTable as Snapshot
 from pyarrow.dataset import HivePartitioning, dataset
 
 from schemas.columns import Table
+from schemas.ownership import OWNER
 from schemas.tables import forward_records, forward_rejects
 
 
-def create(root: Path, table: Table) -> None:
-    """The table with its columns, partitions and constraints."""
+def create(root: Path, table: Table, owner: str | None = None) -> None:
+    """The table with its columns, partitions and constraints, and its pipeline's name if given."""
     created = Snapshot.create(
-        str(root / table.name), table.arrow_schema, partition_by=list(table.partition_by)
+        str(root / table.name),
+        table.arrow_schema,
+        partition_by=list(table.partition_by),
+        configuration={OWNER: owner} if owner else None,
+        raise_if_key_not_exists=False,
     )
     if table.constraints:
         created.alter.add_constraint(table.constraints)
 
 
-def record_tables(root: Path) -> Path:
+def record_tables(root: Path, owner: str | None = None) -> Path:
     """`forward_records` and `forward_rejects` in a new warehouse."""
     for table in (forward_records(), forward_rejects()):
-        create(root, table)
+        create(root, table, owner)
     return root
 
 

@@ -51,7 +51,8 @@ EXCEPT = {
     "tests/test_study_page.py": {"benchmarks"},
     "tests/test_study_results.py": {"benchmarks"},
     "tests/test_study_statistics.py": {"benchmarks"},
-    "tests/test_study_streams.py": {"benchmarks"},  # so is this
+    "tests/test_study_streams.py": {"benchmarks"},
+    "tests/test_study_tuning.py": {"benchmarks"},
 }
 
 OURS = {*FOLDERS, "tests", "tenforward"}

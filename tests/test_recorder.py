@@ -42,7 +42,7 @@ def test_a_request_becomes_records(tmp_path):
     assert batch.startswith("recorder/")
     metrics = recorder.metrics()
     assert (metrics.recorded, metrics.written, metrics.rejected) == (2, 2, 0)
-    assert "tenforward_recorder_written 2\n" in metrics.prometheus()
+    assert "tenforward_recorder_written_total 2\n" in metrics.prometheus()
 
 
 def test_the_recorder_needs_no_spark_no_torch_and_no_registry_client():

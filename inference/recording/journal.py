@@ -1,36 +1,52 @@
 """A write-ahead log: what `append` has taken survives the process.
 
-A journal is a folder with one writer at a time. Its files, `SESSION-NUMBER.journal`, are frames of
-(length, CRC-32, payload); the newest is open for appending, the others are sealed and wait to be
-stored. A session is one opening of the journal, under a name drawn once, so that a file's name is
-never used again. A kill can only tear the last frame of the last file, and that frame was never
+A journal is a folder with one writer at a time. Its files, `SESSION-NUMBER.journal`, hold frames
+(`recording.spans`); the newest is open for appending, the others are sealed and wait to be stored.
+A session is one opening of the journal, under a name drawn once, so that a file's name is never
+used again. A kill can only tear the last frame of the last file, and that frame was never
 acknowledged.
 """
 
 import errno
 import fcntl
 import os
-import struct
+import re
 import uuid
-import zlib
-from collections.abc import Iterator
+import weakref
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.errors import ConfigurationError, DataQualityError
+from inference.recording.spans import Damage, Spans, framed, spans_of
+from schemas.errors import ConfigurationError
 from schemas.log import log
 
 SUFFIX, DAMAGED = ".journal", ".damaged"
 EARLIER_SUFFIX = ".segment"  # of files that an earlier release left
 
-_HEAD = struct.Struct("<II")  # bytes of the payload, their CRC-32
+# A file of a session; with more numbers, bytes of one that were damaged and have been mended.
+_NAME = re.compile(r"([0-9a-f]{32})-(\d{8})((?:-\d+)*)")
 
 
 class JournalFile(NamedTuple):
-    """What is stored in one piece: the session that wrote it, and its number there, from 1."""
+    """What is stored in one piece: the name under which its transactions count, and their number.
 
+    A session's files count upwards from 1. A mended piece counts by itself: its session has long
+    gone on.
+    """
+
+    name: str
     session: str
     number: int
+
+
+def named(name: str) -> JournalFile | None:
+    """The file of a name without its ending; None for a name that no journal gives."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    if found[3]:
+        return JournalFile(name, name, 1)
+    return JournalFile(name, found[1], int(found[2]))
 
 
 class Journal:
@@ -39,54 +55,85 @@ class Journal:
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._fsync = folder, fsync
-        self._lock = _locked(folder)
+        self._lock: int | None = _locked(folder)
         self._session = uuid.uuid4().hex
         self._number = 0
         self._open: int | None = None
+        self._told: set[str] = set()  # names of no journal that the log has
         self.open_bytes = 0
         for path in folder.glob(f"*{EARLIER_SUFFIX}"):
             path.rename(path.with_suffix(SUFFIX))
-        for file in self.sealed():  # left by a process that is gone
-            try:
-                _cut_torn_tail(self._path(file))
-            except DataQualityError as error:
-                self.set_aside(file, error)
+        _journals.add(self)
 
     def append(self, payload: bytes) -> None:
-        """Take a payload into the open file. OSError, and nothing taken, on a full disk."""
-        if self._open is None:
-            self._number += 1
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-            self._open = os.open(self._path(JournalFile(self._session, self._number)), flags, 0o600)
-        frame = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
-        written = os.write(self._open, frame)
-        if written != len(frame):
-            os.ftruncate(self._open, self.open_bytes)
+        """Take a payload into the open file. OSError, and nothing taken, where it cannot be
+        written, or with `fsync` not be brought to the disk."""
+        frame = framed(payload)
+        try:
+            if self._open is None:
+                self._begin()
+            self._write(frame)
+        except OSError:
+            self._forget()
+            raise
+        self.open_bytes += len(frame)
+
+    def _begin(self) -> None:
+        self._number += 1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._open = os.open(self._path(self._newest()), flags, 0o600)
+        if self._fsync:  # the name of a new file is the folder's to keep
+            _fsync_folder(self.folder)
+
+    def _write(self, frame: bytes) -> None:
+        assert self._open is not None
+        if os.write(self._open, frame) != len(frame):
             raise OSError(errno.ENOSPC, "no space left for the journal", str(self.folder))
         if self._fsync:
             os.fsync(self._open)
-        self.open_bytes += len(frame)
+
+    def _forget(self) -> None:
+        """Take back what a failed append left. After a failed fsync nobody knows what of the file
+        is on the disk: what comes next goes to another."""
+        if self._open is None:
+            return
+        file, empty = self._newest(), self.open_bytes == 0
+        try:
+            os.ftruncate(self._open, self.open_bytes)
+        finally:
+            self.seal()
+        if empty:
+            self.remove(file)
 
     def seal(self) -> None:
         """Let the open file be stored; the next append opens another."""
         if self._open is not None:
-            os.close(self._open)
-            self._open, self.open_bytes = None, 0
+            open_file, self._open, self.open_bytes = self._open, None, 0
+            os.close(open_file)
 
     def sealed(self) -> list[JournalFile]:
-        """The files that wait, those of one session oldest first."""
-        names = sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))
-        files = [JournalFile(name[:32], int(name[33:])) for name in names]
+        """The files that wait, those of one session oldest first. Other files are left alone."""
+        files = []
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            file = named(path.stem)
+            if file is not None and path.is_file():
+                files.append(file)
+            elif path.name not in self._told:
+                self._told.add(path.name)
+                log.warning("recorder: %s is no file of a journal, and is left alone", path)
         return [file for file in files if file != self.open_file]
 
     @property
     def open_file(self) -> JournalFile | None:
         """The file that the next payload goes to, if it has been begun."""
-        return None if self._open is None else JournalFile(self._session, self._number)
+        return None if self._open is None else self._newest()
 
-    def payloads(self, file: JournalFile) -> Iterator[bytes]:
-        """What a file holds. DataQualityError where it was altered."""
-        return (payload for payload, _ in _frames(self._path(file)))
+    def _newest(self) -> JournalFile:
+        return JournalFile(f"{self._session}-{self._number:08d}", self._session, self._number)
+
+    def contents(self, file: JournalFile) -> Spans:
+        """The payloads of a file, and what of it was damaged."""
+        return spans_of(self._path(file).read_bytes())
 
     def size(self) -> int:
         """Bytes that wait, of the open file too."""
@@ -100,19 +147,44 @@ class Journal:
         """Forget a file, which has been stored."""
         self._path(file).unlink()
 
-    def set_aside(self, file: JournalFile, error: DataQualityError) -> None:
-        """Keep an altered file under another name, so that it holds up no other."""
-        path = self._path(file)
-        path.rename(path.with_suffix(DAMAGED))
-        log.error("%s Kept as %s.", error, path.with_suffix(DAMAGED).name)
+    def set_aside(self, file: JournalFile, damage: Damage, why: str, remedy: str) -> str:
+        """Keep bytes of a file that cannot be stored; returns what to say of it.
+
+        The rest of the file goes on. Under the name that the message gives, mended bytes are stored
+        once: a name that no transaction bears yet.
+        """
+        name, (first, content) = f"{file.name}-{damage.first}", damage
+        kept, partial = self.folder / f"{name}{DAMAGED}", self.folder / f"{name}.partial"
+        partial.write_bytes(content)
+        partial.rename(kept)
+        told = (
+            f"{kept}: {len(content)} bytes, from byte {first} of {file.name}{SUFFIX} on, {why}."
+            f" Remedy: {remedy}, name the file {name}{SUFFIX}, and open a recorder on the journal."
+        )
+        log.error("recorder: %s", told)
+        return told
 
     def close(self) -> None:
-        """Seal, and let another process have the folder."""
+        """Seal, and let another process have the folder. Once; then it does nothing."""
         self.seal()
-        os.close(self._lock)
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            os.close(lock)
 
     def _path(self, file: JournalFile) -> Path:
-        return self.folder / f"{file.session}-{file.number:08d}{SUFFIX}"
+        return self.folder / f"{file.name}{SUFFIX}"
+
+
+_journals: "weakref.WeakSet[Journal]" = weakref.WeakSet()
+
+
+def _closed_in_child() -> None:
+    """A forked process would hold the folder for as long as it lives, and write into its file."""
+    for journal in list(_journals):
+        journal.close()
+
+
+os.register_at_fork(after_in_child=_closed_in_child)
 
 
 def _locked(folder: Path) -> int:
@@ -128,29 +200,9 @@ def _locked(folder: Path) -> int:
     return lock
 
 
-def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Whole frames, each with the offset after it; ends before a torn one at the very end."""
-    content = path.read_bytes()
-    at = 0
-    while at + _HEAD.size <= len(content):
-        length, crc = _HEAD.unpack_from(content, at)
-        end = at + _HEAD.size + length
-        if end > len(content):
-            return
-        payload = content[at + _HEAD.size : end]
-        if zlib.crc32(payload) != crc:
-            raise DataQualityError(
-                f"{path}: the frame at byte {at} is not what was written (CRC-32). The disk or"
-                " another program has altered it. Remedy: restore the file, and its old name."
-            )
-        yield payload, end
-        at = end
-
-
-def _cut_torn_tail(path: Path) -> None:
-    """Cut off a frame that a kill left unfinished; an empty file goes."""
-    whole = max((end for _, end in _frames(path)), default=0)
-    if whole == 0:
-        path.unlink()
-    elif whole < path.stat().st_size:
-        os.truncate(path, whole)
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

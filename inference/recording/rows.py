@@ -9,19 +9,28 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from inference.recording.frame import FORMAT, HEAD, NO_TIME
+from inference.recording.frame import FORMAT, HEAD
+from inference.recording.given import NO_TIME
 from inference.recording.usable import ROW
 from schemas.errors import DataQualityError
 from schemas.statistics import WIDTH, statistics
 from schemas.tables import MAX_LOGITS
 
 
-def rows_in(payloads: Iterable[bytes]) -> pa.Table:
+def rows_in(payloads: Iterable[bytes], pipeline: str | None = None) -> pa.Table:
     """The rows of many frames, with the columns of `inference.recording.usable.ROW`.
 
-    Raises DataQualityError for a frame of another format.
+    pipeline: the one whose frames they must be, if any. Raises DataQualityError for a frame of
+    another format or another pipeline.
     """
     frames = [_Frame(payload) for payload in payloads]
+    for frame in frames:
+        owner = frame.header.get("pipeline", pipeline)  # earlier releases named none
+        if pipeline is not None and owner != pipeline:
+            raise DataQualityError(
+                f"are rows of pipeline {owner!r}, not {pipeline!r}. Remedy: take them to a journal"
+                f" of {owner}."
+            )
     counts = [frame.n for frame in frames]
     owner = np.repeat(np.arange(len(frames)), counts)
 
@@ -58,8 +67,8 @@ class _Frame:
         written, length = HEAD.unpack_from(payload)
         if written != FORMAT:
             raise DataQualityError(
-                f"journal: a frame of format {written}, this release reads {FORMAT}. Remedy: store"
-                " it with the release of tenforward that wrote it."
+                f"are frames of format {written}, this release reads {FORMAT}. Remedy: take the"
+                " release of tenforward that wrote them."
             )
         at = HEAD.size + length
         self.header = header = json.loads(payload[HEAD.size : at].decode())

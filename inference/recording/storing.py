@@ -1,7 +1,7 @@
 """One file of the journal into the tables, once: delta-rs, no Spark."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -10,37 +10,90 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction, write_deltalake
 from deltalake import DeltaTable as Snapshot
 
-from inference.recording.journal import JournalFile
+from inference.recording.journal import Journal, JournalFile
 from inference.recording.rows import rows_in
+from inference.recording.spans import Damage, framed
 from inference.recording.usable import faults, usable
+from schemas.errors import ConfigurationError, DataQualityError
+from schemas.ownership import require_owner
 from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.tables import forward_records, forward_rejects
 
 
 class Stored(NamedTuple):
-    """Rows that a file of the journal left in `forward_records` and in `forward_rejects`."""
+    """What became of a file of the journal: rows in `forward_records` and in `forward_rejects`,
+    bytes that were damaged, and what is told of bytes that were set aside."""
 
     written: int
     rejected: int
+    damaged_bytes: int = 0
+    told: tuple[str, ...] = ()
+
+
+def require_own(pipeline: Pipeline, warehouse: str) -> None:
+    """Refuse the warehouse of another pipeline, and a process in which delta-rs cannot work:
+    ConfigurationError. The warehouse need not be there yet."""
+    try:
+        for table in (forward_records(), forward_rejects()):
+            path = within(warehouse, table.name)
+            if Snapshot.is_deltatable(path):
+                require_owner(Snapshot(path), pipeline.name, warehouse)
+    except BaseException as panic:  # pyo3's PanicException is no Exception, and has no module
+        if type(panic).__name__ == "PanicException" and "Forked process" in str(panic):
+            raise ConfigurationError(
+                "recorder: this process was forked from one that had used delta-rs, whose threads a"
+                " fork does not have. Remedy: open no recorder and no Delta table before the fork"
+                " (gunicorn: without preload, or in post_fork alone)."
+            ) from None
+        raise
+
+
+def store_file(pipeline: Pipeline, warehouse: str, journal: Journal, file: JournalFile) -> Stored:
+    """Store a sealed file, and remove it from the journal; what cannot be stored is set aside.
+
+    May be repeated after any failure. Raises what `store` does, but for DataQualityError, and
+    OSError.
+    """
+    contents = journal.contents(file)
+    why = "are not what was written: the disk or another program has altered them"
+    told = [
+        journal.set_aside(file, damage, why, "restore these bytes from a copy")
+        for damage in contents.damages
+    ]
+    try:
+        stored = store(pipeline, warehouse, file, contents.payloads)
+    except DataQualityError as refused:
+        why, _, remedy = str(refused).partition(" Remedy: ")
+        whole = Damage(0, b"".join(map(framed, contents.payloads)))
+        stored = Stored(0, 0)
+        told.append(journal.set_aside(file, whole, why, remedy.rstrip(".")))
+    journal.remove(file)
+    damaged = sum(len(damage.content) for damage in contents.damages)
+    return stored._replace(damaged_bytes=damaged, told=tuple(told))
 
 
 def store(
-    pipeline: Pipeline, warehouse: str, file: JournalFile, payloads: Iterable[bytes]
+    pipeline: Pipeline, warehouse: str, file: JournalFile, payloads: Sequence[bytes]
 ) -> Stored:
     """Append a file's rows to `forward_records`, those with a fault to `forward_rejects`.
 
     A file whose rows are there already is left alone, so this may be repeated after any failure.
-    Raises DataQualityError for a file that is not what was written, or another release's.
+    Raises DataQualityError for frames of another release or another pipeline, ConfigurationError
+    where the tables are another pipeline's.
     """
-    rows = rows_in(payloads)
+    if not payloads:
+        return Stored(0, 0)
+    rows = rows_in(payloads, pipeline.name)
     fault = faults(rows, pipeline)
     batch_id = f"{_application(file)}/{file.number}"
     good = usable(rows.filter(pc.is_null(fault)), batch_id)
     bad = _rejects(rows.filter(pc.is_valid(fault)), pc.drop_null(fault), batch_id)
     for table, wanted in ((forward_rejects(), bad), (forward_records(), good)):
         if wanted.num_rows:
-            _append_once(within(warehouse, table.name), wanted, file)
+            snapshot = Snapshot(within(warehouse, table.name))
+            require_owner(snapshot, pipeline.name, warehouse)
+            _append_once(snapshot, wanted, file)
     return Stored(good.num_rows, bad.num_rows)
 
 
@@ -48,9 +101,8 @@ def _application(file: JournalFile) -> str:
     return f"recorder/{file.session}"
 
 
-def _append_once(path: str, rows: pa.Table, file: JournalFile) -> None:
+def _append_once(table: Snapshot, rows: pa.Table, file: JournalFile) -> None:
     """Append unless it was done: delta-rs records transactions, but does not look at them."""
-    table = Snapshot(path)
     done = table.transaction_version(_application(file))
     if done is None or done < file.number:
         mark = Transaction(_application(file), file.number)

@@ -13,11 +13,10 @@ from deltalake.exceptions import DeltaError
 
 from schemas.columns import Table
 from schemas.errors import ConfigurationError
+from schemas.ownership import require_owner
 from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
 from schemas.tables import all_tables
-
-OWNER = "tenforward.pipeline"
 
 
 def exists(path: str) -> bool:
@@ -77,12 +76,7 @@ def require(pipeline: Pipeline, warehouse: str, *names: str) -> None:
                 " (or `tenforward init` for tables of your own), or correct --warehouse."
             )
         snapshot = Snapshot(path)
-        owner = snapshot.metadata().configuration.get(OWNER, pipeline.name)
-        if owner != pipeline.name:
-            raise ConfigurationError(
-                f"--warehouse = {warehouse}: holds pipeline {owner!r}, not {pipeline.name!r}."
-                " Remedy: give each pipeline a warehouse of its own."
-            )
+        require_owner(snapshot, pipeline.name, warehouse)
         _require_columns(tables[name], pa.schema(snapshot.schema().to_arrow()))
 
 

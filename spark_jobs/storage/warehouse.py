@@ -19,6 +19,7 @@ from pyspark.sql import types as T
 from schemas.columns import Table
 from schemas.errors import ConflictError
 from schemas.manifests import read_manifests
+from schemas.ownership import OWNER
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, within
 from schemas.tables import all_tables
@@ -94,7 +95,7 @@ class Warehouse:
         if table.partition_by:
             builder = builder.partitionedBy(*table.partition_by)
         constraints = {f"delta.constraints.{k}": v for k, v in table.constraints.items()}
-        owner = {logs.OWNER: self.pipeline.name}
+        owner = {OWNER: self.pipeline.name}
         for key, value in (table.properties | constraints | owner).items():
             builder = builder.property(key, value)
         builder.execute()
