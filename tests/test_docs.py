@@ -102,7 +102,7 @@ def test_the_example_server_of_the_page_serves_and_records(here):
         running.terminate()
         running.wait(60)
     count = int(re.search(r"(\d+) flights", asked.stdout)[1])
-    assert f"tenforward_recorder_recorded {count}\n" in asked.stdout
+    assert f"tenforward_recorder_recorded_total {count}\n" in asked.stdout
     rows = [row for row in stored(here / "warehouse") if row["event_date"] == NEWEST]
     assert len(rows) == count == len({row["instance_id"] for row in rows})
     assert all(row["batch_id"].startswith("recorder/") for row in rows)

@@ -33,7 +33,7 @@ def served(loop, tmp_path_factory) -> Warehouse:
             assert len(answer.json()["predictions"]) == 100
         refused = client.post("/score", json=request | {"features": {}})
         assert refused.status_code == 422
-        assert "tenforward_recorder_recorded 300\n" in client.get("/metrics").text
+        assert "tenforward_recorder_recorded_total 300\n" in client.get("/metrics").text
     return warehouse
 
 
