@@ -43,7 +43,8 @@ help: ## list the commands
 setup: $(ready) ## install everything into .venv (3 minutes and 7 GB; once)
 
 $(ready): requirements.lock pyproject.toml $(wildcard setup/*) \
-		spark_jobs/spark-defaults.conf spark_jobs/log4j2.properties
+		spark_jobs/spark-defaults.conf spark_jobs/log4j2.properties \
+		spark_jobs/storage/LinkLogStore.java
 	@setup/all.sh
 	@touch $@
 
@@ -98,12 +99,16 @@ lock: $(ready) ## rebuild the lock files from pyproject.toml
 	@setup/lock.sh
 
 .PHONY: zip
-zip: dist/tenforward.zip ## build dist/tenforward.zip for spark-submit --py-files
+zip: dist/tenforward.zip dist/tenforward-log-store.jar ## build what spark-submit takes along: --py-files, --jars
 
 sources := $(shell find console inference schemas spark_jobs trainer tenforward.py -name "*.py" -o -name "*.html" 2>/dev/null)
 
 dist/tenforward.zip: $(sources) $(ready) setup/zip.py
 	@$(python) setup/zip.py $@ $(sources)
+
+dist/tenforward-log-store.jar: $(ready) spark_jobs/storage/LinkLogStore.java
+	@mkdir -p dist
+	@cp .venv/lib/python3.11/site-packages/pyspark/jars/tenforward-log-store.jar $@
 
 # Small enough to send along with a job; torch, which the lock file has with CUDA, would make it
 # ten times as large (docs/cluster.md).

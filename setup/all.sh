@@ -7,6 +7,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 "$here/environment.sh"
 java_home=$("$here/java.sh")
 "$here/delta_jars.sh" "$java_home"
+"$here/log_store.sh" "$java_home"
 "$here/spark_conf.sh" "$java_home"
 "$here/warm_up.sh" "$java_home"
 "$here/kernels.sh"

@@ -7,11 +7,15 @@ from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
 
+LOG_STORE = "spark.delta.logStore.file.impl"
+
 # No master, no memory, no parallelism: those belong to spark-submit, --conf and properties files.
 REQUIRED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
+    # Two writers never commit one version of a table in a folder: LinkLogStore.java.
+    LOG_STORE: "tenforward.LinkLogStore",
     # An overflow or a failed cast is an error, never a null that selection would take for missing.
     "spark.sql.ansi.enabled": "true",
     # Any other limit makes Spark 4.0 measure the whole Arrow batch after every row on its way to
@@ -32,7 +36,10 @@ REQUIRED = {
 
 
 def spark_session(name: str) -> SparkSession:
-    """The running session, or a new one; raises ConfigurationError where Delta is not to be had."""
+    """The running session, or a new one.
+
+    Raises ConfigurationError where Delta or the log store of folders is not to be had.
+    """
     builder = SparkSession.builder.appName(f"tenforward {name}")
     before = signal.getsignal(signal.SIGINT)
     for key, value in REQUIRED.items():
@@ -46,6 +53,16 @@ def spark_session(name: str) -> SparkSession:
         raise ConfigurationError(
             "Delta's jars are not on Spark's class path. Remedy: run `make setup`, or give"
             " spark-submit the two as --jars: delta-spark_4.0_2.13-4.4.0, delta-storage-4.4.0."
+        )
+    if loader.getResource("tenforward/LinkLogStore.class") is None:
+        raise ConfigurationError(
+            "The log store of folders is not on Spark's class path. Remedy: run `make setup`, or"
+            " give spark-submit dist/tenforward-log-store.jar (`make zip`) among its --jars."
+        )
+    if spark.sparkContext.getConf().get(LOG_STORE) != REQUIRED[LOG_STORE]:
+        raise ConfigurationError(
+            f"{LOG_STORE}: not set in the running Spark context, which was started by another"
+            f" program. Remedy: start it with --conf {LOG_STORE}={REQUIRED[LOG_STORE]}."
         )
     return spark
 

@@ -24,6 +24,7 @@ from schemas.pipeline import Pipeline
 from schemas.places import for_spark, within
 from schemas.tables import all_tables
 from spark_jobs.storage import logs
+from spark_jobs.storage.links import require_links
 from spark_jobs.storage.session import spark_session
 
 # Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
@@ -60,6 +61,7 @@ class Warehouse:
     @cached_property
     def spark(self) -> SparkSession:
         """The session, started when data are first read or written and not for metadata."""
+        require_links(self.root)
         return spark_session(self.pipeline.name)
 
     @property
