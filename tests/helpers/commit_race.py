@@ -2,8 +2,8 @@
 
     python -m tests.helpers.commit_race STORE TRIES FOLDER
 
-STORE is a class of Delta's log stores. Prints one JSON object: tries, those that both sides believed
-to have won, commits that were acknowledged and are not there, and how often each side won.
+STORE is a class of Delta's log stores. Prints one JSON object: tries, those that both sides
+believed to have won, commits that were acknowledged and are not there, and how often each side won.
 """
 
 import json
