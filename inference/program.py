@@ -1,9 +1,11 @@
 """Opens an exported program without letting it run anything but tensor arithmetic.
 
-`torch.export.load` (2.13) unpickles freely when an archive asks for it: weights and constants
-marked `use_pickle`, custom and opaque objects, the sample inputs when their safe load fails; and
-it resolves operators by name among everything `torch` imports. So an archive is checked first:
-only the entries that our own export writes, no pickled payload, only ATen operators.
+`torch.export.load` (2.13) runs what an archive says, in more than one way: it unpickles weights,
+constants and sample inputs that ask for it, evaluates symbolic sizes and guards as Python, writes
+names into code that it compiles, resolves operators by name among everything `torch` imports, and
+of two entries with one name may read another than a checker. So nothing that lies somewhere is
+opened: an archive is written anew, in memory, of the entries that our own export writes
+(`inference.graph` says what a graph may hold), and that one is opened.
 """
 
 import io
@@ -12,76 +14,90 @@ import re
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError  # the error alone
-from typing import Any
 
 import torch
 
+from inference.graph import SuspectError, checked_config, checked_graph
 from schemas.errors import ConfigurationError
 
-_ENTRY = re.compile(
-    r"[^/]+/(models/model\.json|data/weights/(weight_\d+|model_weights_config\.json)"
-    r"|data/constants/(tensor_\d+|model_constants_config\.json)|data/sample_inputs/model\.pt"
-    r"|archive_format|archive_version|byteorder|version|\.data/(version|serialization_id))"
-)
-_OPERATOR = re.compile(
-    r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|getitem|ge|le|eq)"
+_ROOT = re.compile(r"[A-Za-z0-9_]+/")
+_GRAPH = "models/model.json"
+_CONFIG = re.compile(r"data/(weights|constants)/model_\1_config\.json")
+_INPUTS = "data/sample_inputs/model.pt"
+_AS_IT_IS = re.compile(
+    r"data/weights/weight_\d+|data/constants/tensor_\d+"
+    r"|archive_format|archive_version|byteorder|version|\.data/(version|serialization_id)"
 )
 
 
 def load_program(path: Path) -> torch.nn.Module:
     """The module of an exported program, on the CPU. ConfigurationError when it is refused."""
-    content = path.read_bytes()
-    reason = suspect(content)
-    if reason is not None:
-        raise ConfigurationError(
-            f"{path}: refused, {reason}. Remedy: train the model again with this release, and find"
-            " out who wrote the file."
-        )
-    return torch.export.load(io.BytesIO(content)).module()
+    try:
+        anew = rewritten(path.read_bytes())
+        return torch.export.load(io.BytesIO(anew)).module()
+    except SuspectError as error:
+        reason = str(error)
+    except (RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
+        reason = f"torch cannot read it ({type(error).__name__}: {str(error)[:200]})"
+    raise ConfigurationError(
+        f"{path}: refused, {reason}. Remedy: train the model again with this release, and find"
+        " out who wrote the file."
+    )
 
 
 def suspect(content: bytes) -> str | None:
     """Why the archive must not be loaded, or None."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = {name: archive.read(name) for name in archive.namelist()}
-    except zipfile.BadZipFile:
-        return "it is not an archive"
-    strange = [name for name in entries if not _ENTRY.fullmatch(name)]
-    if strange:
-        return f"it has an entry {strange[0]!r} that no export of ours writes"
-    for name, data in entries.items():
-        if name.endswith("_config.json") and _asks_for_pickle(data):
-            return f"{name!r} asks for pickle"
-        if name.endswith("models/model.json"):
-            for target in _targets(data):
-                if not _OPERATOR.fullmatch(target):
-                    return f"it calls {target!r}, which is not a tensor operator"
-        if name.endswith("sample_inputs/model.pt") and not _plain_tensors(data):
-            return f"{name!r} holds more than tensors"
+        rewritten(content)
+    except SuspectError as error:
+        return str(error)
     return None
 
 
-def _asks_for_pickle(config: bytes) -> bool:
-    return any(payload["use_pickle"] for payload in json.loads(config)["config"].values())
-
-
-def _targets(graph: bytes) -> list[str]:
-    """What every node of the graph, and of the graphs inside it, calls."""
-    targets: list[str] = []
-
-    def collect(entry: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(entry.get("target"), str):
-            targets.append(entry["target"])
-        return entry
-
-    json.loads(graph, object_hook=collect)
-    return targets
-
-
-def _plain_tensors(data: bytes) -> bool:
+def rewritten(content: bytes) -> bytes:
+    """The archive again, of what was checked and nothing else. Raises SuspectError."""
     try:
-        torch.load(io.BytesIO(data), weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError):
-        return False
-    return True
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise SuspectError(f"it has two entries {twice!r}")
+            entries = {name: archive.read(name) for name in names}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+        raise SuspectError(f"it is not an archive ({error})") from error
+    target = io.BytesIO()
+    root = _ROOT.match(next(iter(entries), ""))
+    with zipfile.ZipFile(target, "w") as anew:
+        for name, data in entries.items():
+            anew.writestr(zipfile.ZipInfo(name), _checked(name, data, root))
+    return target.getvalue()
+
+
+def _checked(name: str, data: bytes, root: re.Match[str] | None) -> bytes:
+    """What of an entry is opened."""
+    key = name.removeprefix(root[0]) if root else name
+    if root is None or key == name:
+        raise SuspectError(f"it has an entry {name!r} that no export of ours writes")
+    if _AS_IT_IS.fullmatch(key):
+        return data
+    if key == _INPUTS:
+        return _plain_tensors(name, data)
+    if key == _GRAPH or _CONFIG.fullmatch(key):
+        try:
+            read = json.loads(data)
+            found = checked_graph(read) if key == _GRAPH else checked_config(name, read)
+        except (ValueError, RecursionError) as error:
+            raise SuspectError(f"{name!r} is damaged ({error})") from error
+        return json.dumps(found).encode()
+    raise SuspectError(f"it has an entry {name!r} that no export of ours writes")
+
+
+def _plain_tensors(name: str, data: bytes) -> bytes:
+    """Sample inputs, written anew: tensors in tuples and dictionaries."""
+    try:
+        inputs = torch.load(io.BytesIO(data), weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise SuspectError(f"{name!r} holds more than tensors") from error
+    anew = io.BytesIO()
+    torch.save(inputs, anew)
+    return anew.getvalue()

@@ -61,14 +61,15 @@ def stack_inputs(
 
 def check_inputs(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]) -> None:
     """Raises ConfigurationError for a column that is not there, and DataQualityError for a code
-    outside 0 ... buckets - 1, which an embedding would refuse without naming the feature, or a
-    tensor of another size."""
+    outside 0 ... buckets - 1, which an embedding would refuse without naming the feature, a tensor
+    of another size, or columns of different lengths, of which NumPy would repeat the shorter."""
     missing = [feature.name for feature in features if feature.name not in columns]
     if missing:
         raise ConfigurationError(
             f"features: the model takes {', '.join(missing)}, the rows do not have it."
             " Remedy: restore the feature in the pipeline, or train a model without it."
         )
+    _check_lengths(features, columns)
     for feature in features:
         if feature.kind == "category":
             _check_codes(feature, columns[feature.name])
@@ -100,6 +101,18 @@ def fill_inputs(
             stacked[:, place] = columns[feature.name]
     for tensor, feature in zip(tensors, (f for f in features if f.kind == "tensor"), strict=True):
         tensor[...] = columns[feature.name].reshape(tensor.shape)
+
+
+def _check_lengths(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]) -> None:
+    first = features[0].name
+    for feature in features:
+        column = columns[feature.name]
+        flat = feature.kind == "tensor" or column.ndim == 1
+        if column.ndim == 0 or not flat or len(column) != len(columns[first]):
+            raise DataQualityError(
+                f"features.{feature.name}: an array of shape {column.shape} beside"
+                f" {columns[first].shape} of {first}. Remedy: give every column one entry a row."
+            )
 
 
 def _check_size(feature: ModelInput, column: NDArray[Any]) -> None:

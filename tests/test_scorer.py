@@ -3,11 +3,14 @@
 import io
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +118,23 @@ def test_a_missing_column_and_an_unknown_code_name_the_feature(scorer: Scorer) -
         scorer.score(ROWS | {"shop": ROWS["shop"] - 1})
 
 
+@pytest.mark.parametrize("name", ["shop", "age"])
+@pytest.mark.parametrize("given", ["one", "none", "column", "number", "half"])
+def test_columns_of_different_lengths_are_refused_and_never_repeated(
+    scorer: Scorer, name: str, given: str
+) -> None:
+    column = ROWS[name]
+    changed = {
+        "one": column[:1],
+        "none": column[:0],
+        "column": column[:, None],
+        "number": np.array(column[0]),
+        "half": column[:1500],
+    }[given]
+    with pytest.raises(DataQualityError, match="Remedy: give every column one entry a row"):
+        scorer.score(ROWS | {name: changed})
+
+
 def test_scoring_imports_neither_mlflow_nor_spark_nor_petastorm() -> None:
     code = (
         "import sys; from unittest.mock import MagicMock; sys.modules['torch'] = MagicMock();"
@@ -198,6 +218,97 @@ def test_a_program_that_calls_anything_but_tensor_operators_is_refused(
     changed = entry(bundle, key).replace("torch.ops.aten.relu.default", "torch.os.system")
     with pytest.raises(ConfigurationError, match=r"calls 'torch\.os\.system'"):
         load_scorer(rewritten(bundle, tmp_path, {key: changed.encode()}))
+
+
+GRAPH = "models/model.json"
+RUNS = "__import__('builtins').print('this ran')"
+
+
+def replaced(graph: Any, key: str, value: Any) -> Any:
+    """The graph with every value under a key replaced."""
+    if isinstance(graph, dict):
+        return {k: value if k == key else replaced(v, key, value) for k, v in graph.items()}
+    return [replaced(one, key, value) for one in graph] if isinstance(graph, list) else graph
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("expr_str", RUNS, "expr_str"),
+        ("expr_str", f"Symbol({RUNS})", "expr_str"),
+        ("expr_str", f"Symbol('s1', positive={RUNS})", "expr_str"),
+        ("expr_str", f"Mul(Integer(2), {RUNS})", "expr_str"),
+        ("expr_str", "Pow(Integer(9), Pow(Integer(9), Integer(9)))", "expr_str"),
+        ("expr_str", "Symbol('s1').__class__", "expr_str"),
+        ("expr_str", "Integer('9')", "expr_str"),
+        ("name", "x\nimport os", "name"),
+        ("parameter_name", "network.head; import os", "parameter_name"),
+        ("buffer_name", "mean[0]", "buffer_name"),
+        ("forward_arg_names", ["categories=print('this ran')"], "forward_arg_names"),
+        ("in_spec", '[1, {"type": "os.system", "context": null, "children_spec": []}]', "in_spec"),
+        ("out_spec", f'[1, {{"type": null, "{RUNS}": 1}}]', "out_spec"),
+        ("type", "meta", "type"),
+        ("torch_version", {"a b": "c"}, "a key = 'a b'"),
+        ("opset_version", {"aten": "10; import os"}, "'aten'"),
+        ("fqn", "../../etc", "fqn"),
+    ],
+)
+def test_a_graph_says_nothing_that_torch_would_evaluate(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, value: Any,
+    words: str,
+) -> None:  # fmt: skip
+    graph = replaced(json.loads(entry(bundle, GRAPH)), key, value)
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        load_scorer(rewritten(bundle, tmp_path, {GRAPH: json.dumps(graph).encode()}))
+    assert "this ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("guards_code", [RUNS]),
+        ("metadata", {"stack_trace": RUNS, "nn_module_stack": RUNS, "source_fn_stack": RUNS}),
+    ],
+)
+def test_what_a_graph_need_not_say_is_not_read(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: Scorer, key: str,
+    value: Any,
+) -> None:  # fmt: skip
+    graph = replaced(json.loads(entry(bundle, GRAPH)), key, value)
+    changed = load_scorer(rewritten(bundle, tmp_path, {GRAPH: json.dumps(graph).encode()}))
+    np.testing.assert_array_equal(changed.score(ROWS).prediction, scorer.score(ROWS).prediction)
+    assert "this ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("second", [GRAPH, "data/sample_inputs/model.pt", "byteorder"])
+@pytest.mark.parametrize("last", [True, False])
+def test_two_entries_of_one_name_are_refused(
+    bundle: Path, tmp_path: Path, second: str, last: bool
+) -> None:
+    """A checker that reads the last entry of a name, and torch another, see two programs."""
+    rewritten(bundle, tmp_path, {})
+    with zipfile.ZipFile(tmp_path / PROGRAM) as archive:
+        entries = [(name, archive.read(name)) for name in archive.namelist()]
+    root = entries[0][0].split("/")[0]
+    foreign = (f"{root}/{second}", pickled())
+    with (
+        zipfile.ZipFile(tmp_path / PROGRAM, "w") as archive,
+        warnings.catch_warnings(action="ignore"),
+    ):
+        for name, content in [*entries, foreign] if last else [foreign, *entries]:
+            archive.writestr(name, content)
+    assert len(zipfile.ZipFile(tmp_path / PROGRAM).namelist()) >= len(entries)
+    with pytest.raises(ConfigurationError, match=r"two entries|holds more|an entry|is damaged"):
+        load_scorer(tmp_path)
+
+
+@pytest.mark.parametrize("key", [GRAPH, "data/weights/model_weights_config.json"])
+@pytest.mark.parametrize("content", [b"", b"[", b"null", b"{}", b"[" * 100_000, b"\xff"])
+def test_a_damaged_entry_is_refused_by_name(
+    bundle: Path, tmp_path: Path, key: str, content: bytes
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"program\.pt2: refused, .*Remedy"):
+        load_scorer(rewritten(bundle, tmp_path, {key: content}))
 
 
 def test_a_file_that_is_no_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
