@@ -37,6 +37,17 @@ def load_program(path: Path) -> torch.nn.Module:
             f"{path}: refused, {reason}. Remedy: train the model again with this release, and find"
             " out who wrote the file."
         )
+    try:
+        return unpacked(content)
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{path}: torch {torch.__version__} cannot load it: {error}. Remedy: score with the"
+            " version of torch that trained the model, or train it again with this one."
+        ) from error
+
+
+def unpacked(content: bytes) -> torch.nn.Module:
+    """The module of a program that is not `suspect`."""
     return torch.export.load(io.BytesIO(content)).module()
 
 

@@ -1,11 +1,16 @@
 """The Spark session of every job: it sets what correctness needs and leaves the rest to conf."""
 
 import signal
+import subprocess
 from types import FrameType
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
+from schemas.signals import end_with_command
+
+_JVM_S = 10.0
 
 LOG_STORE = "spark.delta.logStore.file.impl"
 
@@ -47,6 +52,7 @@ def spark_session(name: str) -> SparkSession:
     spark = builder.getOrCreate()
     if signal.getsignal(signal.SIGINT) is not before:  # a new context, whose handler it is
         _interrupt_for_certain()
+        end_with_command(_end_jvm)
     spark.sparkContext.setLogLevel("ERROR")
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
@@ -65,6 +71,19 @@ def spark_session(name: str) -> SparkSession:
             f" program. Remedy: start it with --conf {LOG_STORE}={REQUIRED[LOG_STORE]}."
         )
     return spark
+
+
+def _end_jvm() -> None:
+    """End the JVM that this process has started, which would otherwise outlive it for a while; one
+    that spark-submit has started is its parent."""
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is None:
+        return
+    process.stdin.close()  # it ends itself at the end of its input
+    try:
+        process.wait(_JVM_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _interrupt_for_certain() -> None:
