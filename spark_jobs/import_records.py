@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -114,8 +113,10 @@ def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -
         reader = reader.option("mergeSchema", value=True)  # an older file may lack a column
     try:
         rows = reader.load(for_spark(source.path))
-    except (PySparkException, Py4JError) as error:
+    except Exception as error:
         fault = fault_of(error)
+        if fault is None and not isinstance(error, PySparkException):
+            raise
         what = str(fault or error).splitlines()[0].partition(" Remedy:")[0]
         raise ConfigurationError(
             f"records.path = {source.path!r}: not readable as {source.format} ({what})."

@@ -1,6 +1,7 @@
 """What a source hands over, against its tables: the types, and the rows that are there already."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from pandas.api import types as pdt
@@ -28,7 +29,7 @@ _TAKEN: dict[ColumnType, tuple[str, ...]] = {
 }
 
 
-def require_kind(table: str, column: Column, values: pd.Series) -> None:
+def require_kind(table: str, column: Column, values: "pd.Series[Any]") -> None:
     """Refuse a column whose type is not that of its definition: ConfigurationError.
 
     A column of nothing but nulls has any type.
@@ -43,7 +44,7 @@ def require_kind(table: str, column: Column, values: pd.Series) -> None:
     )
 
 
-def _kind(values: pd.Series) -> str:
+def _kind(values: "pd.Series[Any]") -> str:
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype
