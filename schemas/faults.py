@@ -146,11 +146,12 @@ def _told(text: str) -> TenforwardError | None:
 def _known(error: BaseException) -> TenforwardError | None:
     """The kind of a library's or the system's error."""
     text, library = str(error), type(error).__module__.partition(".")[0]
-    if isinstance(error, MemoryError):
-        return TenforwardError(
-            "memory: there was not enough. Remedy: give the job more, or fewer rows at a time."
-        )
     low = text.lower()
+    if isinstance(error, MemoryError) or "outofmemoryerror" in (type(error).__name__ + low).lower():
+        return TenforwardError(
+            "memory: there was not enough. Remedy: give the job more (spark.driver.memory,"
+            " spark.executor.memory), or fewer rows at a time."
+        )
     if any(words in low for words in _FULL) or _number(error) in (errno.ENOSPC, errno.EDQUOT):
         return _as(TenforwardError, text, "free or add disk space, then repeat the command")
     if library in ("mlflow", "sqlalchemy", "sqlite3", "alembic", "requests", "urllib3"):

@@ -173,6 +173,10 @@ def remote(module: str, text: str) -> Exception:
         (remote("mlflow.exceptions", "unable to open database file"), ConfigurationError),
         (remote("_internal", "Failed to commit: a conflict with version 15"), ConflictError),
         (remote("py4j.protocol", "x\nCaused by: a.B: No space left on device"), TenforwardError),
+        (
+            remote("py4j.protocol", "java.lang.OutOfMemoryError: Java heap"),
+            TenforwardError,
+        ),
         (remote("py4j.protocol", "x: [DELTA_CONCURRENT_APPEND] Meanwhile"), ConflictError),
     ],
     ids=lambda value: getattr(value, "__name__", None) or str(value)[:30],

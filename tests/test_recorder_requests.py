@@ -65,10 +65,7 @@ REFUSED = {
     "the sketch is text": ({"sketch": [["a"], ["b"]]}, "sketch: <U1"),
     "the sketch is a row": ({"sketch": [0.5, 1.5]}, "sketch: 1 dimensions"),
     "segments are one text": ({"segments": KEYS | {"carrier": "UA"}}, "segments.carrier: a str"),
-    "a key is 0": (
-        {"segments": KEYS | {"carrier": [0, "UA"]}},
-        "segments.carrier: a key is not text: 0 is a int",
-    ),
+    "a key is 0": ({"segments": KEYS | {"carrier": [0, "UA"]}}, "segments.carrier: a key is not text: 0 is a int"),
     "a key is False": ({"segments": KEYS | {"carrier": ["UA", False]}}, "False is a bool"),
     "a key is bytes": ({"segments": KEYS | {"carrier": ["UA", b"AA"]}}, "is a bytes"),
     "a key is NaN": ({"segments": KEYS | {"carrier": ["UA", float("nan")]}}, "is a float"),
