@@ -34,24 +34,23 @@ def load_program(path: Path) -> torch.nn.Module:
     """The module of an exported program, on the CPU. ConfigurationError when it is refused."""
     try:
         anew = rewritten(path.read_bytes())
-        return torch.export.load(io.BytesIO(anew)).module()
-    except SuspectError as error:
-        reason = str(error)
-    except (RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
-        reason = f"torch cannot read it ({type(error).__name__}: {str(error)[:200]})"
-    raise ConfigurationError(
-        f"{path}: refused, {reason}. Remedy: train the model again with this release, and find"
-        " out who wrote the file."
-    )
-
-
-def suspect(content: bytes) -> str | None:
-    """Why the archive must not be loaded, or None."""
+    except SuspectError as reason:
+        raise ConfigurationError(
+            f"{path}: refused, {reason}. Remedy: train the model again with this release, and find"
+            " out who wrote the file."
+        ) from reason
     try:
-        rewritten(content)
-    except SuspectError as error:
-        return str(error)
-    return None
+        return unpacked(anew)
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"{path}: refused, torch {torch.__version__} cannot load it: {error}. Remedy: score"
+            " with the version of torch that trained the model, or train it again with this one."
+        ) from error
+
+
+def unpacked(content: bytes) -> torch.nn.Module:
+    """The module of a program that was `rewritten`."""
+    return torch.export.load(io.BytesIO(content)).module()
 
 
 def rewritten(content: bytes) -> bytes:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inference.program import load_program
 from schemas.bundle import PROGRAM, ModelCard, read_card
+from schemas.errors import ConfigurationError
 from schemas.inputs import stack_inputs
 
 # Rows go through the program in blocks of exactly this many, the last one padded: matrix kernels
@@ -42,8 +43,8 @@ class Scorer:
         """Score n rows of encoded features: int32 codes (n,) of a category, float32 (n,) of a
         number, float32 (n, ...) of a tensor; no nulls.
 
-        Raises ConfigurationError for a missing column, DataQualityError for an unknown code or a
-        tensor of another size.
+        Raises ConfigurationError for a missing column or a program that fails, DataQualityError for
+        an unknown code or a tensor of another size.
         """
         inputs = stack_inputs(self.card.features, columns)
         rows = len(inputs[0])
@@ -60,8 +61,15 @@ class Scorer:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = len(inputs[0])
         padded = [np.pad(x, [(0, BLOCK - rows), *[(0, 0)] * (x.ndim - 1)]) for x in inputs]
-        with torch.inference_mode():
-            output, sketch = self.program(*map(torch.from_numpy, padded))
+        try:
+            with torch.inference_mode():
+                output, sketch = self.program(*map(torch.from_numpy, padded))
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            raise ConfigurationError(
+                f"model of refresh {self.card.refresh_id}: its program failed on a block of rows:"
+                f" {error}. Remedy: let an earlier version serve (`tenforward rollback`), and mend"
+                f" model.name = {self.card.architecture!r} before it is trained again."
+            ) from error
         return output.numpy()[:rows], sketch.numpy()[:rows]
 
 

@@ -9,9 +9,17 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 
-from schemas.errors import ConfigurationError, TenforwardError
+from schemas.errors import ConfigurationError
+from schemas.faults import fault_of
 from schemas.log import about, configure_logging, log
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.signals import (
+    INTERRUPTED,
+    TERMINATED,
+    end_children,
+    terminable,
+    was_interrupted,
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,33 +74,39 @@ def run_command(
     about()
     if {"-h", "--help"} & set(sys.argv[1:] if argv is None else argv):
         job(argv)  # argparse prints the help and exits; stdout is still the caller's
-    with stdout_kept_for_result() as emit:
+    with stdout_kept_for_result() as emit, terminable() as asked:
         try:
             result = job(argv)
             log.info("%s", result.get("status", "done"))
             emit(result)
             return int(result.get("exit_code", 0))
-        except TenforwardError as error:
-            log.error("%s", error)
-            failure = {"exit_code": error.exit_code, "error": str(error), **error.details}
-            emit({"status": "failed", **failure})
-            return error.exit_code
-        except (Exception, KeyboardInterrupt) as error:
-            if was_interrupted(error):
-                log.error("interrupted; what was finished stays, repeat the command to go on")
-                emit({"status": "interrupted", "exit_code": 130})
-                return 130
-            log.exception("unexpected failure")
-            emit({"status": "failed", "exit_code": 1, "error": f"{type(error).__name__}: {error}"})
-            return 1
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - of whatever kind
+            if asked.to_end or was_interrupted(error):
+                return _interrupted(TERMINATED if asked.to_end else INTERRUPTED, emit)
+            return _failed(error, emit)
 
 
-def was_interrupted(error: BaseException | None) -> bool:
-    """Whether an error is a Ctrl-C, or was raised while one was dealt with: PySpark, on its way out
-    of an interrupted wait, asks for the result, and raises that the job was cancelled instead."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+Emit = Callable[[dict[str, Any]], None]
+
+
+def _interrupted(code: int, emit: Emit) -> int:
+    log.error("interrupted; what was finished stays, repeat the command to go on")
+    emit({"status": "interrupted", "exit_code": code})
+    end_children()
+    return code
+
+
+def _failed(error: BaseException, emit: Emit) -> int:
+    """Say what failed: in a line where it was to be expected, else with its traceback."""
+    fault = fault_of(error)
+    if fault is None:
+        log.error("unexpected failure", exc_info=error)
+        emit({"status": "failed", "exit_code": 1, "error": f"{type(error).__name__}: {error}"})
+        return 1
+    log.error("%s", fault)
+    failure = {"exit_code": fault.exit_code, "error": str(fault), **fault.details}
+    emit({"status": "failed", **failure})
+    return fault.exit_code
 
 
 @contextmanager
@@ -112,11 +126,11 @@ def stdout_kept_for_result() -> Iterator[Callable[[dict[str, Any]], None]]:
             print(json.dumps(entry, default=str), flush=True)
 
 
-def require_over(ds: date) -> None:
+def require_over(ds: date, option: str = "--ds") -> None:
     """Refuse a UTC day that has not ended: half a day done would count as the whole of it."""
     if ds >= datetime.now(UTC).date():
         raise ConfigurationError(
-            f"--ds = {ds}: this UTC day is not over. Remedy: give an earlier day."
+            f"{option} = {ds}: this UTC day is not over. Remedy: give an earlier day."
         )
 
 

@@ -23,7 +23,7 @@ from deltalake import DeltaTable as Snapshot
 from pyarrow.dataset import Dataset, field
 
 from schemas.allowance import Allowance
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, DataQualityError
 from schemas.stored import stored
 from schemas.tables import refreshes
 
@@ -151,13 +151,24 @@ class Manifest:
 
 
 def manifest_of(row: Mapping[str, Any]) -> Manifest:
-    """A row of `refreshes`. Raises ConfigurationError for a format that is not known here."""
+    """A row of `refreshes`. Raises ConfigurationError for a format that is not known here,
+    DataQualityError for a damaged one."""
     written = row["format"] or 1
     if written > FORMAT:
         raise ConfigurationError(
             f"refresh {row['refresh_id']}: its manifest has format {written}, this release reads"
             f" up to {FORMAT}. Remedy: use the release of tenforward that wrote it, or a later one."
         )
+    try:
+        return _manifest_of(row, written)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataQualityError(
+            f"refresh {row['refresh_id']}: its manifest is damaged ({error!r}). Remedy: restore the"
+            " table refreshes to a version before, or select again with --force."
+        ) from error
+
+
+def _manifest_of(row: Mapping[str, Any], written: int) -> Manifest:
     decided = json.loads(row["decided"] or "null")
     allowance = json.loads(row["ledger"] or "null")
     return Manifest(

@@ -21,6 +21,8 @@ FUTURE_EVENT = "future-event"
 DUPLICATE_DIFFERS = "duplicate-differs"
 BAD_LABEL = "bad-label"
 LABEL_DIFFERS = "label-differs"
+UNREADABLE = "unreadable"
+MISDATED = "misdated"
 
 REASONS: dict[str, str] = {
     MISSING: "instance id, event time or model version is null or empty",
@@ -34,4 +36,6 @@ REASONS: dict[str, str] = {
     DUPLICATE_DIFFERS: "the same instance, model, batch and moment has another record too",
     BAD_LABEL: "not a label of the task: 0 or 1, a class from 0, or a finite number",
     LABEL_DIFFERS: "another label of the instance became known at the same moment",
+    UNREADABLE: "a moment of recording, an id or a key of somebody else's log cannot be read",
+    MISDATED: "the date column of somebody else's log is more than a day from the event time",
 }

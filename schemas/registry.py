@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.bundle import CARD, PROGRAM, WEIGHTS
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, ConflictError
+from schemas.faults import fault_of
 from schemas.places import as_uri, is_remote, within
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def bundle_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
             download_artifacts(artifact_uri=version.source, tracking_uri=client.tracking_uri)
         )
         missing = [name for name in wanted if not (folder / name).is_file()]
-    except OSError:  # also where the whole folder is gone
+    except OSError as error:  # also where the whole folder is gone
+        if isinstance(fault_of(error), ConflictError):
+            raise
         missing = wanted
     if missing:
         raise ConfigurationError(

@@ -23,14 +23,16 @@ from schemas.command import (
     parse_date,
     pipeline_of,
     require_order,
+    require_over,
     run_command,
-    was_interrupted,
 )
 from schemas.errors import ConfigurationError, NoDataError, TenforwardError
+from schemas.faults import fault_of
 from schemas.log import log
 from schemas.manifests import find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
+from schemas.signals import was_interrupted
 from spark_jobs.days.planned import days, plan
 from spark_jobs.days.told import line_of, plan_line, summary_table
 from spark_jobs.due import due
@@ -115,7 +117,7 @@ def backfill(
                     break
         except TenforwardError as error:
             if not go_on:
-                raise type(error)(f"{error} What had finished stays.") from error
+                raise type(error)(f"{error} What had finished stays.", **error.details) from error
             entry |= {"error": str(error), "exit_code": error.exit_code}
         return entry
 
@@ -163,12 +165,13 @@ def _logged(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any
 def _run(name: str, step: Step, warehouse: Warehouse, ds: date) -> dict[str, Any]:
     try:
         return step(warehouse, ds)
-    except TenforwardError as error:
-        raise type(error)(f"{ds}, {name}: {error}") from error
     except Exception as error:
         if was_interrupted(error):
             raise KeyboardInterrupt from error
-        raise TenforwardError(f"{ds}, {name}: {type(error).__name__}: {error}.") from error
+        fault = fault_of(error)
+        if fault is None:
+            raise TenforwardError(f"{ds}, {name}: {type(error).__name__}: {error}.") from error
+        raise type(fault)(f"{ds}, {name}: {fault}", **fault.details) from error
 
 
 def _positive(text: str) -> int:
@@ -237,6 +240,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     overrides = {"selection.policy": args.policy, "selection.budget": args.budget}
     pipeline = pipeline_of(args, overrides)
     require_order(args.start, args.end)
+    require_over(args.end, "--end")
     configured(pipeline)  # refuse before anything is read
     if args.max_parallel > 1:
         _require_independent(args.max_parallel, args.only, pipeline)

@@ -20,6 +20,7 @@ from schemas.command import (
     parse_date,
     pipeline_of,
     require_order,
+    require_over,
     run_command,
 )
 from schemas.errors import NoDataError
@@ -157,6 +158,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     args = parser().parse_args(argv)
     pipeline = pipeline_of(args)
     require_order(args.start, args.end)
+    require_over(args.end, "--end")
     return bootstrap(Warehouse(args.warehouse, pipeline), args.start, args.end)
 
 

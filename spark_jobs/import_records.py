@@ -9,11 +9,11 @@ Delta table (compacted or not) or plain Parquet. What cannot be used goes to `fo
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -27,23 +27,18 @@ from schemas.command import (
     run_command,
 )
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.faults import fault_of
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark
-from schemas.rules import rules_of
-from schemas.sections.records import CLOSEST, RecordsSource
-from spark_jobs.candidates.rejects import content, contradicting, first_fault, rejects_of
+from schemas.sections.records import RecordsSource
+from spark_jobs.candidates.rejects import content, rejects_of
+from spark_jobs.imported.footers import require_one_form
+from spark_jobs.imported.kinds import require_kinds
+from spark_jobs.imported.mapped import KEY, judged, mapped, of_dates
 from spark_jobs.storage.warehouse import Warehouse
 
 APPLICATION = "import"
-# Where an answer may stand, and the type it has there.
-_ANSWERS = {
-    "prediction": "double",
-    "probability": "double",
-    "logits": "array<float>",
-    "statistics": "array<float>",
-}
-KEY = ["instance_id", "model_version", "recorded_at"]
 
 
 def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
@@ -112,106 +107,51 @@ def _source(pipeline: Pipeline) -> RecordsSource:
 
 def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -> DataFrame:
     """The log's rows of the dates, and those without an event time, which belong to none."""
+    reader = warehouse.spark.read.format(source.format)
+    if source.format == "parquet":
+        require_one_form(source.path)
+        reader = reader.option("mergeSchema", value=True)  # an older file may lack a column
     try:
-        rows = warehouse.spark.read.format(source.format).load(for_spark(source.path))
-    except AnalysisException as error:
+        rows = reader.load(for_spark(source.path))
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None and not isinstance(error, PySparkException):
+            raise
+        what = str(fault or error).splitlines()[0].partition(" Remedy:")[0]
         raise ConfigurationError(
-            f"records.path = {source.path!r}: not readable as {source.format}"
-            f" ({str(error).splitlines()[0]}). Remedy: correct records.path or records.format."
+            f"records.path = {source.path!r}: not readable as {source.format} ({what})."
+            " Remedy: correct records.path or records.format."
         ) from error
-    named = {
-        "instance_id": source.instance_id,
-        "event_time": source.event_time,
-        "recorded_at": source.recorded_at,
-        "model_version": source.model_version.column,
-        "prediction": source.prediction.column,
-        "sketch": source.sketch,
-        "date": source.date,
-        **{f"segments[{place}]": name for place, name in enumerate(source.segments)},
-    }
-    for field, name in named.items():
-        if name is not None and name not in rows.columns:
-            raise ConfigurationError(
-                f"records.{field} = {name!r}: the log has no such column; it has"
-                f" {', '.join(rows.columns)}. Remedy: correct the name."
-            )
-    event = _column(source.event_time).try_cast("timestamp").cast("date")
-    inside, none = event.between(F.lit(start), F.lit(end)), event.isNull()
-    if source.date is None:
-        return rows.where(inside | none)
-    # What the column says only narrows the reading, by a day more at each end.
-    hint, day = _column(source.date).try_cast("date"), timedelta(days=1)
-    near = hint.between(F.lit(start - day), F.lit(end + day))
-    return rows.where((near & inside) | (none & hint.between(F.lit(start), F.lit(end))))
-
-
-def mapped(rows: DataFrame, source: RecordsSource, day: date) -> DataFrame:
-    """The log's rows with the columns of `forward_records`; `probability`, where that came instead
-    of a logit; and `record`: each as it came.
-
-    day: stands in for the event date where there is no event time. A value that does not cast is
-    null here; `unreadable` says so.
-    """
-    prediction, kind = _column(source.prediction.column), source.prediction.kind
-    answer = prediction.cast("array<float>") if kind == "logits" else prediction.try_cast("double")
-    where = {"logits": "logits", "probability": "probability"}.get(kind, "prediction")
-    event_time = _column(source.event_time).try_cast("timestamp")
-    recorded = _column(source.recorded_at or source.event_time).try_cast("timestamp")
-    version = source.model_version
-    sketch = _column(source.sketch) if source.sketch else F.lit(None)
-    keys = [F.coalesce(_column(name).cast("string"), F.lit("")) for name in source.segments]
-    nothing = F.lit(None).cast("double")
-    return rows.select(
-        _column(source.instance_id).cast("string").alias("instance_id"),
-        event_time.alias("event_time"),
-        F.coalesce(event_time.cast("date"), F.lit(day)).alias("event_date"),
-        (F.lit(version.value) if version.column is None else _column(version.column))
-        .cast("string")
-        .alias("model_version"),
-        F.coalesce(recorded, event_time).alias("recorded_at"),
-        *(
-            (answer if name == where else F.lit(None).cast(type_)).alias(name)
-            for name, type_ in _ANSWERS.items()
-        ),
-        nothing.alias("label"),
-        nothing.alias("loss"),
-        (F.array(*keys) if keys else F.array().cast("array<string>")).alias("segments"),
-        sketch.cast("array<float>").alias("sketch"),
-        (prediction.isNotNull() & answer.isNull()).alias("unreadable"),
-        F.to_json(F.struct("*")).alias("record"),
-    )
-
-
-def judged(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
-    """`mapped` rows with their `fault`; probabilities become logits."""
-    unreadable = F.when(F.col("unreadable"), F.lit(reasons.NOT_FINITE))
-    fault = first_fault(rules_of(pipeline, probabilities=True).record)
-    p = F.least(F.greatest("probability", F.lit(CLOSEST)), F.lit(1 - CLOSEST))
-    came = F.col("fault").isNull() & F.col("probability").isNotNull()
-    logit = F.when(came, F.log(p / (1 - p)))
-    rows = rows.withColumns({"fault": F.coalesce(unreadable, fault), "batch_id": F.lit("")})
-    rows = rows.withColumn("prediction", F.coalesce("prediction", logit))
-    rows = rows.drop("unreadable", "probability")
-    sound = rows.where("fault IS NULL")
-    keys = [F.col(name).alias(f"_{name}") for name in KEY]
-    differ = contradicting(sound).select(*keys).distinct().withColumn("_differ", F.lit(True))
-    same = [F.col(name) == F.col(f"_{name}") for name in KEY]
-    joined = rows.join(F.broadcast(differ), same, "left").drop(*(f"_{name}" for name in KEY))
-    contradicts = F.when(F.col("_differ"), F.lit(reasons.DUPLICATE_DIFFERS))
-    return joined.withColumn("fault", F.coalesce("fault", contradicts)).drop("_differ")
+    require_kinds(rows.schema, source)
+    return of_dates(rows, source, start, end)
 
 
 def _against_earlier(warehouse: Warehouse, rows: DataFrame, start: date, end: date) -> DataFrame:
     """The rows with `there`: whether an import has brought them before. One that says something
-    else now has that as its `fault`: what is in the table stays."""
+    else now of the same forward pass has that as its `fault`, whenever it was recorded: what is in
+    the table stays."""
     imported = F.col("batch_id").startswith(f"{APPLICATION}/")
     dated = F.col("event_date").between(F.lit(start), F.lit(end))
     earlier = warehouse.read("forward_records").where(imported & dated)
-    said = earlier.select(*KEY, content(earlier).alias("_said")).dropDuplicates(KEY)
-    joined = rows.withColumn("_says", content(rows)).join(said, KEY, "left")
-    changed = F.when(F.col("_said") != F.col("_says"), F.lit(reasons.DUPLICATE_DIFFERS))
-    columns = {"fault": F.coalesce("fault", changed), "there": F.col("_said").isNotNull()}
-    return joined.withColumns(columns).drop("_said", "_says")
+    said = F.struct("recorded_at", "event_time", content(earlier).alias("says"))
+    known = earlier.groupBy(*KEY[:2]).agg(F.collect_set(said).alias("_known"))
+    joined = rows.withColumn("_says", content(rows)).join(known, KEY[:2], "left")
+
+    def some(test: Callable[[Column], Column]) -> Column:
+        return F.coalesce(F.exists("_known", test), F.lit(False))
+
+    there = some(lambda one: one["recorded_at"] == F.col("recorded_at"))
+    other = some(lambda one: _of_one_pass(one) & (one["says"] != F.col("_says")))
+    same = some(lambda one: _of_one_pass(one) & (one["says"] == F.col("_says")))
+    changed = F.when(other & ~same, F.lit(reasons.DUPLICATE_DIFFERS))
+    columns = {"fault": F.coalesce("fault", changed), "there": there}
+    return joined.withColumns(columns).drop("_known", "_says")
+
+
+def _of_one_pass(known: Column) -> Column:
+    """Whether an earlier record is of the row's moment of recording, or of its event."""
+    recorded = known["recorded_at"] == F.col("recorded_at")
+    return recorded | (known["event_time"] == F.col("event_time"))
 
 
 def _new_rejects(warehouse: Warehouse, rows: DataFrame, batch: str) -> DataFrame:
@@ -219,10 +159,6 @@ def _new_rejects(warehouse: Warehouse, rows: DataFrame, batch: str) -> DataFrame
     imported = F.col("batch_id").startswith(f"{APPLICATION}/")
     there = warehouse.read("forward_rejects").where(imported).select("record")
     return rejects_of(rows, batch, record=F.col("record")).join(there, "record", "left_anti")
-
-
-def _column(name: str) -> Column:
-    return F.col(f"`{name}`")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -28,6 +28,7 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
+from spark_jobs.imported.frames import new_rows, require_kind
 from spark_jobs.sources import find_source
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -124,6 +125,8 @@ def to_arrow(frames: Mapping[str, pd.DataFrame], table: Table) -> pa.Table:
             f"table {table.name}, column {lacking[0]}: the source does not have it. Remedy: take it"
             f" out of the pipeline file; the source has {', '.join(frame.columns)}."
         )
+    for column in table.columns:
+        require_kind(table.name, column, frame[column.name])
     if table.partition_by:
         # Neighbours share a writer task, so a date is one file, or two at a task's edge.
         frame = frame.sort_values(list(table.partition_by), kind="stable")
@@ -157,8 +160,7 @@ def _append(
     def append(name: str) -> int | str:
         rows = warehouse.spark.createDataFrame(ready[name])
         if warehouse.version(name) > 0:  # other ranges may have brought some of these rows
-            keys = _keys(warehouse.pipeline, name)
-            rows = rows.join(warehouse.read(name).select(*keys), on=keys, how="left_anti")
+            rows = new_rows(rows, warehouse.read(name), _keys(warehouse.pipeline, name), name)
             if rows.isEmpty():
                 return ALREADY_DONE
         version = warehouse.append_once(rows, name, _transaction(warehouse, name, start, end))

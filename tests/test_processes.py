@@ -98,6 +98,32 @@ def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_
     assert not checkpoint.exists()
 
 
+def test_sigterm_ends_every_rank_with_143(warehouse: Path, tmp_path: Path) -> None:
+    file = Path(pipeline_file(tmp_path, PIPELINE))
+    text = file.read_text().replace("epochs = 3", "epochs = 100000")
+    file.write_text(text.replace("checkpoint_steps = 1000", "checkpoint_steps = 5"))
+    process = subprocess.Popen(
+        train(warehouse, str(file), "sound", "--processes", "2"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    patience = time.monotonic() + 90
+    while not (warehouse / "checkpoints" / "small.safetensors").exists():
+        assert time.monotonic() < patience
+        assert process.poll() is None
+        time.sleep(0.05)
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    ranks = [pid for task in tasks for pid in (task / "children").read_text().split()]
+    assert len(ranks) >= 2
+    process.terminate()
+    out, log = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["status"]) == (143, "interrupted"), log
+    assert "Traceback" not in log
+    assert not [pid for pid in ranks if Path(f"/proc/{pid}").exists()]
+
+
 def test_law_8_the_ledger_adds_up_to_the_steps_that_were_made(
     warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,6 @@ On several processes of one machine, or of several with torchrun:
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from schemas.places import state_folder
 from schemas.registry import registry_exists, tracking_uri
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
 from trainer.fitting.cost import purpose_of, require_affordable
-from trainer.processes.launch import launch
+from trainer.processes.launch import launch, own_stdout
 from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
 from trainer.promotion.registry import open_registry
@@ -161,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if helps():
-        os.dup2(2, 1)  # stdout carries one result: the first rank's
+        own_stdout()
     elif not launched() and (processes := wanted_processes(arguments)) > 1:
         return launch(processes, arguments)
     return run_command(command, arguments)

@@ -19,6 +19,7 @@ from trainer.data.sample import Sample, open_sample
 from trainer.data.survey import survey_of
 from trainer.fitting.cost import ledger_metrics, purpose_of
 from trainer.fitting.meter import metered
+from trainer.fitting.own_trial import try_own_model
 from trainer.fitting.pull import Chosen, choose, to_choose_by
 from trainer.fitting.start import Start, prepare
 from trainer.fitting.trials import Assignment, Trials
@@ -64,6 +65,9 @@ class Leader:
         loaded = load_bundle(folder, str(champion.version)) if champion and folder else None
         survey = survey_of(sample.parts(), pipeline.task)
         start = prepare(pipeline, refresh.refresh_id, survey, held_out.rows.label, loaded)
+        if pipeline.model.own:
+            settings = settings_of(pipeline, refresh)
+            try_own_model(start, pipeline, held_out.rows, refresh.drawn, self.ranks, settings)
         to_choose, to_judge = to_choose_by(pipeline, held_out, warm=start.warm)
         carried = start.carried(pipeline.training)
         several, goes_on = to_choose is not None, carried is not None

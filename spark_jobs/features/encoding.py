@@ -6,6 +6,7 @@ from pyspark.sql import types as T
 
 from schemas.bounds import LARGEST
 from schemas.sections.store import Feature
+from spark_jobs.storage.refused import refuse
 
 # The code of null; values take the codes above it.
 NULL_CODE = 0
@@ -55,5 +56,5 @@ def tensor(value: Column, feature: Feature) -> Column:
     return (
         F.when(value.isNull(), absent)
         .when(F.size(value) == feature.size, whole)
-        .otherwise(F.raise_error(wrong))
+        .otherwise(refuse(wrong))
     )

@@ -18,6 +18,7 @@ from schemas.pipeline import Pipeline
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
 from spark_jobs.features.encoding import encode
+from spark_jobs.storage.refused import refuse
 from spark_jobs.storage.warehouse import Warehouse
 
 INSTANCES = "instances"
@@ -163,9 +164,7 @@ def _only_row() -> Column:
         F.col("_id"),
         F.lit(": more than one row. Remedy: keep one row an instance."),
     )
-    return F.when(F.count("_row") > 1, F.raise_error(twice)).otherwise(
-        F.first("_row", ignorenulls=True)
-    )
+    return F.when(F.count("_row") > 1, refuse(twice)).otherwise(F.first("_row", ignorenulls=True))
 
 
 def _require_entities(instances: DataFrame, views: Sequence[FeatureView]) -> None:

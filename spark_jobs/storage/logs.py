@@ -3,6 +3,7 @@
 Every function takes the path or URI of a table (`schemas.places.within`).
 """
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from schemas.columns import Table
 from schemas.errors import ConfigurationError
+from schemas.footer import rows_in
 from schemas.ownership import require_owner
 from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
@@ -30,12 +32,15 @@ def version(path: str) -> int:
 
 
 def files(path: str, version: int | None = None) -> list[dict[str, Any]]:
-    """Every data file of a version: path, rows, bytes and partition values, by path."""
+    """Every data file of a version: path, rows, bytes and partition values, by path.
+
+    Rows are those of the log's statistics; of a file that it has none of, those of its footer.
+    """
     actions = Snapshot(path, version=version).get_add_actions()
     entries = [
         {
             "path": action["path"],
-            "rows": action["num_records"],
+            "rows": _rows(path, action),
             "bytes": action["size_bytes"],
             "partition": action.get("partition") or {},
         }
@@ -44,8 +49,15 @@ def files(path: str, version: int | None = None) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda file: str(file["path"]))
 
 
+def _rows(path: str, action: Mapping[str, Any]) -> int:
+    known, file = action.get("num_records"), unquote(action["path"])
+    if known is not None:
+        return int(known)
+    return rows_in(file if file.startswith("/") or "://" in file else f"{path}/{file}")
+
+
 def rows_by_date(path: str, version: int | None = None) -> dict[date, int]:
-    """Rows of each event date, from the log's statistics alone."""
+    """Rows of each event date, by the log; where it has no statistics, by the files' footers."""
     counts: dict[date, int] = {}
     for file in files(path, version):
         day = file["partition"]["event_date"]
@@ -57,7 +69,7 @@ def is_whole(path: str, version: int) -> bool:
     """Whether a version can still be read: its commits, and every file."""
     try:
         there = files(path, version)
-    except DeltaError:
+    except (DeltaError, OSError):
         return False
     return all(size_of(f"{path}/{unquote(file['path'])}") is not None for file in there)
 

@@ -1,11 +1,16 @@
 """The Spark session of every job: it sets what correctness needs and leaves the rest to conf."""
 
 import signal
+import subprocess
 from types import FrameType
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
+from schemas.signals import end_with_command
+
+_JVM_S = 10.0
 
 LOG_STORE = "spark.delta.logStore.file.impl"
 
@@ -18,6 +23,8 @@ REQUIRED = {
     LOG_STORE: "tenforward.LinkLogStore",
     # An overflow or a failed cast is an error, never a null that selection would take for missing.
     "spark.sql.ansi.enabled": "true",
+    # A folder key=007 holds "007"; of its own accord Spark would make the number 7 of it.
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     # Any other limit makes Spark 4.0 measure the whole Arrow batch after every row on its way to
     # Python, which for list columns takes time in the square of the batch: 190 s for 2 million
     # rows instead of 62, on a cold JVM. The number of rows bounds a batch all the same.
@@ -47,6 +54,7 @@ def spark_session(name: str) -> SparkSession:
     spark = builder.getOrCreate()
     if signal.getsignal(signal.SIGINT) is not before:  # a new context, whose handler it is
         _interrupt_for_certain()
+        end_with_command(_end_jvm)
     spark.sparkContext.setLogLevel("ERROR")
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
@@ -65,6 +73,19 @@ def spark_session(name: str) -> SparkSession:
             f" program. Remedy: start it with --conf {LOG_STORE}={REQUIRED[LOG_STORE]}."
         )
     return spark
+
+
+def _end_jvm() -> None:
+    """End the JVM that this process has started, which would otherwise outlive it for a while; one
+    that spark-submit has started is its parent."""
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is None:
+        return
+    process.stdin.close()  # it ends itself at the end of its input
+    try:
+        process.wait(_JVM_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _interrupt_for_certain() -> None:

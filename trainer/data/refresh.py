@@ -4,8 +4,9 @@ Three accounts of the sample must agree before a row is read: the manifest, the 
 the pinned version, and storage. A refresh that was vacuumed or altered is refused by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
+from schemas.footer import least_in, rows_in
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
@@ -174,23 +176,22 @@ def _pinned(
     except DeltaError as error:
         raise _refused(name, f"version {version} of {table} is gone ({error})") from error
     actions = pa.table(snapshot.get_add_actions(flatten=True)).to_pylist()
-    files = sorted(
-        # The log writes paths as URIs do.
-        DataFile(
-            f"{root}/{unquote(a['path'])}",
-            a["num_records"] or 0,
-            a["size_bytes"],
-            start=a.get("min.position") or 0,
-        )
-        for a in actions
-        if a["partition.refresh_id"] == name
-    )
+    files = sorted(_data_file(root, a) for a in actions if a["partition.refresh_id"] == name)
     total = sum(file.rows for file in files)
     if total != expected:
         raise _refused(name, f"version {version} of {table} has {total} rows, not {expected}")
     for file in files:
         _check_on_storage(name, table, file)
     return tuple(files)
+
+
+def _data_file(root: str, action: Mapping[str, Any]) -> DataFile:
+    """A file of the log; what its statistics lack is in its footer."""
+    place = f"{root}/{unquote(action['path'])}"  # the log writes paths as URIs do
+    rows, start = action.get("num_records"), action.get("min.position")
+    if (rows is None or start is None) and size_of(place) is not None:  # else it is told as gone
+        rows, start = rows_in(place), least_in(place, "position")
+    return DataFile(place, rows or 0, action["size_bytes"], start=start or 0)
 
 
 def _check_on_storage(name: str, table: str, file: DataFile) -> None:

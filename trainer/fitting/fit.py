@@ -104,7 +104,7 @@ def fit(
     weight = mean_weight_of(whole.parts()) if mean_weight is None else mean_weight
     sample, validation = split(whole, task, settings)
     divisor = Divisor.of(len(whole), weight, validation.rows if validation else None)
-    step = _Step.of(model.train(), task, settings, ranks, divisor, pulled=pulled, carried=carried)
+    step = Step.of(model.train(), task, settings, ranks, divisor, pulled=pulled, carried=carried)
     done = _resumed(checkpoint, step)
     an_epoch = steps(len(sample), settings.batch_size)
     clock, seen, began = _Waiting(), 0, time.perf_counter()
@@ -133,7 +133,7 @@ def fit(
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """One step of the optimizer, and all that it needs."""
 
     model: nn.Module
@@ -155,7 +155,7 @@ class _Step:
         *,
         pulled: bool,
         carried: OptimizerState | None,
-    ) -> "_Step":
+    ) -> "Step":
         """The steps of a fit of this model, which goes to the device."""
         called = ranks.together(model, settings.compile)
         trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -165,7 +165,7 @@ class _Step:
             carried.put(optimizer, model)
             ranks.share(value for kept in optimizer.state.values() for value in kept.values())
         loss = row_loss(task, settings)
-        return _Step(model, called, loss, settings, ranks, divisor, optimizer, anchors)
+        return Step(model, called, loss, settings, ranks, divisor, optimizer, anchors)
 
     def take(self, batch: Batch, number: int, done: float, validation: Sequence[float]) -> Tensor:
         """Step `number` of the training, with `done` epochs behind and their validation losses;
@@ -219,7 +219,7 @@ class _Waiting:
             yield batch
 
 
-def _resumed(checkpoint: Checkpoint | None, step: _Step) -> Progress:
+def _resumed(checkpoint: Checkpoint | None, step: Step) -> Progress:
     """Where the fit stands. The file holds the sums of all ranks together: the first has them."""
     done = checkpoint.resume(step.model, step.optimizer) if checkpoint else Progress()
     if not step.ranks.first:
@@ -227,7 +227,7 @@ def _resumed(checkpoint: Checkpoint | None, step: _Step) -> Progress:
     return done
 
 
-def _save(checkpoint: Checkpoint, step: _Step, done: Progress) -> None:
+def _save(checkpoint: Checkpoint, step: Step, done: Progress) -> None:
     """All ranks have the same weights; their parts of the sums are added for the first's file,
     and the others go on from nothing, so that the sum stays the sum."""
     together = step.ranks.total(torch.stack(done.sums))

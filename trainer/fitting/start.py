@@ -12,7 +12,7 @@ from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
 from trainer.data.survey import Survey
 from trainer.fitting.checks import count_outputs, require_comparable
-from trainer.models.export import Loaded, require_exportable
+from trainer.models.export import Loaded
 from trainer.models.model import build_model, model_card, standardise
 from trainer.models.optimizer_state import OptimizerState
 
@@ -66,8 +66,8 @@ def prepare(
 ) -> Start:
     """The start of a training on a refresh; the champion is the parent where its weights fit.
 
-    held_out: labels (n,) of the held-out rows. Raises what `count_outputs`, `require_comparable`
-    and, for a model of the user's own, `require_exportable` raise.
+    held_out: labels (n,) of the held-out rows. Raises what `count_outputs` and
+    `require_comparable` raise.
     """
     compared = None if champion is None else champion.card
     outputs = count_outputs(pipeline.task, survey, held_out, compared, pipeline.labels.classes)
@@ -80,7 +80,4 @@ def prepare(
         parent = None
     if parent is not None:
         card = card.model_copy(update={"parent_version": parent.version})
-    start = Start(card, pipeline.training.seed, survey, parent)
-    if pipeline.model.own:
-        require_exportable(start.model(), card)
-    return start
+    return Start(card, pipeline.training.seed, survey, parent)

@@ -22,6 +22,7 @@ from trainer.fitting.pull import with_pull
 from trainer.fitting.start import Start
 from trainer.models.export import Loaded
 from trainer.models.optimizer_state import OptimizerState
+from trainer.models.own_model import failed, own_line
 from trainer.processes.ranks import Ranks
 
 
@@ -79,18 +80,25 @@ class Trials:
     ) -> Fitted:
         if self.assignment.carried and carried is None:  # not the first rank
             carried = OptimizerState.blank(self.pipeline.training.optimizer, model)
-        history = fit(
-            model,
-            self.sample,
-            self.pipeline.task,
-            with_pull(self.pipeline, pull).training,
-            pulled=self.assignment.warm,
-            ranks=self.ranks,
-            checkpoint=self._checkpoint(pull),
-            mean_weight=self.assignment.mean_weight,
-            meter=meter,
-            carried=carried,
-        )
+        try:
+            history = fit(
+                model,
+                self.sample,
+                self.pipeline.task,
+                with_pull(self.pipeline, pull).training,
+                pulled=self.assignment.warm,
+                ranks=self.ranks,
+                checkpoint=self._checkpoint(pull),
+                mean_weight=self.assignment.mean_weight,
+                meter=meter,
+                carried=carried,
+            )
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            name = self.pipeline.model.name
+            if not self.pipeline.model.own or own_line(error, name) is None:
+                raise
+            remedy = "mend the line, then repeat the command: it goes on from the last checkpoint"
+            raise failed("its training failed", error, name, remedy) from error
         return Fitted(model, history)
 
     def _checkpoint(self, pull: float) -> Checkpoint:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from inference.program import load_program, suspect
+from inference.graph import SuspectError
+from inference.program import load_program, rewritten
 from schemas.bundle import CARD, OPTIMIZER, PROGRAM, WEIGHTS, ModelCard, read_card
 from schemas.errors import ConfigurationError
 from trainer.data.reader import Rows
@@ -28,28 +30,37 @@ def save_bundle(
     """Write the files of a bundle into an existing folder; the model is on the CPU."""
     torch.export.save(_export(model, card), folder / PROGRAM)
     (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    save_weights(model, folder)
     if optimizer is not None:
         optimizer.save(folder / OPTIMIZER)
 
 
-def require_exportable(model: nn.Module, card: ModelCard) -> None:
-    """Refuse a model that could not be scored, before it is fitted. ConfigurationError."""
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """Write parameters and buffers into the folder of a bundle."""
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+
+
+def require_exportable(model: nn.Module, card: ModelCard) -> bytes:
+    """The program of a model that can be scored; one that cannot is refused before it is fitted.
+
+    Raises ConfigurationError.
+    """
     content = io.BytesIO()
     try:
         torch.export.save(_export(model, card), content)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:
         raise ConfigurationError(
             f"model.name = {card.architecture!r}: cannot be exported by torch.export: {error}."
             " Remedy: write its forward pass without branches on values, for any number of rows."
         ) from error
-    reason = suspect(content.getvalue())
-    if reason is not None:
+    try:
+        return rewritten(content.getvalue())
+    except SuspectError as reason:
         raise ConfigurationError(
             f"model.name = {card.architecture!r}: its program would be refused, {reason}. Remedy:"
             " use the operations of torch itself (ATen), and no constants but buffers."
-        )
+        ) from reason
 
 
 def _export(model: nn.Module, card: ModelCard) -> torch.export.ExportedProgram:
@@ -93,8 +104,15 @@ class Loaded:
 
 def load_bundle(folder: Path, version: str | None = None) -> Loaded:
     """The card, the weights (parameters and buffers by name) and the optimizer's state of a
-    version's bundle."""
-    weights, optimizer = load_file(folder / WEIGHTS), OptimizerState.load(folder / OPTIMIZER)
+    version's bundle. Raises ConfigurationError where they cannot be read."""
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(
+            f"{folder / WEIGHTS}: not the weights of a model ({error}). Remedy: move the alias to a"
+            " version that is whole, or train without training.warm_start."
+        ) from error
+    optimizer = OptimizerState.load(folder / OPTIMIZER)
     return Loaded(read_card(folder), weights, version, optimizer)
 
 

@@ -17,7 +17,7 @@ from schemas.pipeline import Pipeline
 from schemas.sections.model import DEFAULT_MODEL
 from trainer.data.survey import Survey
 from trainer.models.networks import Convolutional, EmbeddingMLP, Linear, orthonormal
-from trainer.models.own_model import own_network
+from trainer.models.own_model import failed, own_network
 
 FAR = 8.0  # standardised numbers beyond this are taken as this
 
@@ -155,8 +155,14 @@ def _sketched_width(network: nn.Module, last: LastOutput, layer: str, blueprint:
     """Width of the layer's output, from a forward pass of two rows that checks the contract too."""
     training = network.training
     network.eval()
-    with torch.no_grad():
-        output = network(*example_inputs(blueprint))
+    try:
+        with torch.no_grad():
+            output = network(*example_inputs(blueprint))
+    except Exception as error:
+        if ":" not in blueprint.architecture:
+            raise
+        what, remedy = "its forward pass of two rows failed", "take what docs/models.md says"
+        raise failed(what, error, blueprint.architecture, remedy) from error
     network.train(training)
     wanted = (2, blueprint.outputs)
     if not isinstance(output, Tensor) or tuple(output.shape) != wanted:

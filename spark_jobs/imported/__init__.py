@@ -1,0 +1,1 @@
+"""Reading somebody else's log: its files, the types of its columns, and what they mean."""
