@@ -82,3 +82,35 @@ def test_a_refresh_may_have_any_name(warehouse: Path) -> None:
     assert (
         len(read_sampled(PIPELINE, open_refresh(str(warehouse), PIPELINE, "50 % of: it's"))) == 20
     )
+
+
+def test_law_4_one_flipped_bit_anywhere_is_refused_by_name(warehouse: Path) -> None:
+    """Of the sample and of the hold-out, in every part of a file: Parquet reads most of them."""
+    refresh = open_refresh(str(warehouse), PIPELINE, "first")
+    for file in (refresh.sampled[-1], refresh.holdout[0]):
+        path = Path(file.path)
+        whole = path.read_bytes()
+        for place in range(0, len(whole), max(1, len(whole) // 40)):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << place % 8
+            path.write_bytes(changed)
+            with pytest.raises(DataQualityError, match=r"refresh first: refused.*other bytes"):
+                open_refresh(str(warehouse), PIPELINE, "first")
+        path.write_bytes(whole)
+    assert open_refresh(str(warehouse), PIPELINE, "first") == refresh
+
+
+@pytest.mark.parametrize("how", ["vanishes", "shrinks", "is another"])
+def test_law_4_a_file_that_goes_while_it_is_read_is_refused_by_name(
+    warehouse: Path, how: str
+) -> None:
+    refresh = open_refresh(str(warehouse), PIPELINE, "first")
+    path = Path(refresh.sampled[-1].path)
+    if how == "vanishes":
+        path.unlink()
+    elif how == "shrinks":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path.write_bytes(b"something else")
+    with pytest.raises(DataQualityError, match=r"refresh first: refused.*Remedy: run `tenforward"):
+        read_sampled(PIPELINE, refresh)

@@ -1,21 +1,21 @@
 """The files that a refresh has left in a table, each with the checksum of its bytes."""
 
-import hashlib
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
+from schemas import digest
 from schemas.errors import DataQualityError
 from schemas.manifests import Part, StoredFile
-from schemas.places import filesystem, is_remote
+from schemas.places import is_remote
 from spark_jobs.storage.warehouse import Warehouse
 
 DRIVER_BYTES = 1 << 28  # up to here the driver reads them itself, faster than a Spark job begins
-_AT_ONCE = 1 << 20
-_SUMMED = 512  # bytes for each of Hadoop's sums; divides the above
+_SUMMED = 512  # bytes for each of Hadoop's sums; divides what is read at once
 
 
 def part_of(warehouse: Warehouse, name: str, version: int, refresh_id: str) -> Part:
@@ -54,14 +54,8 @@ def sha256_of(place: str) -> str:
     On a local disk Hadoop lays the sums that it takes while it writes beside the file, and what is
     read here is held against those. Raises DataQualityError where it is not what was written.
     """
-    state, written = hashlib.sha256(), _sums_while_written(place)
-    store, path = filesystem(place)
-    with store.open_input_stream(path) as file:
-        while part := file.read(_AT_ONCE):
-            state.update(part)
-            if written is not None:
-                _require_as_written(place, part, written)
-    return state.hexdigest()
+    written = _sums_while_written(place)
+    return digest.sha256_of(place, written and partial(_require_as_written, place, written))
 
 
 def _sums_while_written(place: str) -> Iterator[tuple[int]] | None:
@@ -75,7 +69,7 @@ def _sums_while_written(place: str) -> Iterator[tuple[int]] | None:
     return struct.iter_unpack(">I", content[8:])
 
 
-def _require_as_written(place: str, part: bytes, written: Iterator[tuple[int]]) -> None:
+def _require_as_written(place: str, written: Iterator[tuple[int]], part: bytes) -> None:
     for start in range(0, len(part), _SUMMED):
         if (zlib.crc32(part[start : start + _SUMMED]),) != next(written, None):
             raise DataQualityError(

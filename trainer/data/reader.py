@@ -28,7 +28,7 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import on_this_machine
 from schemas.tables import holdout, sampled
-from trainer.data.refresh import DataFile, FileGroup, Refresh
+from trainer.data.refresh import DataFile, FileGroup, Refresh, no_longer_read
 
 T = TypeVar("T")
 
@@ -174,7 +174,10 @@ def _columns(
     table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
 ) -> dict[str, NDArray[Any]]:
     what = f"refresh {refresh_id}, table {table.name}"
-    return read_exactly(files, table.reader_fields, what, first=first)
+    try:
+        return read_exactly(files, table.reader_fields, what, first=first)
+    except (OSError, pa.ArrowException) as error:
+        raise no_longer_read(refresh_id, error) from error
 
 
 def rows_from(features: Sequence[ModelInput], columns: Columns) -> Rows:

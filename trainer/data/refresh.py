@@ -5,6 +5,7 @@ the pinned version, and storage. A refresh that was vacuumed or altered is refus
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.allowance import Allowance
+from schemas.digest import sha256_of
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.footer import least_in, rows_in
 from schemas.manifests import Manifest, read_manifests
@@ -87,6 +89,8 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
         )
     counts = manifest.counts
     sampled = _sampled_files(warehouse, manifest)
+    holdout = _pinned(warehouse, "holdout", manifest.holdout.version, refresh_id, counts.held_out)
+    _require_bytes(warehouse, manifest)
     return Refresh(
         refresh_id=refresh_id,
         policy=manifest.policy,
@@ -96,9 +100,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh
         held_out=counts.held_out,
         sampled=sampled,
         file_groups=_file_groups(refresh_id, sampled),
-        holdout=_pinned(
-            warehouse, "holdout", manifest.holdout.version, refresh_id, counts.held_out
-        ),
+        holdout=holdout,
         allowance=manifest.allowance,
     )
 
@@ -183,6 +185,30 @@ def _pinned(
     for file in files:
         _check_on_storage(name, table, file)
     return tuple(files)
+
+
+def _require_bytes(warehouse: str, manifest: Manifest) -> None:
+    """Refuse a file whose bytes are not those that were written: a flipped bit is another value,
+    and Parquet has no checksum that its readers look at."""
+    known = [
+        (file, within(warehouse, file.path))
+        for file in (*manifest.sampled.files, *manifest.holdout.files)
+        if file.sha256 is not None  # an earlier release kept none
+    ]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        found = list(pool.map(sha256_of, (place for _, place in known)))
+    for (file, place), digest in zip(known, found, strict=True):
+        if digest != file.sha256:
+            raise _refused(
+                manifest.refresh_id,
+                f"file {place} has other bytes (SHA-256 {digest}) than its manifest says"
+                f" ({file.sha256})",
+            )
+
+
+def no_longer_read(refresh_id: str, error: Exception) -> DataQualityError:
+    """What is raised where files that were whole at first cannot be read later on."""
+    return _refused(refresh_id, f"its files changed or went while they were read ({error})")
 
 
 def _data_file(root: str, action: Mapping[str, Any]) -> DataFile:
