@@ -21,6 +21,8 @@ FUTURE_EVENT = "future-event"
 DUPLICATE_DIFFERS = "duplicate-differs"
 BAD_LABEL = "bad-label"
 LABEL_DIFFERS = "label-differs"
+WRONG_DATE = "wrong-date"
+NO_INSTANCE = "no-instance"
 
 REASONS: dict[str, str] = {
     MISSING: "instance id, event time or model version is null or empty",
@@ -34,4 +36,6 @@ REASONS: dict[str, str] = {
     DUPLICATE_DIFFERS: "the same instance, model, batch and moment has another record too",
     BAD_LABEL: "not a label of the task: 0 or 1, a class from 0, or a finite number",
     LABEL_DIFFERS: "another label of the instance became known at the same moment",
+    WRONG_DATE: "the event date is not the UTC date of the event time",
+    NO_INSTANCE: "no instance of the window has this id",
 }
