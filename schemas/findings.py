@@ -12,6 +12,7 @@ LABEL_DATE = "label-date"
 LABEL_EARLY = "label-before-event"
 LABEL_UNKNOWN = "label-without-instance"
 RECORD_TIME = "record-time"
+ORPHAN = "record-without-instance"
 NO_RECORD = "instance-without-record"
 NO_LABEL = "record-without-label"
 NO_TRAFFIC = "day-without-instance"
@@ -70,6 +71,10 @@ KINDS: dict[str, Kind] = {
         "labels of ids that no instance has",
         "append their instances, or correct the ids of the labels",
         "warning",
+    ),
+    ORPHAN: Kind(
+        "records of ids that no instance has; select refuses them",
+        "append their instances, or correct the ids of the writer of records",
     ),
     RECORD_TIME: Kind(
         "records whose event_time is more than 5 minutes from that of their instance",

@@ -9,17 +9,22 @@ from schemas.findings import DIFFERS, KINDS
 FEW = 5  # ids that are named
 
 
-def one_row_each(instances: DataFrame, path: str) -> DataFrame:
-    """The instances, each once.
+def repeat(instances: DataFrame, path: str) -> bool:
+    """Whether an id stands on several rows, which then say the same.
 
-    instances: rows of the table at `path`, cached or few, since they are looked at for ids that
-    stand twice. Raises DataQualityError where rows of one id differ.
+    instances: rows of the table at `path`. Raises DataQualityError where rows of one id differ.
     """
-    repeated = instances.groupBy("instance_id").count().where("count > 1").select("instance_id")
+    repeated = repeated_ids(instances)
     if repeated.isEmpty():
-        return instances
+        return False
     require_same(instances, repeated, path)
-    return instances.dropDuplicates()
+    return True
+
+
+def repeated_ids(instances: DataFrame) -> DataFrame:
+    """instance_id of those that stand on several rows."""
+    named = instances.where("instance_id IS NOT NULL").groupBy("instance_id").count()
+    return named.where("count > 1").select("instance_id")
 
 
 def require_same(instances: DataFrame, repeated: DataFrame, path: str) -> None:

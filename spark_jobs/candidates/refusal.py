@@ -9,7 +9,7 @@ from schemas.reasons import DUPLICATE_DIFFERS, NO_INSTANCE
 from spark_jobs.candidates.assemble import Counts
 from spark_jobs.candidates.census import Census
 from spark_jobs.candidates.content import KEY
-from spark_jobs.candidates.one_row import require_same
+from spark_jobs.candidates.one_row import repeated_ids, require_same
 from spark_jobs.candidates.rejects import contradicting, label_faults, record_fault, reject
 from spark_jobs.candidates.window import Window
 from spark_jobs.refresh.plan import RefreshPlan
@@ -54,9 +54,8 @@ def refuse_unsound(warehouse: Warehouse, plan: RefreshPlan, window: Window, cens
     `max_reject_share` of a table's rows have wrong: dates and times that are another's."""
     path = warehouse.path("instances")
     if findings.REPEATED in census.found:
-        named = window.asked.instances.where("instance_id IS NOT NULL")
-        repeated = named.groupBy("instance_id").count().where("count > 1").select("instance_id")
-        require_same(named, repeated, path)
+        instances = window.asked.instances
+        require_same(instances, repeated_ids(instances), path)
     allowed = warehouse.pipeline.selection.max_reject_share
     for kind, table in COUNTED.items():
         found, rows = census.found.get(kind), census.rows[table]
