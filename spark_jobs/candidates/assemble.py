@@ -27,7 +27,7 @@ from spark_jobs.candidates.census import (
     with_labels,
 )
 from spark_jobs.candidates.in_sample import in_sample
-from spark_jobs.candidates.matching import groups, places
+from spark_jobs.candidates.matching import groups, hash_places, places
 from spark_jobs.candidates.maturity import where_counted
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Order, Records, column, hashed, order_of, records_of
@@ -94,7 +94,7 @@ def assemble(
     arrived = _agreeing(usable, hashes, is_label, reasons.LABEL_DIFFERS, rejects)
     asked = None if role is None else asked_of(usable, hashes, role)
     if asked is not None:
-        logged = _with_instance(usable, asked, logged, rejects)
+        logged = _with_instance(asked, logged, rejects)
     learnt = _in_sample(usable, logged, learnt_until)
     records = _newest(usable, logged, (~learnt[logged.row], "moment", "tie"))
     known = _labels_of(usable, records, _newest(usable, arrived, ("moment",)))
@@ -107,7 +107,7 @@ def assemble(
         is_record[logged.row] = False  # what is left is no candidate, and has been answered
         others = hashes[is_record | (role == Role.ANSWERED)], _faulty_hashes(rows, faulty, seed)
         census = census_of(usable, asked, logged, arrived, np.concatenate(others))
-        census = with_labels(census, usable, asked, records, np.asarray(label.is_valid()))
+        census = with_labels(census, asked, records, np.asarray(label.is_valid()))
     unmatured = label.null_count
     if provisional is None and unmatured:
         records, label = records.where(np.asarray(label.is_valid())), label.drop_null()
@@ -130,9 +130,9 @@ def _records_in(rows: pa.Table) -> int:
     return int(rows.num_rows - others)
 
 
-def _with_instance(rows: pa.Table, asked: Asked, logged: Order, rejects: dict[str, int]) -> Order:
+def _with_instance(asked: Asked, logged: Order, rejects: dict[str, int]) -> Order:
     """The records of an instance; the others are added to the rejects."""
-    there = places(column(rows, "instance_id"), logged, asked.order) >= 0
+    there = hash_places(logged.hash, asked.order.hash) >= 0
     if there.all():
         return logged
     rejects[reasons.NO_INSTANCE] = int((~there).sum())

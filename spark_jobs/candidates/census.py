@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from schemas import findings
 from schemas.reasons import CLOCK_SKEW
-from spark_jobs.candidates.matching import groups, holds, places
+from spark_jobs.candidates.matching import groups, hash_places
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Order, column, order_of
 
@@ -120,7 +120,7 @@ def census_of(rows: pa.Table, asked: Asked, logged: Order, arrived: Order, other
     """
     ids, event, day = column(rows, "instance_id"), _moments(rows), _days(rows)
     known_at = np.asarray(column(rows, "moment").fill_null(0))
-    place = places(ids, arrived, asked.order)
+    place = hash_places(arrived.hash, asked.order.hash)
     told, its = arrived.row[place >= 0], place[place >= 0]
     found = asked.found | _found(ids, arrived.row, {findings.LABEL_UNKNOWN: place < 0})
     found |= _found(
@@ -131,10 +131,11 @@ def census_of(rows: pa.Table, asked: Asked, logged: Order, arrived: Order, other
             findings.LABEL_EARLY: known_at[told] < asked.moment[its] - _SKEW,
         },
     )
-    later = event[logged.row] - asked.moment[places(ids, logged, asked.order)]
+    later = event[logged.row] - asked.moment[hash_places(logged.hash, asked.order.hash)]
     moved = np.abs(later) > _SKEW
     found |= _found(ids, logged.row, {findings.RECORD_TIME: moved})
-    recorded = holds(logged.hash, asked.order.hash) | holds(np.sort(others), asked.order.hash)
+    hashes = asked.order.hash
+    recorded = (hash_places(hashes, logged.hash) >= 0) | (hash_places(hashes, np.sort(others)) >= 0)
     numbers, of_day = np.unique(asked.day, return_inverse=True)
     instances, with_record = np.bincount(of_day), np.bincount(of_day, weights=recorded)
     days = {
@@ -145,13 +146,11 @@ def census_of(rows: pa.Table, asked: Asked, logged: Order, arrived: Order, other
     return Census(days, looked_at, found, _shifts(later[moved]))
 
 
-def with_labels(
-    census: Census, rows: pa.Table, asked: Asked, records: Order, labelled: Array
-) -> Census:
+def with_labels(census: Census, asked: Asked, records: Order, labelled: Array) -> Census:
     """The census with its days' records, one an instance, and those of a mask (n,) whose label has
     matured."""
     days = dict(census.days)
-    day = asked.day[places(column(rows, "instance_id"), records, asked.order)]
+    day = asked.day[hash_places(records.hash, asked.order.hash)]
     for number in np.unique(day):
         here = day == number
         counts = {"records": int(here.sum()), "labelled": int(labelled[here].sum())}

@@ -1,4 +1,5 @@
-"""Which row of one kind has the id of which of another: by their hashes, and the ids decide."""
+"""Which row of one kind has the id of which of another: by their hashes, and where it matters the
+ids decide."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,7 @@ def places(ids: pa.Array, wanted: Order, among: Order) -> Array:
 
     ids: of all rows, which both orders number.
     """
-    if not among.row.size:
-        return np.full(wanted.row.size, -1)
-    place = np.minimum(np.searchsorted(among.hash, wanted.hash), among.hash.size - 1)
-    place[among.hash[place] != wanted.hash] = -1
+    place = hash_places(wanted.hash, among.hash)
     hit = place >= 0
     there = ids.take(pa.array(among.row[place[hit]]))
     same = pc.equal(ids.take(pa.array(wanted.row[hit])), there)
@@ -33,9 +31,13 @@ def places(ids: pa.Array, wanted: Order, among: Order) -> Array:
     return place
 
 
-def holds(sorted_hashes: Array, hashes: Array) -> Array:
-    """Mask (n,) of the hashes that are among the sorted ones."""
-    if not sorted_hashes.size:
-        return np.zeros(hashes.size, bool)
-    place = np.minimum(np.searchsorted(sorted_hashes, hashes), sorted_hashes.size - 1)
-    return np.asarray(sorted_hashes[place] == hashes)
+def hash_places(wanted: Array, among: Array) -> Array:
+    """Where in the ascending hashes `among` each hash `wanted` is, (n,); -1 where nowhere.
+
+    Of ids that share a hash, one pair in 2^64, one is taken for the other: good enough to count.
+    """
+    if not among.size:
+        return np.full(wanted.size, -1)
+    place = np.minimum(np.searchsorted(among, wanted), among.size - 1)
+    place[among[place] != wanted] = -1
+    return place

@@ -207,6 +207,8 @@ def holds(table: pa.Table, name: str) -> bool:
 
 def column(table: pa.Table, name: str) -> pa.Array:
     """A column in one piece."""
+    if table[name].num_chunks == 1:
+        return table[name].chunk(0)
     whole = table[name].combine_chunks()
     return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
 
