@@ -17,6 +17,7 @@ from tests.helpers.card_page import Page
 from tests.helpers.flights_loop import PIPELINE, manifest_of
 
 FIRST, SECOND, LAST = small.DAYS
+REPORT = {"candidates": 9, "budget": 9, "drawn": 9, "sum_probability": 9.0}
 LIMITS = {"coverage": 0.9, "label_coverage": None, "label_delay": None}
 
 
@@ -71,6 +72,13 @@ def test_a_missing_day_is_on_the_card_and_the_refresh_is_not_sound(spark, tmp_pa
     lower = report | {"coverage": report["coverage"] | {"limits": LIMITS | {"coverage": 0.0}}}
     assert {one.title: one for one in checks(lower)}["Coverage"].status == "good"
     assert Page(render(report)).open == []
+
+
+def test_a_view_that_ends_too_early_is_a_warning():
+    told = {"view": "shelves", "at": "2026-02-04T00:00:00+00:00", "limit": "1d"}
+    for newest, status in (("2026-02-03T01", "good"), ("2026-02-02T01", "warning")):
+        found = checks(REPORT | {"freshness": [told | {"newest": f"{newest}:00:00+00:00"}]})
+        assert {one.title: one.status for one in found}["Views fresh"] == status
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ EPOCH = date(1970, 1, 1)
 
 
 def census_report(warehouse: Warehouse, plan: RefreshPlan, census: Census) -> dict[str, Any]:
-    """`coverage`: by day of the window, with the limits of `[check]`; and `data`: rows of each kind
-    of finding, with a few ids."""
+    """`coverage`: by day of the window, with the limits of `[check]`; `data`: rows of each kind of
+    finding, with a few ids; `freshness` of the views."""
     days = {EPOCH + timedelta(days=number): day for number, day in sorted(census.days.items())}
     answered = {day: counted.recorded > 0 for day, counted in days.items()}
     bootstrapped = bootstrapped_days(warehouse, answered)
@@ -23,12 +23,32 @@ def census_report(warehouse: Warehouse, plan: RefreshPlan, census: Census) -> di
     ]
     limits = warehouse.pipeline.check.model_dump(exclude={"freshness"})
     return {
+        "freshness": _freshness(warehouse, plan),
         "coverage": {"days": lines, "limits": limits, "ds": str(plan.ds)},
         "data": {
             kind: {"rows": found.rows, "ids": list(found.ids)}
             for kind, found in census.found.items()
         },
     }
+
+
+def _freshness(warehouse: Warehouse, plan: RefreshPlan) -> list[dict[str, str]]:
+    """Of each view with a limit its newest row and the newest instance, by the tables' logs; those
+    are left out whose log does not say it.
+
+    A view is told older than it was at the cut only where it has no later row by now.
+    """
+    asked = warehouse.newest("instances", plan.versions["instances"], "event_time")
+    found = []
+    for view in warehouse.pipeline.feature_views:
+        name, limit = f"features/{view.name}", warehouse.pipeline.check.freshness.get(view.name)
+        limit = limit or view.ttl
+        newest = warehouse.newest(name, plan.versions[name], view.timestamp_field)
+        if limit is not None and newest is not None and asked is not None:
+            at = min(asked, plan.cut)
+            told = {"newest": newest.isoformat(), "at": at.isoformat(), "limit": limit}
+            found.append({"view": view.name, **told})
+    return found
 
 
 def bootstrapped_days(warehouse: Warehouse, answered: dict[date, bool]) -> set[date]:

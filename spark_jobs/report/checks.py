@@ -23,6 +23,7 @@ def checks(report: Report) -> list[Check]:
         data_checks.coverage(report),
         data_checks.labels(report),
         data_checks.faults(report),
+        data_checks.freshness(report),
         _stands_for(report),
         _size(report),
         _mean_loss(report),

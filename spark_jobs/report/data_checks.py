@@ -1,10 +1,11 @@
 """The verdicts of a card on the data that a refresh was drawn from: coverage, labels, faults."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from schemas import findings
+from schemas.sections.section import parse_duration
 from spark_jobs.candidates.coverage import Short, share, without_label, without_record
 from spark_jobs.report.tables import Check, Grid, count, percent, words
 from spark_jobs.report.tables import share as share_cell
@@ -53,6 +54,29 @@ def labels(report: Report) -> Check | None:
         else "No day's records have far fewer matured labels than they should."
     )
     return Check("Labels", _value(have, of), "warning" if short else "good", sentence)
+
+
+def freshness(report: Report) -> Check | None:
+    """Whether the newest row of each view is young enough."""
+    if not report.get("freshness"):
+        return None
+    stale = [
+        f"{one['view']} ends {one['newest']}, more than {one['limit']} before {one['at']}"
+        for one in report["freshness"]
+        if datetime.fromisoformat(one["at"]) - datetime.fromisoformat(one["newest"])
+        > parse_duration(one["limit"])
+    ]
+    views = len(report["freshness"])
+    sentence = (
+        f"The features of {'; '.join(stale)}."
+        if stale
+        else "The newest row of each view that has a limit is younger than that."
+    )
+    return Check("Views fresh", f"{views - len(stale)} of {views}", _status(not stale), sentence)
+
+
+def _status(good: bool) -> str:
+    return "good" if good else "warning"
 
 
 def faults(report: Report) -> Check | None:
