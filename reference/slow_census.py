@@ -29,11 +29,11 @@ def census(
     beside = records.join(asked, "instance_id", "left")
     skew = F.expr("INTERVAL 5 MINUTES")
     apart = F.abs(F.unix_micros("event_time") - F.unix_micros("asked_at")) > 300_000_000
-    [(orphans, moved)] = beside.agg(F.count_if("rows IS NULL"), F.count_if(apart)).collect()
+    [(orphans, moved)] = beside.agg(F.count_if(F.expr("rows IS NULL")), F.count_if(apart)).collect()
     told = labels.join(asked, "instance_id", "left")
     [(strangers, dated, early)] = told.agg(
-        F.count_if("rows IS NULL"),
-        F.count_if("event_date != asked_day"),
+        F.count_if(F.expr("rows IS NULL")),
+        F.count_if(F.expr("event_date != asked_day")),
         F.count_if(F.col("known_at") < F.col("asked_at") - skew),
     ).collect()
     answered = every_record.select("instance_id").distinct().withColumn("answered", F.lit(True))
@@ -43,7 +43,7 @@ def census(
         .agg(
             F.count("*").alias("instances"),
             F.count("answered").alias("recorded"),
-            F.count_if("rows > 1").alias("repeated"),
+            F.count_if(F.expr("rows > 1")).alias("repeated"),
         )
         .collect()
     )

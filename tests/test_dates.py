@@ -22,7 +22,11 @@ def local_time(rows: list[small.Row], *columns: str, hours: int = -5) -> list[sm
 
 ASKED = small.instances()
 TABLES = {
-    findings.INSTANCE_DATE: {"instances": [{**one, "event_date": LAST} for one in ASKED]},
+    findings.INSTANCE_DATE: {
+        "instances": [{**one, "event_date": LAST} for one in ASKED],
+        "records": small.records(ASKED),
+        "labels": small.labels(ASKED),
+    },
     findings.LABEL_DATE: {
         "labels": [{**one, "event_date": LAST} for one in small.labels(ASKED)],
     },
