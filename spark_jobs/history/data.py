@@ -57,30 +57,33 @@ class Data:
     @cached_property
     def labels(self) -> DataFrame:
         """The labels of the range, by their own date."""
-        return self.all_labels.where(self._within(F.col("event_date")))
+        return self.all_labels.where(self.within(F.col("event_date")))
 
     def view(self, view: FeatureView) -> DataFrame:
         """The rows of a feature view that hold from a moment of the range on."""
         held = F.to_date(view.timestamp_field)
-        return self._read(f"features/{view.name}").where(self._within(held))
+        return self._read(f"features/{view.name}").where(self.within(held))
 
     def holds(self, day: date) -> bool:
         """Whether a day is in the range."""
         return (self.start or date.min) <= day <= (self.end or date.max)
 
     def _dated(self, name: str) -> DataFrame:
-        return self._read(name).where(self._within(F.col("event_date")))
+        return self._read(name).where(self.within(F.col("event_date")))
 
     def _read(self, name: str) -> DataFrame:
         written = F.col("_metadata.file_modification_time").alias(WRITTEN)
         return self.warehouse.read(name, self.versions[name]).select("*", written)
 
-    def _within(self, day: Column) -> Column:
-        """Rows without a date are of every range: somebody has to find them."""
-        if self.start is None and self.end is None:
-            return F.lit(True)
-        first, last = F.lit(self.start or date(1, 1, 1)), F.lit(self.end or date(9999, 12, 31))
-        return day.between(first, last) | day.isNull()
+    def within(self, day: Column) -> Column:
+        """Whether a date is in the range. One that is null is in every range: somebody has to find
+        such rows."""
+        inside = F.lit(True)
+        if self.start is not None:
+            inside &= day >= F.lit(self.start)
+        if self.end is not None:
+            inside &= day <= F.lit(self.end)
+        return F.coalesce(inside, F.lit(True))
 
 
 def in_the_future(moment: str) -> Column:

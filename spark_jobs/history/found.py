@@ -1,16 +1,16 @@
 """A finding about rows: its kind, how many, a few ids and days, what it means and what to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from schemas.findings import KINDS
 
 FEW = 5
-ID, DAY = "_id", "_day"
+ID, DAY, KIND = "_id", "_day", "_kind"
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,28 @@ def row_faults(
     judged = rows.select(ID, DAY, *columns)
     sums = judged.agg(*(F.count_if(F.col(f"`{kind}`")).alias(kind) for kind in faults)).first()
     assert sums is not None
-    return [
-        finding(kind, table, path, sums[kind], **examples(judged.where(F.col(f"`{kind}`"))))
-        for kind in faults
-        if sums[kind]
-    ]
+    kinds = [kind for kind in faults if sums[kind]]
+    if not kinds:
+        return []
+    named_kinds = F.array(*(F.when(F.col(f"`{kind}`"), F.lit(kind)) for kind in kinds))
+    of_kind = F.explode(F.array_compact(named_kinds)).alias(KIND)
+    few = examples(judged.select(ID, DAY, of_kind))
+    return [finding(kind, table, path, sums[kind], **few[kind]) for kind in kinds]
 
 
-def examples(rows: DataFrame) -> dict[str, Sequence[str]]:
-    """A few ids and days of rows as `named` gives them."""
-    return {"ids": _first(rows, ID), "days": _first(rows, DAY)}
+def examples(rows: DataFrame) -> dict[str, dict[str, list[str]]]:
+    """A few ids of each kind, and their days; one pass.
 
-
-def _first(rows: DataFrame, name: str) -> list[str]:
-    values = rows.where(F.col(name).isNotNull()).select(name).distinct().orderBy(name)
-    return [str(row[name]) for row in values.limit(FEW).collect()]
+    rows: as `named` gives them, with the kind of each as `KIND`.
+    """
+    instances = rows.groupBy(KIND, F.coalesce(ID, F.lit("")).alias(ID)).agg(F.min(DAY).alias(DAY))
+    place = F.row_number().over(Window.partitionBy(KIND).orderBy(ID))
+    few: dict[str, dict[str, list[str]]] = {}
+    for row in instances.withColumn("_place", place).where(F.col("_place") <= FEW).collect():
+        told = few.setdefault(row[KIND], {"ids": [], "days": []})
+        told["ids"] += [row[ID]] if row[ID] else []
+        told["days"] += [str(row[DAY])] if row[DAY] is not None else []
+    return {
+        kind: {name: sorted(set(values)) for name, values in told.items()}
+        for kind, told in few.items()
+    }

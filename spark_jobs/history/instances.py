@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from schemas import findings
 from spark_jobs.candidates.rejects import content, is_dated_otherwise
 from spark_jobs.history.data import WRITTEN, Data, any_null, in_the_future, not_a_number
-from spark_jobs.history.found import DAY, ID, RowFinding, examples, finding, named, row_faults
+from spark_jobs.history.found import DAY, ID, KIND, RowFinding, examples, finding, named, row_faults
 
 TABLE = "instances"
 
@@ -53,17 +53,13 @@ def _ids(data: Data) -> list[RowFinding]:
             F.when(F.col("moved"), findings.REUSED)
             .when(F.col("differ"), findings.DIFFERS)
             .otherwise(findings.REPEATED)
-            .alias("kind"),
+            .alias(KIND),
         )
         .persist()
     )
-    counts = {row["kind"]: row["count"] for row in twice.groupBy("kind").count().collect()}
-    path = data.warehouse.path(TABLE)
-    found = [
-        finding(kind, TABLE, path, counts[kind], **examples(twice.where(F.col("kind") == kind)))
-        for kind in (findings.REUSED, findings.DIFFERS, findings.REPEATED)
-        if kind in counts
-    ]
+    counts = {row[KIND]: row["count"] for row in twice.groupBy(KIND).count().collect()}
+    path, few = data.warehouse.path(TABLE), examples(twice) if counts else {}
+    found = [finding(kind, TABLE, path, count, **few[kind]) for kind, count in counts.items()]
     twice.unpersist()
     return found
 

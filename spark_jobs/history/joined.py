@@ -1,7 +1,6 @@
 """Instances, records and labels side by side: whose is whose, when, and how many of each day."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -49,9 +48,7 @@ def look(data: Data, rows: DataFrame) -> list[RowFinding]:
     """Records and labels that are nobody's, or of another time than their instance. rows: as
     `story` gives them."""
     place = data.warehouse.path
-    in_range = F.col("label_day").between(
-        F.lit(data.start or date(1, 1, 1)), F.lit(data.end or date(9999, 12, 31))
-    )
+    in_range = data.within(F.col("label_day"))
     asked = F.col("asked").isNotNull()
     name = F.col("instance_id")
     records = named(rows.where("answered IS NOT NULL"), name, F.col("record_day"))

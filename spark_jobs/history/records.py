@@ -1,6 +1,6 @@
 """Faults of `forward_records` and `labels` by themselves: what `select` would refuse of them."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas import findings
@@ -9,7 +9,7 @@ from schemas.rules import rules_of
 from spark_jobs.candidates.content import KEY
 from spark_jobs.candidates.rejects import LABEL_KEY, content, label_fault, record_fault
 from spark_jobs.history.data import Data, any_null, in_the_future
-from spark_jobs.history.found import RowFinding, examples, finding, named, row_faults
+from spark_jobs.history.found import KIND, RowFinding, examples, finding, named, row_faults
 from spark_jobs.refresh.registered import models_of
 
 
@@ -51,19 +51,18 @@ def _refused(
     data: Data, table: str, kind: str, judged: DataFrame, twice: DataFrame, differs: str
 ) -> list[RowFinding]:
     """The findings of judged rows, with `fault`, and of keys whose rows differ."""
-    judged = judged.persist()
-    total = judged.count()
-    counts = {row["fault"]: row["count"] for row in judged.groupBy("fault").count().collect()}
-    parts = {
-        reason: (count, judged.where(F.col("fault") == reason))
-        for reason, count in sorted(counts.items(), key=str)
-        if reason is not None
-    }
+    of_fault = judged.groupBy("fault").count().collect()
+    total = sum(row["count"] for row in of_fault)
+    counts = {row["fault"]: row["count"] for row in of_fault if row["fault"] is not None}
+    few = examples(_named(judged.where("fault IS NOT NULL"), F.col("fault"))) if counts else {}
+    twice = twice.persist()
     contradicting = twice.agg(F.sum("rows")).first()
     if contradicting is not None and contradicting[0]:
-        parts[differs] = contradicting[0], twice
+        counts[differs] = contradicting[0]
+        few |= examples(_named(twice, F.lit(differs)))
+    twice.unpersist()
     allowed = data.pipeline.selection.max_reject_share * total
-    found = [
+    return [
         finding(
             kind,
             table,
@@ -72,9 +71,11 @@ def _refused(
             severity="error" if count > allowed else "warning",
             says=f"rows that select refuses: {REASONS[reason]}",
             reason=reason,
-            **examples(named(rows, F.col("instance_id"), F.col("event_date"))),
+            **few[reason],
         )
-        for reason, (count, rows) in parts.items()
+        for reason, count in sorted(counts.items())
     ]
-    judged.unpersist()
-    return found
+
+
+def _named(rows: DataFrame, kind: Column) -> DataFrame:
+    return named(rows, F.col("instance_id"), F.col("event_date")).withColumn(KIND, kind)

@@ -12,7 +12,7 @@ from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
 from spark_jobs.candidates.rejects import content
 from spark_jobs.history.data import Data, any_null, in_the_future, not_a_number
-from spark_jobs.history.found import DAY, ID, RowFinding, examples, finding, named, row_faults
+from spark_jobs.history.found import DAY, ID, KIND, RowFinding, examples, finding, named, row_faults
 
 
 def look(data: Data, view: FeatureView) -> list[RowFinding]:
@@ -27,10 +27,12 @@ def look(data: Data, view: FeatureView) -> list[RowFinding]:
         findings.NAN: not_a_number({column: spec.type for column, spec in view.columns.items()}),
     }
     found = row_faults(rows, name, path, faults)
-    differ = _contradictions(rows, view)
+    differ = _contradictions(rows, view).persist()
     count = differ.count()
     if count:
-        found.append(finding(findings.CONTRADICTION, name, path, count, **examples(differ)))
+        few = examples(differ)[findings.CONTRADICTION]
+        found.append(finding(findings.CONTRADICTION, name, path, count, **few))
+    differ.unpersist()
     return found
 
 
@@ -48,7 +50,7 @@ def _contradictions(rows: DataFrame, view: FeatureView) -> DataFrame:
             F.first(DAY).alias(DAY),
         )
     )
-    return apart.where("_differ")
+    return apart.where("_differ").withColumn(KIND, F.lit(findings.CONTRADICTION))
 
 
 def freshness(data: Data) -> tuple[dict[str, Any], list[RowFinding]]:
