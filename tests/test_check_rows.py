@@ -92,7 +92,7 @@ def told(spark, tmp_path_factory) -> dict[str, Any]:
     return {"error": str(refused.value), **refused.value.details}
 
 
-def test_every_kind_of_fault_is_found_and_none_that_is_not_there(told):
+def test_law_7_every_kind_of_fault_is_found_and_none_that_is_not_there(told):
     found = {
         (one["table"], one.get("reason") or one["kind"]): (one["count"], one["ids"])
         for one in told["findings"]

@@ -36,7 +36,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_times_of_a_whole_table_that_are_wrong_refuse_the_refresh(spark, tmp_path, kind):
+def test_law_7_times_of_a_whole_table_that_are_wrong_refuse_the_refresh(spark, tmp_path, kind):
     warehouse = small.filled(tmp_path, **TABLES[kind])
     before = versions(warehouse)
     with pytest.raises(DataQualityError, match=r"--ds = 2026-02-03, table .* Remedy") as refused:
