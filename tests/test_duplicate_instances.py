@@ -40,7 +40,7 @@ def test_rows_that_say_the_same_are_one(spark, tmp_path):
 
 
 @pytest.mark.parametrize("days", [0, 1])
-def test_law_7_rows_that_differ_are_refused_by_their_ids_and_nothing_is_written(spark, tmp_path, days):
+def test_law_7_rows_that_differ_are_refused_by_id_and_nothing_is_written(spark, tmp_path, days):
     """On one day, and with an id that is used again on another."""
     rows = small.instances()
     other = {

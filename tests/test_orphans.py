@@ -43,7 +43,7 @@ def test_a_record_without_an_instance_is_a_reject_and_the_others_are_drawn_witho
     assert warehouse.read("sampled").count() == told["drawn"]
 
 
-def test_law_7_too_many_of_them_refuse_the_refresh_before_any_table_of_it_is_written(spark, tmp_path):
+def test_law_7_too_many_of_them_refuse_the_refresh_before_a_table_is_written(spark, tmp_path):
     gone = {f"2026-02-02/{number}" for number in range(10)}
     warehouse = small.filled(tmp_path, **without(gone))
     before = versions(warehouse)

@@ -83,7 +83,8 @@ def narrow(
     """
     nothing = F.lit(None)
     fault, carried = first_fault(rules.record), F.col("sketch") if sketch else nothing
-    role, dated = [], [] if asked is None else [F.unix_date("event_date").alias(DAY)]
+    role: list[Column] = []
+    dated = [] if asked is None else [F.unix_date("event_date").alias(DAY)]
     if asked is not None:
         role = [F.when(asked.others, int(Role.ANSWERED)).cast("tinyint").alias(ROLE)]
         fault = F.when(~asked.others, record_fault(rules.record))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import cached_property
 
 from pyspark.sql import Column, DataFrame
@@ -88,8 +88,7 @@ class Data:
 
 def in_the_future(moment: str) -> Column:
     """Whether a moment lies in the future of now, or of the moment when its file was written."""
-    skew = F.lit(timedelta(seconds=CLOCK_SKEW.total_seconds()))
-    return F.col(moment) > F.least(F.current_timestamp(), F.col(WRITTEN)) + skew
+    return F.col(moment) > F.least(F.current_timestamp(), F.col(WRITTEN)) + F.lit(CLOCK_SKEW)
 
 
 def any_null(columns: Sequence[str]) -> Column:
