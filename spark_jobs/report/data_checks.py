@@ -61,7 +61,8 @@ def freshness(report: Report) -> Check | None:
     if not report.get("freshness"):
         return None
     stale = [
-        f"{one['view']} ends {one['newest']}, more than {one['limit']} before {one['at']}"
+        f"{one['view']} end {_minute(one['newest'])}, over {one['limit']} before the newest"
+        f" instance, {_minute(one['at'])}"
         for one in report["freshness"]
         if datetime.fromisoformat(one["at"]) - datetime.fromisoformat(one["newest"])
         > parse_duration(one["limit"])
@@ -73,6 +74,10 @@ def freshness(report: Report) -> Check | None:
         else "The newest row of each view that has a limit is younger than that."
     )
     return Check("Views fresh", f"{views - len(stale)} of {views}", _status(not stale), sentence)
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
 
 
 def _status(good: bool) -> str:
@@ -92,7 +97,9 @@ def faults(report: Report) -> Check | None:
         f"{one['rows']:,} {findings.KINDS[kind].says} ({', '.join(one['ids'][:NAMED])})"
         for kind, one in found.items()
     )
-    return Check("Faults of the data", f"{rows:,} rows", "warning", f"{'; '.join(told)}.")
+    harmful = any(findings.KINDS[kind].severity == "error" for kind in found)
+    status = "warning" if harmful else "counted"
+    return Check("Faults of the data", f"{rows:,} rows", status, f"{'; '.join(told)}.")
 
 
 def by_day(report: Report) -> Grid | None:
