@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("trainer.rollback", "let an earlier model version serve again"),
     "status": ("console.status", "the last refreshes, their models, and the one that serves"),
     "show": ("console.show", "one refresh, what it was made from and what was trained on it"),
-    "check": ("spark_jobs.check", "compare tables, also your own, with the documented schema"),
+    "check": ("spark_jobs.check", "are tables, also your own, and their rows as they should be"),
     "maintain": ("spark_jobs.maintain", "compact small files, expire rows, delete unused files"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
 }

@@ -1,8 +1,9 @@
 """What choosing costs: the whole select job against the same job with `rand() < k / N`.
 
-Both read the same tables, find the newest record and label of each instance, and write the same
-tables: every candidate with its probability, the drawn rows with their features, the hold-out, the
-manifest. The baseline is what one would write in Spark SQL, and reads no sketch.
+Both read the same tables, make the same checks of ids, dates and coverage, find the newest record
+and label of each instance, and write the same tables: every candidate with its probability, the
+drawn rows with their features, the hold-out, the manifest. The baseline is what one would write in
+Spark SQL, and reads no sketch.
 
     python -m benchmarks.selection --rows 20000000 --repeats 2 --growth
     python -m benchmarks.selection --rows 2000000 --wide
@@ -28,6 +29,7 @@ from pyspark.sql import functions as F
 from benchmarks.cost import Cost, cpu_seconds, middle, rounds
 from benchmarks.logged_flights import SEGMENTS, WIDE_SEGMENTS, fill, last_day
 from reference.slow_candidates import candidates
+from reference.slow_census import census
 from schemas.manifests import Decided
 from schemas.pipeline import Pipeline
 from spark_jobs.candidates.window import held_out_rows, window_of
@@ -81,7 +83,14 @@ def random_filter(warehouse: Warehouse) -> None:
     plan = replace(plan_refresh(warehouse, last_day()), refresh_id="random")
     window = window_of(warehouse, plan, model_versions=None)
     read = ("instance_id", "event_time", "model_version", "batch_id", "recorded_at", "prediction")
-    found = candidates(window.records.select(*read), window.labels, "label", plan.cut)
+    checked = census(
+        window.asked.instances,
+        window.records.select(*read),
+        window.asked.records.select("instance_id"),
+        window.labels,
+    )
+    assert not checked.repeated, "the tables of a benchmark are sound"
+    found = candidates(checked.records, window.labels, "label", plan.cut)
     softplus = F.log1p(F.exp(-F.abs("prediction"))) + F.greatest("prediction", F.lit(0.0))
     drawn = F.rand(7) < BUDGET
     rows = (

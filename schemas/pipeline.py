@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
 from schemas.sections.budget import parse_budget
+from schemas.sections.check import DATED, Check
 from schemas.sections.faults import explain
 from schemas.sections.gate import Gate
 from schemas.sections.maintenance import Maintenance
@@ -45,6 +46,7 @@ class Pipeline(Section):
     gate: Gate = Gate()
     maintenance: Maintenance = Maintenance()
     schedule: Schedule = Schedule()
+    check: Check = Check()
 
     @model_validator(mode="after")
     def _features_exist(self) -> "Pipeline":
@@ -149,6 +151,14 @@ class Pipeline(Section):
         return self
 
     @model_validator(mode="after")
+    def _checked_tables_exist(self) -> "Pipeline":
+        known = [*DATED, *(view.name for view in self.feature_views)]
+        for name in self.check.freshness:
+            if name not in known:
+                raise ValueError(f"check.freshness.{name}: no such table; use {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
     def _views_fit(self) -> "Pipeline":
         for view in self.feature_views:
             if view.name == "instances":
@@ -173,7 +183,7 @@ class Pipeline(Section):
     def selection_config(self) -> str:
         """What decides a sample, as canonical JSON: what comes after it is left out."""
         after = {"model", "training", "gate", "source", "records", "maintenance", "schedule"}
-        decides = self.model_dump(exclude=after)
+        decides = self.model_dump(exclude=after | {"check"})
         if parse_budget(self.selection.budget).of_passes:
             # Such a budget comes to other rows where each is used another number of times.
             decides["training"] = {"passes": self.training.passes}

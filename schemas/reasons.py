@@ -23,6 +23,8 @@ BAD_LABEL = "bad-label"
 LABEL_DIFFERS = "label-differs"
 UNREADABLE = "unreadable"
 MISDATED = "misdated"
+WRONG_DATE = "wrong-date"
+NO_INSTANCE = "no-instance"
 
 REASONS: dict[str, str] = {
     MISSING: "instance id, event time or model version is null or empty",
@@ -38,4 +40,6 @@ REASONS: dict[str, str] = {
     LABEL_DIFFERS: "another label of the instance became known at the same moment",
     UNREADABLE: "a moment of recording, an id or a key of somebody else's log cannot be read",
     MISDATED: "the date column of somebody else's log is more than a day from the event time",
+    WRONG_DATE: "the event date is not the UTC date of the event time",
+    NO_INSTANCE: "no instance of the window has this id",
 }

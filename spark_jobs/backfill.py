@@ -33,7 +33,7 @@ from schemas.manifests import find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
 from schemas.signals import was_interrupted
-from spark_jobs.days.planned import days, plan
+from spark_jobs.days.planned import days, plan, without_traffic
 from spark_jobs.days.told import line_of, plan_line, summary_table
 from spark_jobs.due import due
 from spark_jobs.refresh.forward_passes import recounted
@@ -57,7 +57,16 @@ def train_day(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[st
     return train_refresh(warehouse.pipeline, warehouse.root, name, force=force)
 
 
-STEPS: dict[str, Step] = {"score": score_day, "select": select_day, "train": train_day}
+def score_asked(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    """Score a day; one on which nothing was asked, with traffic before and after it, is skipped."""
+    if not without_traffic(warehouse.rows_by_date("instances"), ds):
+        return score_day(warehouse, ds)
+    reason = "no instances on that UTC date, and some before and after it"
+    done = {"pipeline": warehouse.pipeline.name, "ds": ds, "reason": reason}
+    return {"status": "nothing to do"} | done
+
+
+STEPS: dict[str, Step] = {"score": score_asked, "select": select_day, "train": train_day}
 
 # What --force does anew. A day's records are appended once and for all.
 FORCED: dict[str, Step] = {
@@ -253,11 +262,13 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         return {"status": "planned", "pipeline": pipeline.name, "days": planned}
     if args.only == "train":
         return train_newest(warehouse, args.force)
-    empty = [day["ds"] for day in planned if not day["instances"]]
+    empty = [day for day in planned if not day["instances"]]
+    if len(empty) < len(planned):
+        empty = [day for day in empty if not day["without_traffic"]]
     if empty and not args.continue_on_error:
         raise NoDataError(
-            f"{empty[0]}: no instances ({len(empty)} such days of {len(planned)}); nothing was run."
-            " Remedy: ingest these days first, or correct --start and --end."
+            f"{empty[0]['ds']}: no instances ({len(empty)} such days of {len(planned)}); nothing"
+            " was run. Remedy: ingest these days first, or correct --start and --end."
         )
     done = backfill(
         warehouse,

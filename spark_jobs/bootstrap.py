@@ -28,6 +28,7 @@ from schemas.log import log
 from schemas.manifests import Decided, find_manifest
 from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
+from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import label_faults, reject
 from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
@@ -55,6 +56,7 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     dates = warehouse.rows_by_date("instances", plan.versions["instances"])
     at_most = sum(count for day, count in dates.items() if start <= day <= end)
     rules = rules_of(warehouse.pipeline)
+    repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
     labels = settle(_labels(warehouse, plan, rules), at_most)
     decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
     count = decisions.count()
@@ -79,6 +81,7 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         _digest(decisions),
         Decided(budget="1", engine=ENGINE),
         rejected=sum(rejects.values()),
+        repeats=repeats,
     )
     manifest = write_refresh(warehouse, plan, draft, kept)
     decisions.unpersist()
@@ -91,6 +94,7 @@ def _labels(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> DataFrame:
     rule = warehouse.pipeline.labels
     labels = labels_as_of(_window(warehouse, plan, "labels"), rule.label, plan.cut, rules)
     asked = _window(warehouse, plan, "instances").select("instance_id", "event_time")
+    asked = asked.where("instance_id IS NOT NULL").dropDuplicates(["instance_id"])
     return with_labels(asked, labels, rule, plan.cut).where("label IS NOT NULL")
 
 

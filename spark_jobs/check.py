@@ -1,28 +1,40 @@
-"""Check: do the tables on storage fit their definition? Without Spark, in a second.
+"""Check: do the tables on storage fit their definition, and are their rows fit to learn from?
 
 tenforward check --pipeline pipelines/flights.toml
+tenforward check --pipeline pipelines/flights.toml --start 2013-02-01 --end 2013-02-28
 tenforward check --pipeline pipelines/flights.toml --table forward_records --path s3://logs/fwd
+
+The columns are compared first, without Spark, in a second; with `--columns`, or of one table, that
+is all. Then the rows are looked at, by `spark_jobs.history`. Nothing is ever written.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from deltalake import DeltaTable as Snapshot
 
 from schemas.columns import Table
-from schemas.command import add_common_arguments, pipeline_of, run_command
+from schemas.command import (
+    add_common_arguments,
+    parse_date,
+    pipeline_of,
+    require_order,
+    run_command,
+)
 from schemas.conformance import Finding, differences
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, DataQualityError
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.tables import all_tables
+from spark_jobs.storage import logs
 
 
 def check(pipeline: Pipeline, places: dict[str, str]) -> dict[str, Any]:
-    """Compare tables with their definitions; the result of the command.
+    """Compare tables with their definitions; the result of the command where that is all.
 
     places: path or URI by table name. Raises ConfigurationError, a line a finding, where one of
     them could not be used.
@@ -40,6 +52,33 @@ def check(pipeline: Pipeline, places: dict[str, str]) -> dict[str, Any]:
         **result,
         "tables": {name: Snapshot(at).version() for name, at in places.items()},
     }
+
+
+def check_rows(
+    pipeline: Pipeline, warehouse: str, start: date | None = None, end: date | None = None
+) -> dict[str, Any]:
+    """Compare the tables of a warehouse with their definitions, then look at their rows of event
+    dates from `start` to `end`; the result of the command.
+
+    Raises ConfigurationError as `check` does, and DataQualityError, a line a finding, where rows
+    must be mended.
+    """
+    result = check(pipeline, places_of(pipeline, warehouse, None, None))
+    logs.require(pipeline, warehouse, *result["tables"])
+    from spark_jobs.history.looked import look  # Spark, which the columns do not need
+    from spark_jobs.storage.warehouse import Warehouse
+
+    looked = look(Warehouse(warehouse, pipeline), result["tables"], start, end)
+    levels = {"error": log.error, "warning": log.warning, "note": log.info}
+    for finding in looked.findings:
+        levels[finding.severity]("%s", finding)
+    findings = [*result["findings"], *(finding.as_dict() for finding in looked.findings)]
+    told = result | looked.figures | {"findings": findings}
+    errors = [str(finding) for finding in looked.findings if finding.severity == "error"]
+    if errors:
+        del told["status"]
+        raise DataQualityError("\n".join(errors), **told)
+    return told
 
 
 def _compare(table: Table, path: str) -> list[Finding]:
@@ -72,11 +111,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     line = argparse.ArgumentParser(
         prog="tenforward check",
-        description="Compare Delta tables with the documented schema: what is missing, wrong or"
-        " extra, and the remedy.",
+        description="Compare Delta tables with the documented schema, then look for rows that"
+        " nothing should be learnt from; each finding with its remedy. Nothing is written.",
     )
     add_common_arguments(line)
-    line.add_argument("--table", metavar="NAME", help="only this table, such as forward_records")
+    line.add_argument("--start", type=parse_date, help="first UTC event date to look at")
+    line.add_argument("--end", type=parse_date, help="last UTC event date to look at")
+    line.add_argument("--columns", action="store_true", help="columns alone, without Spark")
+    line.add_argument("--table", metavar="NAME", help="the columns of this table alone")
     line.add_argument("--path", metavar="URI", help="where it is, if not in the warehouse")
     return line
 
@@ -85,6 +127,10 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> findings."""
     args = parser().parse_args(argv)
     pipeline = pipeline_of(args)
+    if args.start is not None and args.end is not None:
+        require_order(args.start, args.end)
+    if args.table is None and args.path is None and not args.columns:
+        return check_rows(pipeline, args.warehouse, args.start, args.end)
     return check(pipeline, places_of(pipeline, args.warehouse, args.table, args.path))
 
 

@@ -27,6 +27,7 @@ from schemas.inputs import feature_column
 from schemas.log import about
 from schemas.pipeline import Pipeline
 from schemas.rules import rules_of
+from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import first_fault, rejects_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.features.point_in_time import with_features
@@ -99,7 +100,8 @@ def score_days(
     model_version: the one that answers beside the champion; None lets the champion serve. Instances
     that arrive later are answered by the next run, and no instance twice (`days.answered`).
     Of a day that is not over only what has been asked by now is answered. Raises NoDataError for
-    a day without instances, ConflictError where another run scores one of the days meanwhile.
+    a day without instances, DataQualityError where rows of one id differ, ConflictError where
+    another run scores one of the days meanwhile.
     """
     now, version = datetime.now(UTC), warehouse.version("instances")
     state = states(warehouse, version)
@@ -144,6 +146,8 @@ def _score(
     instances = settle(lacking, asked)
     if instances.isEmpty():
         return {}
+    if repeat(instances, warehouse.path("instances")):
+        instances = settle(instances.dropDuplicates(), asked)
     features = with_features(warehouse, instances, None).drop("event_time")
     answers = forward_passes(features, model)
     records = forward_records(instances, answers, warehouse.pipeline, model.version)

@@ -21,14 +21,16 @@ from schemas.command import (
     run_command,
 )
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.findings import REPEATED
 from schemas.log import about, log
 from schemas.manifests import Decided, Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.candidates.assemble import Counts
+from spark_jobs.candidates.census_report import census_report
 from spark_jobs.candidates.narrow import narrow
-from spark_jobs.candidates.refusal import refuse_bad
+from spark_jobs.candidates.refusal import refuse_bad, refuse_unsound
 from spark_jobs.candidates.window import held_out_rows, window_of
 from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.decided import decide, decided_then
@@ -95,17 +97,20 @@ def select_refresh(
     policy = configured(pipeline, decided.mixture)
     window = window_of(warehouse, plan, decided.model_versions)
     rows = narrow(
-        window.records,
+        window.asked.records,
         window.labels,
         plan.cut,
         sketch=policy.calibrated,
         rules=window.rules,
         maturity=pipeline.labels,
+        asked=window.asked,
     )
     provisional = pipeline.selection.provisional_label
     blocks, counts = blocks_of(rows, window.at_most, plan.seed, provisional, decided.learnt_until)
     with closing(blocks):
         refuse_bad(warehouse, plan, window, counts)
+        assert counts.census is not None  # asked for above
+        refuse_unsound(warehouse, plan, window, counts.census)
         policy, budget = on_records(policy, counts.in_sample), parse_budget(decided.budget)
         selection = select(blocks, policy, budget, plan.seed, pipeline.task)
         if digest is not None:
@@ -113,11 +118,13 @@ def select_refresh(
         draft = Draft(
             drawn=drawn_frame(warehouse.spark, selection),
             candidates=selection,
-            report=_report(selection, plan, decided, pipeline, counts),
+            report=_report(selection, plan, decided, pipeline, counts)
+            | census_report(warehouse, plan, counts.census),
             digest=selection.digest,
             decided=decided,
             allowance=allowance,
             rejected=counts.rejected,
+            repeats=REPEATED in counts.census.found,
         )
         return write_refresh(warehouse, plan, draft, held_out_rows(warehouse, plan, window.labels))
 

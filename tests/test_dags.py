@@ -237,6 +237,12 @@ def test_the_last_words_of_a_failed_task_are_a_remedy(described: dict[str, Any])
     ]
 
 
+def test_a_day_without_instances_is_skipped_and_a_window_without_records_is_not(
+    described: dict[str, Any],
+) -> None:
+    assert described["without data"] == {"score": "AirflowSkipException", "select": "RuntimeError"}
+
+
 def test_a_day_that_is_not_over_is_refused(described: dict[str, Any]) -> None:
     days = described["days"]
     assert days["past"] == DAY

@@ -7,10 +7,12 @@ from typing import Any
 
 from airflow.sdk import Context, RetryDecision, RetryPolicy
 
+NO_DATA = 3
+
 # What a repeat cannot change. The rest (5, a conflict; 1; a lost Spark master; a kill) is retried.
 FINAL = {
     2: "usage or configuration: the job's last log line names the field and the remedy",
-    3: "no data for this day: ingest it",
+    NO_DATA: "no data for this day: ingest it",
     4: "refused for data quality: see forward_rejects and the job's last log line",
 }
 RETRIED = "every try failed: the log of the last one says why"

@@ -17,7 +17,8 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 DOC = """\
 For the day that has just ended (the run's logical date, UTC):
 
-* `score`: the champion scores the day's instances and appends forward records;
+* `score`: the champion scores the day's instances and appends forward records; a day without any
+  is skipped with all that follows (exit code 3);
 * `due`, where the pipeline's `[schedule]` has conditions: skips the rest until one is met;
 * `select`: draws the refresh of the window that ends with the day;
 * `announce`: emits the asset event on which `train_{name}` starts. A backfilled run emits none:
@@ -52,7 +53,7 @@ def select_dag(deployment: Deployment) -> DAG:
         tags=["tenforward", name],
         doc_md=DOC.format(name=name, file=deployment.pipeline_file, warehouse=deployment.warehouse),
     ) as dag:
-        score = spark_task("score", deployment, "score.py", "--ds", TEMPLATE)
+        score = spark_task("score", deployment, "score.py", "--ds", TEMPLATE, skips=True)
         select = spark_task("select", deployment, "select_sample.py", "--ds", TEMPLATE)
         steps = [score, *_due(deployment), select, _announce(name)]
         chain(*steps)

@@ -15,10 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import reasons
+from spark_jobs.candidates.census import (
+    DAY,
+    ROLE,
+    Asked,
+    Census,
+    Role,
+    asked_of,
+    census_of,
+    roles,
+    with_labels,
+)
 from spark_jobs.candidates.in_sample import in_sample
+from spark_jobs.candidates.matching import groups, hash_places, places
 from spark_jobs.candidates.maturity import where_counted
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import Order, Records, column, hash_order, records_of
+from spark_jobs.selection.records import Order, Records, column, hashed, order_of, records_of
 
 _SAME = ("moment", "tie")  # rows of one id with the same of both must have the same `content`
 _DECIDED = ["is_label", "fault", "content", "counting", "label", *_SAME]  # no candidate's columns
@@ -26,12 +38,13 @@ _DECIDED = ["is_label", "fault", "content", "counting", "label", *_SAME]  # no c
 
 class Counts(NamedTuple):
     """What was in a shard: records of the window, those of them without a label, rejects by
-    reason, and candidates that have no record but in sample."""
+    reason, candidates that have no record but in sample, and the census where there is one."""
 
     records: int
     unmatured: int
     rejects: dict[str, int]
     in_sample: int = 0
+    census: Census | None = None
 
     @property
     def rejected(self) -> int:
@@ -47,7 +60,14 @@ class Counts(NamedTuple):
             self.unmatured + other.unmatured,
             dict(sorted(rejects.items())),
             self.in_sample + other.in_sample,
+            _sum(self.census, other.census),
         )
+
+
+def _sum(one: Census | None, other: Census | None) -> Census | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 def assemble(
@@ -58,41 +78,79 @@ def assemble(
 ) -> tuple[Records, Counts]:
     """Candidates of a shard in hash order.
 
-    rows: as `narrow` gives them. provisional: the label that stands in until one matures; None
+    rows: as `narrow` gives them; where instances are among them, a record without one is a reject,
+    and there is a census. provisional: the label that stands in until one matures; None
     leaves such records out. learnt_until: see `in_sample`; of the records of an instance the newest
     out of sample counts, and the newest of all where none is.
     """
     faults = pc.value_counts(rows["fault"].drop_null()).to_pylist()
     rejects = {one["values"]: one["counts"] for one in faults}
-    usable = (rows.filter(pc.is_null(rows["fault"])) if faults else rows).combine_chunks()
+    faulty = pc.is_valid(rows["fault"])
+    usable = (rows.filter(pc.invert(faulty)) if faults else rows).combine_chunks()
     is_label = column(usable, "is_label").to_numpy(zero_copy_only=False).astype(bool)
-    logged = _agreeing(usable, seed, ~is_label, reasons.DUPLICATE_DIFFERS, rejects)
-    arrived = _agreeing(usable, seed, is_label, reasons.LABEL_DIFFERS, rejects)
+    role, hashes = roles(usable), hashed(column(usable, "instance_id"), seed)
+    is_record = ~is_label if role is None else ~is_label & (role < 0)
+    logged = _agreeing(usable, hashes, is_record, reasons.DUPLICATE_DIFFERS, rejects)
+    arrived = _agreeing(usable, hashes, is_label, reasons.LABEL_DIFFERS, rejects)
+    asked = None if role is None else asked_of(usable, hashes, role)
+    if asked is not None:
+        logged = _with_instance(asked, logged, rejects)
     learnt = _in_sample(usable, logged, learnt_until)
     records = _newest(usable, logged, (~learnt[logged.row], "moment", "tie"))
     known = _labels_of(usable, records, _newest(usable, arrived, ("moment",)))
     counting = column(usable, "counting").to_numpy(zero_copy_only=False)[records.row]
     is_label[arrived.row] = False  # what is left contradicts
-    refused = _label_ids(rows, pc.is_valid(rows["fault"])), _label_ids(usable, pa.array(is_label))
+    refused = _label_ids(rows, faulty), _label_ids(usable, pa.array(is_label))
     label = where_counted(known, counting, _among(usable, records, refused))
+    census = None
+    if asked is not None and role is not None:
+        is_record[logged.row] = False  # what is left is no candidate, and has been answered
+        others = hashes[is_record | (role == Role.ANSWERED)], _faulty_hashes(rows, faulty, seed)
+        census = census_of(usable, asked, logged, arrived, np.concatenate(others))
+        census = with_labels(census, asked, records, np.asarray(label.is_valid()))
     unmatured = label.null_count
     if provisional is None and unmatured:
         records, label = records.where(np.asarray(label.is_valid())), label.drop_null()
     counts = Counts(
-        records=rows.num_rows - (pc.sum(rows["is_label"]).as_py() or 0),
+        records=_records_in(rows),
         unmatured=unmatured,
         rejects=dict(sorted(rejects.items())),
         in_sample=int(learnt[records.row].sum()),
+        census=census,
     )
-    return records_of(usable.drop_columns(_DECIDED), records, label, provisional or 0.0), counts
+    decided = [name for name in (*_DECIDED, ROLE, DAY) if name in usable.column_names]
+    return records_of(usable.drop_columns(decided), records, label, provisional or 0.0), counts
+
+
+def _records_in(rows: pa.Table) -> int:
+    """How many of the rows are records to draw from, sound or not."""
+    others = pc.sum(rows["is_label"]).as_py() or 0
+    if ROLE in rows.column_names:
+        others += rows.num_rows - rows[ROLE].null_count
+    return int(rows.num_rows - others)
+
+
+def _with_instance(asked: Asked, logged: Order, rejects: dict[str, int]) -> Order:
+    """The records of an instance; the others are added to the rejects."""
+    there = hash_places(logged.hash, asked.order.hash) >= 0
+    if there.all():
+        return logged
+    rejects[reasons.NO_INSTANCE] = int((~there).sum())
+    return logged.where(there)
+
+
+def _faulty_hashes(rows: pa.Table, faulty: pa.Array, seed: int) -> Array:
+    """Hashes of the ids of records that cannot be used, where they have one."""
+    refused = rows.filter(pc.and_(faulty, pc.invert(rows["is_label"])))
+    return hashed(column(refused, "instance_id").drop_null(), seed)
 
 
 def _agreeing(
-    rows: pa.Table, seed: int, among: Array, reason: str, rejects: dict[str, int]
+    rows: pa.Table, hashes: Array, among: Array, reason: str, rejects: dict[str, int]
 ) -> Order:
     """The rows of a mask in hash order, without those that contradict each other; these are added
     to the rejects."""
-    order = hash_order(column(rows, "instance_id"), seed, among)
+    order = order_of(column(rows, "instance_id"), hashes, among)
     contradict = _contradicting(rows, order)
     if not contradict.any():
         return order
@@ -111,7 +169,7 @@ def _contradicting(rows: pa.Table, order: Order) -> Array:
     if not places.size:
         return differ
     few = rows.select(["instance_id", "content", *_SAME]).take(pa.array(order.row[places]))
-    keys = [_groups(column(few, "instance_id")), *(_sortable(few, key) for key in _SAME)]
+    keys = [groups(column(few, "instance_id")), *(_sortable(few, key) for key in _SAME)]
     content = _sortable(few, "content")
     by = np.lexsort((content, *keys))
     same = np.logical_and.reduce([key[by][1:] == key[by][:-1] for key in keys])
@@ -143,12 +201,6 @@ def _repeated(order: Order) -> Array:
     return repeated
 
 
-def _groups(ids: pa.Array) -> Array:
-    """A number for each id (n,), of ids that stand together."""
-    another = np.asarray(pc.not_equal(ids[1:], ids[:-1]))
-    return np.concatenate([[0], np.cumsum(another)])
-
-
 def _in_sample(rows: pa.Table, logged: Order, learnt_until: Mapping[str, datetime] | None) -> Array:
     """Mask of all rows, true only of the records among them that are in sample."""
     mask = np.zeros(rows.num_rows, bool)
@@ -164,7 +216,7 @@ def _newest(rows: pa.Table, order: Order, keys: Sequence[str | Array]) -> Order:
     """One row an id: the last by `keys`, nulls first; a key is a column, or values (n,)."""
     if not order.repeats:
         return order
-    group = _groups(column(rows, "instance_id").take(pa.array(order.row)))
+    group = groups(column(rows, "instance_id").take(pa.array(order.row)))
     values = [_sortable(rows, key)[order.row] if isinstance(key, str) else key for key in keys]
     by_group = np.lexsort((*reversed(values), group))
     last = by_group[np.flatnonzero(np.diff(group[by_group], append=-1))]
@@ -175,14 +227,8 @@ def _labels_of(rows: pa.Table, records: Order, labels: Order) -> pa.Array:
     """The label of each record, (n,), null where there is none; both have one row an id."""
     if not labels.row.size:
         return pa.nulls(records.row.size, pa.float64())
-    ids = column(rows, "instance_id")
-    place = np.minimum(np.searchsorted(labels.hash, records.hash), labels.hash.size - 1)
-    missing = labels.hash[place] != records.hash
-    at = pa.array(labels.row[place], mask=missing)
-    same = pc.equal(ids.take(pa.array(records.row[~missing])), ids.take(at.drop_null()))
-    if labels.repeats or not pc.all(same, min_count=0).as_py():
-        own = ids.take(pa.array(records.row))  # two ids share a hash: the ids themselves decide
-        at = pa.array(labels.row).take(pc.index_in(own, ids.take(pa.array(labels.row))))
+    place = places(column(rows, "instance_id"), records, labels)
+    at = pa.array(labels.row[place], mask=place < 0)
     return column(rows, "label").take(at)
 
 

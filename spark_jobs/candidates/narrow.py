@@ -1,16 +1,33 @@
 """Which instances may be drawn, and what selection reads of them: DataFrames in and out."""
 
 from datetime import date, datetime
+from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.rules import Rules
 from schemas.sections.store import Labels
-from spark_jobs.candidates.rejects import content, first_fault, label_faults
+from spark_jobs.candidates.census import DAY, ROLE, Role
+from spark_jobs.candidates.rejects import (
+    content,
+    first_fault,
+    label_fault,
+    label_faults,
+    record_fault,
+)
 from spark_jobs.candidates.spark_maturity import counting
 
 _HOLDOUT_STEPS = 1_000_000
+
+
+class Asked(NamedTuple):
+    """What a census counts beside labels: the instances of the window, and all its records, of
+    which those of `others` are not drawn from: held out, or of later days."""
+
+    instances: DataFrame
+    records: DataFrame
+    others: Column
 
 
 def held_out(share: float) -> Column:
@@ -54,8 +71,10 @@ def narrow(
     sketch: bool,
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     maturity: Labels | None = None,
+    asked: Asked | None = None,
 ) -> DataFrame:
-    """Records and the labels known by `cut`, in one narrow table for `assemble`.
+    """Records and the labels known by `cut`, in one narrow table for `assemble`; where `asked` is
+    given, whose records these are, with its instances, for a census.
 
     records: `forward_records`; labels: instance_id, known_at, label. `fault` says which of them
     cannot be used, and why; `counting` which labels count by the rule `maturity`, on arrival where
@@ -63,9 +82,19 @@ def narrow(
     the larger `tie` is newer; rows that have both the same must have the same `content`.
     """
     nothing = F.lit(None)
+    fault, carried = first_fault(rules.record), F.col("sketch") if sketch else nothing
+    role: list[Column] = []
+    dated = [] if asked is None else [F.unix_date("event_date").alias(DAY)]
+    if asked is not None:
+        role = [F.when(asked.others, int(Role.ANSWERED)).cast("tinyint").alias(ROLE)]
+        fault = F.when(~asked.others, record_fault(rules.record))
+        carried = F.when(~asked.others, carried)
+        records = records.where(~asked.others | F.col("instance_id").isNotNull())
     logged = records.select(
+        *role,
+        *dated,
         F.lit(False).alias("is_label"),
-        first_fault(rules.record).alias("fault"),
+        fault.alias("fault"),
         content(records).alias("content"),
         "instance_id",
         "event_time",
@@ -75,7 +104,7 @@ def narrow(
         "statistics",
         "segments",
         counting(maturity, cut).alias("counting"),
-        F.col("sketch") if sketch else nothing.cast("array<float>").alias("sketch"),
+        carried.cast("array<float>").alias("sketch"),
         nothing.cast("double").alias("label"),
         F.unix_micros("recorded_at").alias("moment"),
         F.xxhash64("model_version", "batch_id").alias("tie"),
@@ -83,11 +112,23 @@ def narrow(
     arrived = labels.where(F.col("known_at") <= F.lit(cut))
     known = arrived.withColumn("label", F.col("label").cast("double"))
     known = known.select(
+        *dated,
         F.lit(True).alias("is_label"),
-        first_fault(rules.label).alias("fault"),
+        label_fault(rules.label).alias("fault"),
         content(known, ["label"]).alias("content"),
         "instance_id",
         "label",
         F.unix_micros("known_at").alias("moment"),
     )
-    return logged.unionByName(known, allowMissingColumns=True)
+    rows = logged.unionByName(known, allowMissingColumns=True)
+    return rows if asked is None else rows.unionByName(_narrow_instances(asked.instances), True)
+
+
+def _narrow_instances(instances: DataFrame) -> DataFrame:
+    return instances.where("instance_id IS NOT NULL").select(
+        F.lit(int(Role.INSTANCE)).cast("tinyint").alias(ROLE),
+        F.unix_date("event_date").alias(DAY),
+        F.lit(False).alias("is_label"),
+        "instance_id",
+        "event_time",
+    )

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
-from schemas.reasons import LABEL_DIFFERS
+from schemas.reasons import LABEL_DIFFERS, MISSING, WRONG_DATE
 from schemas.rules import (
     Absent,
     Empty,
@@ -32,6 +32,28 @@ def first_fault(rules: Sequence[Rule]) -> Column:
     """The reason of the first rule by which a row cannot be used; null where it can."""
     nothing = F.lit(None).cast("string")
     return F.coalesce(*(F.when(_broken(rule), F.lit(rule.reason)) for rule in rules), nothing)
+
+
+def label_fault(rules: Sequence[Rule]) -> Column:
+    """The same of a label, which must be somebody's."""
+    nobody = F.coalesce(F.col("instance_id"), F.lit("")) == ""
+    return F.coalesce(F.when(nobody, F.lit(MISSING)), first_fault(rules))
+
+
+def record_fault(rules: Sequence[Rule]) -> Column:
+    """The same of a record as the table has it, whose event date must be that of its event."""
+    return F.coalesce(first_fault(rules), F.when(is_dated_otherwise(), F.lit(WRONG_DATE)))
+
+
+def is_dated_otherwise() -> Column:
+    """Whether `event_date` is not the UTC date of `event_time`, whatever the session's zone."""
+    return _known(F.unix_date("event_date") != day_of("event_time"))
+
+
+def day_of(moment: str) -> Column:
+    """The UTC date of a moment, in days since 1970."""
+    seconds = F.unix_seconds(moment)
+    return ((seconds - F.pmod(seconds, F.lit(86_400))) / 86_400).cast("int")
 
 
 def _broken(rule: Rule) -> Column:
@@ -100,7 +122,7 @@ def label_faults(labels: DataFrame, rules: Sequence[Rule]) -> DataFrame:
 
     labels: instance_id, known_at, label and any others.
     """
-    fault = first_fault(rules)
+    fault = label_fault(rules)
     sound = F.when(fault.isNull(), content(labels, ["label"]))
     differs = F.when(fault.isNull() & _differs(LABEL_KEY, sound), F.lit(LABEL_DIFFERS))
     return labels.withColumn("fault", F.coalesce(fault, differs))

@@ -8,7 +8,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.rules import Rules, rules_of
-from spark_jobs.candidates.narrow import forward_share, held_out, in_window, labels_as_of
+from spark_jobs.candidates.narrow import (
+    Asked,
+    forward_share,
+    held_out,
+    in_window,
+    labels_as_of,
+)
 from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
@@ -17,12 +23,14 @@ from spark_jobs.storage.warehouse import Warehouse
 @dataclass(frozen=True)
 class Window:
     """Records of the days drawn from without the hold-out, labels of the whole window as they
-    arrived, a bound on the number of both, and what a record must fit."""
+    arrived, a bound on the number of both, what a record must fit, and for a census the instances
+    and all records of the window."""
 
     records: DataFrame
     labels: DataFrame
     at_most: int
     rules: Rules
+    asked: Asked
 
 
 def window_of(
@@ -30,19 +38,25 @@ def window_of(
 ) -> Window:
     """What a refresh draws from. model_versions: whose records count; None for all."""
 
-    def rows_to(name: str, last: date) -> tuple[DataFrame, int]:
+    def rows_of(name: str, last: date) -> tuple[DataFrame, int]:
         rows = warehouse.read(name, plan.versions[name])
         dates = warehouse.rows_by_date(name, plan.versions[name]).items()
         count = sum(count for day, count in dates if plan.window_start <= day <= last)
-        return in_window(rows, plan.window_start, last), count
+        return in_window(rows, plan.window_start, plan.ds), count
 
-    arrived, label_count = rows_to("labels", plan.ds)
-    recorded, record_count = rows_to("forward_records", plan.last_drawn)
+    arrived, label_count = rows_of("labels", plan.ds)
+    recorded, record_count = rows_of("forward_records", plan.last_drawn)
+    instances, instance_count = rows_of("instances", plan.ds)
     label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
     labels = arrived.select("instance_id", "event_date", "known_at", label)
-    records = recorded.where(~held_out(warehouse.pipeline.holdout))
+    others = held_out(warehouse.pipeline.holdout)
+    if plan.last_drawn < plan.ds:
+        others |= F.col("event_date") > F.lit(plan.last_drawn)
+    # Of instances two columns are read and carried: they count only where they are the most.
+    at_most = max(label_count + record_count, instance_count)
     rules = rules_of(warehouse.pipeline, model_versions)
-    return Window(records, labels, label_count + record_count, rules)
+    asked = Asked(instances, recorded, others)
+    return Window(recorded.where(~others), labels, at_most, rules, asked)
 
 
 def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
@@ -59,5 +73,5 @@ def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) ->
         return known.where(F.col("label").isNotNull())
     instances = warehouse.read("instances", plan.versions["instances"])
     asked = in_window(instances, plan.window_start, plan.ds).where(judges)
-    asked = asked.select("instance_id", "event_time")
+    asked = asked.select("instance_id", "event_time").dropDuplicates(["instance_id"])
     return with_labels(asked, known, rule, plan.cut).select("instance_id", "label")

@@ -30,8 +30,8 @@ def plan(
     """What each day has and lacks, what is stale, whether it is due, and about how many rows it
     would draw.
 
-    only: the one step that will run, where it is one. A day without instances fails to be scored,
-    and is then not selected.
+    only: the one step that will run, where it is one. A day without instances is not scored, and
+    then not selected either.
     """
     warehouse.require(*warehouse.tables)
     wanted = list(days(start, end))
@@ -47,6 +47,15 @@ def plan(
         _planned(warehouse, ds, now, manifests, ds in scored, due[ds], _last(selected, ds))
         for ds in wanted
     ]
+
+
+def without_traffic(instances: Mapping[date, int], ds: date) -> bool:
+    """Whether a day has no instance, and days before and after it have: nothing was asked on it.
+
+    instances: how many each date has.
+    """
+    there = [day for day, count in instances.items() if count]
+    return ds not in there and bool(there) and min(there) < ds < max(there)
 
 
 def _last(selected: Set[date], ds: date) -> date:
@@ -70,6 +79,7 @@ def _planned(
     return {
         "ds": ds,
         "instances": instances.get(ds, 0),
+        "without_traffic": without_traffic(instances, ds),
         "scored": scored,
         "selected": there is not None,
         "due": due,

@@ -16,6 +16,7 @@ def plan_line(day: dict[str, Any]) -> str:
     """What a day has and lacks, in words."""
     rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
     scored = "scored" if day["scored"] else "to score"
+    scored = "no traffic, to skip" if day["without_traffic"] else scored
     selected = "selected" if day["selected"] else _DUE[day["due"]]
     text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}, about {rows} rows"
     for reason in day["stale"]:
@@ -29,6 +30,8 @@ def line_of(entry: dict[str, Any]) -> str:
     words = []
     if "records" in entry.get("score", {}):
         words.append(f"scored {entry['score']['records']}")
+    if _no_traffic(entry):
+        words.append(f"skipped: {entry['score']['reason']}")
     if _not_due(entry):
         words += ["scored before"] if entry.get("score", {}).get("status") == "already done" else []
         words.append(f"not due: {entry['due']['reason']}")
@@ -48,6 +51,10 @@ def _not_due(entry: dict[str, Any]) -> bool:
     return entry.get("due", {}).get("status") == "not due"
 
 
+def _no_traffic(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("score", {}).get("status") == "nothing to do")
+
+
 def summary_table(done: list[dict[str, Any]]) -> list[str]:
     """The days as a table: a line of headings, then one a day."""
     lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
@@ -55,6 +62,7 @@ def summary_table(done: list[dict[str, Any]]) -> list[str]:
         scored, selected, trained = (day.get(name, {}) for name in ("score", "select", "train"))
         gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
         gate = "not due" if _not_due(day) else gate
+        gate = "no traffic" if _no_traffic(day) else gate
         gate = "no row" if selected.get("status") == "nothing to do" else gate
         lines.append(
             f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"

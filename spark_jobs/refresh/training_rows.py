@@ -38,9 +38,17 @@ def wanted_rows(drawn: DataFrame, held_out: DataFrame) -> DataFrame:
 
 
 def training_rows(
-    warehouse: Warehouse, plan: RefreshPlan, wanted: DataFrame, at_most: int
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    wanted: DataFrame,
+    at_most: int,
+    *,
+    repeats: bool = False,
 ) -> DataFrame:
-    """Drawn and held-out rows with their features: one point-in-time join for both."""
+    """Drawn and held-out rows with their features: one point-in-time join for both.
+
+    repeats: whether an instance may stand on several rows, which then say the same.
+    """
     instances = warehouse.read("instances", plan.versions["instances"]).where(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
     )
@@ -51,7 +59,7 @@ def training_rows(
     decided = F.struct(*(name for name in wanted.columns if name != "instance_id"))
     decisions = wanted.where("position >= 0").select("instance_id", decided.alias(_DECIDED))
     chosen = instances.join(F.broadcast(decisions) if few else decisions, "instance_id", "inner")
-    chosen = settle(chosen, at_most)
+    chosen = settle(chosen.dropDuplicates() if repeats else chosen, at_most)
     features = with_features(warehouse, chosen, plan.versions).drop("event_time")
     narrow = chosen.select(
         "instance_id",

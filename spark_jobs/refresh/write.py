@@ -30,7 +30,8 @@ class Draft:
 
     drawn: the drawn ones, with the columns of `selection_probabilities` but the refresh id.
     candidates: all of them, to be written where they lie, or a DataFrame in the form of the table.
-    rejected: records of the window that were none.
+    rejected: records of the window that were none. repeats: whether instances of the window stand
+    on several rows that say the same.
     """
 
     drawn: DataFrame
@@ -40,6 +41,7 @@ class Draft:
     decided: Decided
     allowance: Allowance | None = None  # where forward passes pay for it
     rejected: int = 0
+    repeats: bool = False
 
     @property
     def count(self) -> int:
@@ -67,7 +69,8 @@ def write_refresh(
     held_out = held_out.persist()
     at_most = draft.count + held_out.count()
     wanted = settle(wanted_rows(draft.drawn, held_out), at_most)
-    rows = settle(training_rows(warehouse, plan, wanted, at_most), at_most)
+    trained = training_rows(warehouse, plan, wanted, at_most, repeats=draft.repeats)
+    rows = settle(trained, at_most)
     versions = _write_tables(warehouse, plan, draft, rows)
     for kept in (rows, wanted, held_out):
         kept.unpersist()

@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from schemas.manifests import REPORT_CARDS, Manifest
 from schemas.places import filesystem
-from spark_jobs.report import plots, tables
+from spark_jobs.report import data_checks, plots, tables
 from spark_jobs.report.checks import checks
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -113,6 +113,7 @@ def render(report: Report) -> str:
         panels=[_shown(panel, report) for panel in PANELS if _has(report, panel.needs)],
         sizes=tables.sizes(report),
         losses=tables.losses(report),
+        coverage=data_checks.by_day(report),
         mixture=tables.mixture(report) if "mixture" in report else None,
         lineage=tables.lineage(report),
         folded=FOLDED,

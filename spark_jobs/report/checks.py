@@ -1,9 +1,10 @@
 """The figures of a report that decide whether its sample is sound, each with a plain verdict."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from spark_jobs.report.tables import DASH, MINUS, column_name, percent
+from spark_jobs.report import data_checks
+from spark_jobs.report.tables import DASH, MINUS, Check, column_name, percent
 from spark_jobs.selection.designs import DESIGNS
 
 Report = Mapping[str, Any]
@@ -15,19 +16,14 @@ DUE_ROWS = 5.0  # a level that the budget owes this many rows is drawn from, but
 LARGEST_VARIANCE_RATIO = 1.05  # above 1 by more than rounding: uniform would have done better
 
 
-class Check(NamedTuple):
-    """One figure: what it is, its value, and one sentence on whether that is good."""
-
-    title: str
-    value: str
-    status: str  # good, warning, none where the figure does not apply, counted without a verdict
-    sentence: str
-
-
 def checks(report: Report) -> list[Check]:
-    """The figures that the report has: six of any sample that was scored, what it costs, and what
-    its rows stand for where that is not as usual."""
+    """The figures that the report has: of the data that it was drawn from, six of any sample that
+    was scored, what it costs, and what its rows stand for where that is not as usual."""
     verdicts = (
+        data_checks.coverage(report),
+        data_checks.labels(report),
+        data_checks.faults(report),
+        data_checks.freshness(report),
         _stands_for(report),
         _size(report),
         _mean_loss(report),

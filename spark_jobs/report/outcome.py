@@ -5,6 +5,7 @@ from typing import Any
 from schemas.log import about
 from schemas.manifests import Manifest
 from spark_jobs.report.card import current_card
+from spark_jobs.report.data_checks import overall
 from spark_jobs.storage.warehouse import Warehouse
 
 
@@ -29,6 +30,8 @@ def outcome(warehouse: Warehouse, status: str, manifest: Manifest) -> dict[str, 
         "in_sample": report.get("in_sample"),
         "rejected": counts.rejected,
         "rejects": report.get("rejects", {}),
+        "data": report.get("data", {}),
+        "coverage": overall(report),
         "held_out": counts.held_out,
         "forward_passes": None if allowance is None else allowance.forward_passes,
         "backward_passes_planned": None if allowance is None else allowance.backward_passes,

@@ -21,6 +21,15 @@ class Cell(NamedTuple):
     numeric: bool = False  # whether it stands in a column of numbers
 
 
+class Check(NamedTuple):
+    """One figure: what it is, its value, and one sentence on whether that is good."""
+
+    title: str
+    value: str
+    status: str  # good, warning, none where the figure does not apply, counted without a verdict
+    sentence: str
+
+
 UNKNOWN = Cell(DASH, numeric=True)
 
 

@@ -114,7 +114,16 @@ class Order(NamedTuple):
 
 def hash_order(ids: pa.Array, seed: int, among: Array | None = None) -> Order:
     """The rows of a mask `among` (n,), or all, ascending by (hash, id)."""
-    hashes = hash_ids(ids, seed)
+    return order_of(ids, hashed(ids, seed), among)
+
+
+def hashed(ids: pa.Array, seed: int) -> Array:
+    """The hash of each id, (n,), by which records are ordered."""
+    return hash_ids(ids, seed)
+
+
+def order_of(ids: pa.Array, hashes: Array, among: Array | None = None) -> Order:
+    """`hash_order` of ids whose hashes (n,) are known."""
     row = np.arange(hashes.size) if among is None else np.flatnonzero(among)
     row = row[np.argsort(hashes[row], kind="stable")]
     order = Order(row, hashes[row])
@@ -198,6 +207,8 @@ def holds(table: pa.Table, name: str) -> bool:
 
 def column(table: pa.Table, name: str) -> pa.Array:
     """A column in one piece."""
+    if table[name].num_chunks == 1:
+        return table[name].chunk(0)
     whole = table[name].combine_chunks()
     return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
 

@@ -4,11 +4,12 @@ Every function takes the path or URI of a table (`schemas.places.within`).
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import DeltaError
 
@@ -63,6 +64,15 @@ def rows_by_date(path: str, version: int | None = None) -> dict[date, int]:
         day = file["partition"]["event_date"]
         counts[day] = counts.get(day, 0) + file["rows"]
     return counts
+
+
+def newest(path: str, version: int, column: str) -> datetime | None:
+    """The largest moment in a column, UTC, by the statistics of files; None without any."""
+    actions = pa.table(Snapshot(path, version=version).get_add_actions(flatten=True))
+    if f"max.{column}" not in actions.column_names:
+        return None
+    found = pc.max(actions[f"max.{column}"].cast(pa.timestamp("us", tz="UTC"))).as_py()
+    return None if found is None else found.astimezone(UTC)
 
 
 def is_whole(path: str, version: int) -> bool:

@@ -6,7 +6,7 @@ A warehouse holds one pipeline. Tables are created up front; jobs never create o
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -124,6 +124,10 @@ class Warehouse:
     def rows_by_date(self, name: str, version: int | None = None) -> dict[date, int]:
         """Rows of each event date, from the log's statistics alone."""
         return logs.rows_by_date(self.path(name), version)
+
+    def newest(self, name: str, version: int, column: str) -> datetime | None:
+        """The largest moment in a column, from the log's statistics alone."""
+        return logs.newest(self.path(name), version, column)
 
     def files(self, name: str, version: int | None = None) -> list[dict[str, Any]]:
         """Every data file of a version: path, rows, bytes and partition values, by path."""
