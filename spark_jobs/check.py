@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> findings."""
     args = parser().parse_args(argv)
-    pipeline = pipeline_of(args)
+    pipeline = pipeline_of(args, writes=False, warehouse=args.path is None)
     return check(pipeline, places_of(pipeline, args.warehouse, args.table, args.path))
 
 
