@@ -8,9 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deltalake import DeltaTable as Snapshot
-from deltalake.exceptions import DeltaError
-
 from schemas.places import is_remote, within
 from schemas.sections.fault import Fault
 from schemas.tables import fixed_tables
@@ -37,38 +34,39 @@ def place_is_known(warehouse: str, name: str | None) -> Iterator[Fault]:
         yield Fault(FIELD, warehouse, f"tables cannot be kept on {scheme}://", remedy)
     elif there and not rest.strip("/"):
         yield Fault(FIELD, warehouse, "names no bucket", f"write {scheme}://bucket/prefix")
-    elif not there and re.match(r"(s3a?|gs|abfss?|hdfs|file):", warehouse, re.IGNORECASE):
-        yield Fault(FIELD, warehouse, "a URI has two slashes", "write it as s3://bucket/prefix")
+    elif not there and re.match(r"(s3a?|gs|abfss?|hdfs|file)(:|//)", warehouse, re.IGNORECASE):
+        yield Fault(FIELD, warehouse, "no URI", "write it as s3://bucket/prefix")
+    elif unset := re.search(r"^~|(?<![^/])\${?\w+}?|{pipeline}", warehouse):
+        problem = f"nothing puts anything in the place of {unset[0]}"
+        yield Fault(FIELD, warehouse, problem, "write the path out")
+    elif not there:
+        try:
+            Path(warehouse).resolve().exists()
+        except (OSError, RuntimeError, ValueError) as error:
+            problem = f"no path: {getattr(error, 'strerror', None) or error}"
+            yield Fault(FIELD, warehouse, problem, "name a folder")
 
 
 def characters_are_taken(warehouse: str, name: str | None) -> Iterator[Fault]:
     """A character in the path that some library takes for something else."""
-    whole = within(warehouse, "") if is_remote(warehouse) else _absolute(warehouse)
+    whole = within(warehouse, "").rstrip("/")
     wrong = [c for c in dict.fromkeys(whole) if c in CHARACTERS or not c.isprintable()]
     if wrong:
         problem = f"{' '.join(map(repr, wrong))} in {whole!r} would be taken for something else"
         yield Fault(FIELD, warehouse, problem, "choose a path without it")
 
 
-def _absolute(warehouse: str) -> str:
-    """The path as the libraries get it; as it is where that cannot be told."""
-    try:
-        return str(Path(warehouse).resolve())
-    except (OSError, RuntimeError, ValueError):
-        return warehouse
-
-
 def folder_is_one(warehouse: str, name: str | None) -> Iterator[Fault]:
     """What is there and is no warehouse: a file, or a folder with other things in it."""
     if is_remote(warehouse):
         return
+    root = Path(warehouse).resolve()
+    there = next(one for one in (root, *root.parents) if one.exists())
     try:
-        root = Path(warehouse).resolve()
-        there = next(one for one in (root, *root.parents) if one.exists())
         entries = {one.name for one in root.iterdir()} if root.is_dir() else set()
-    except (OSError, RuntimeError, ValueError) as error:
-        problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        yield Fault(FIELD, warehouse, problem, "name a folder")
+    except OSError as error:  # not ours to read
+        problem = f"cannot be read: {error.strerror}"
+        yield Fault(FIELD, warehouse, problem, "change its permissions, or name another folder")
         return
     if not there.is_dir():
         yield Fault(FIELD, warehouse, f"{there} is not a folder", "name a folder")
@@ -95,11 +93,8 @@ def can_be_written(warehouse: str, name: str | None) -> Iterator[Fault]:
     """A folder that this process may not write to."""
     if is_remote(warehouse):
         return
-    try:
-        root = Path(warehouse).resolve()
-        there = next(one for one in (root, *root.parents) if one.exists())
-    except (OSError, RuntimeError, ValueError):
-        return  # told by `folder_is_one`
+    root = Path(warehouse).resolve()
+    there = next(one for one in (root, *root.parents) if one.exists())
     if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
         problem = f"{there} cannot be written to by this user"
         yield Fault(FIELD, warehouse, problem, "change its permissions, or name another folder")
@@ -120,6 +115,9 @@ def others(owner: str, name: str) -> tuple[str, str]:
 
 def owner_of(path: str) -> str | None:
     """The pipeline that a table was made for; None where there is no table, or it says nothing."""
+    from deltalake import DeltaTable as Snapshot  # which a pipeline alone does not need
+    from deltalake.exceptions import DeltaError
+
     try:
         return Snapshot(path).metadata().configuration.get(OWNER)
     except (DeltaError, OSError):
