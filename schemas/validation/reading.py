@@ -21,7 +21,7 @@ from schemas.validation.rules import OF_A_FILE, RULES, Rule
 if TYPE_CHECKING:
     from schemas.pipeline import Pipeline
 
-_LINE = re.compile(r"\(at (line \d+, column \d+|end of document)\)")
+_LINE = re.compile(r"\(at (line \d+, column \d+)\)|\(at end of document\)")
 # Tells the pipeline that its rules are asked one by one.
 SECTIONS_ALONE = {"rules": False}
 
@@ -82,8 +82,10 @@ def read_file(
 
 def _content(path: Path) -> dict[str, Any] | Fault:
     """The file as TOML, with or without a byte order mark."""
+    text = ""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
     except OSError as error:
         remedy = "name a pipeline file with --pipeline"
         return Fault("--pipeline", str(path), error.strerror or str(error), remedy)
@@ -93,8 +95,10 @@ def _content(path: Path) -> dict[str, Any] | Fault:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         line = _LINE.search(str(error))
         what = _LINE.sub("", str(error)).strip()
-        field = line[1] if line else "the file"
-        return Fault(field, None, f"not valid TOML: {what}", "mend it there")
+        last = f"line {len(text.splitlines())}, the last one"
+        return Fault(
+            line[1] if line and line[1] else last, None, f"not valid TOML: {what}", "mend it there"
+        )
     except ValueError as error:  # a path with a null in it, a number of thousands of digits
         return Fault("the file", None, str(error), "correct it")
 
