@@ -367,6 +367,17 @@ UNREAD = {
     ),
 }
 UNKNOWN = {
+    "model.settings.width": (
+        MNIST,
+        [
+            (
+                OWN,
+                'name = "pipelines.own_model:network"\nsketch_layer = "x"\n'
+                "settings = { width = { a = 1 } }",
+            )
+        ],
+        "of a type that it cannot have",
+    ),
     "training.learning_rte": (
         FLIGHTS,
         [("learning_rate =", "learning_rte =")],

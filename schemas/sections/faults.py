@@ -52,6 +52,10 @@ def faults_of(
             for fault in wrong.faults:
                 at = (*place, *fault.field.split(".")) if fault.field else place
                 found.setdefault((at, fault.field), fault.within(field))
+        elif (place, "") in found and place != entry["loc"]:  # one more of the types it may have
+            problem = "of a type that it cannot have"
+            remedy = "write true, false, a number, a text, or a list of these"
+            found[place, ""] = Fault(named(data, place), entry["input"], problem, remedy)
         else:
             found.setdefault((place, ""), _in_words(entry, place, data, model))
     return [(place, fault) for (place, _), fault in found.items()]
