@@ -10,9 +10,10 @@ import pytest
 from deltalake import write_deltalake
 
 import tenforward
+from reference.plain_tables import create
 from schemas.tables import refreshes
 from schemas.validation.examine import examine
-from schemas.validation.warehouse import CHARACTERS, OWNER
+from schemas.validation.warehouse import CHARACTERS
 
 FLIGHTS = "pipelines/flights.toml"
 # Every command with what it needs beside the pipeline and the warehouse.
@@ -50,15 +51,7 @@ def refused(warehouse: str, **more: bool) -> list[str]:
 
 def owned_by(name: str, folder: Path) -> Path:
     """A warehouse of another pipeline, one table of it."""
-    path = folder / "refreshes"
-    write_deltalake(str(path), refreshes().arrow_schema.empty_table())
-    # delta-rs refuses properties that are not Delta's own: written as Spark writes them.
-    log = path / "_delta_log" / "00000000000000000000.json"
-    actions = [json.loads(line) for line in log.read_text().splitlines()]
-    for action in actions:
-        if "metaData" in action:
-            action["metaData"]["configuration"][OWNER] = name
-    log.write_text("\n".join(map(json.dumps, actions)))
+    create(folder, refreshes(), name)
     return folder
 
 

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from schemas.ownership import OWNER, of_another
 from schemas.places import is_remote, within
 from schemas.sections.fault import Fault
 from schemas.tables import fixed_tables
 
-OWNER = "tenforward.pipeline"  # the property of a table that names its pipeline
 FIELD = "--warehouse"
 SCHEMES = ("s3", "s3a")
 # What some library takes for something else in a path, each tried with all of them: Petastorm and
@@ -104,13 +104,7 @@ def owner_is_this(warehouse: str, name: str | None) -> Iterator[Fault]:
     """A warehouse that holds another pipeline."""
     owner = next(filter(None, (owner_of(within(warehouse, table)) for table in TABLES)), None)
     if name is not None and owner is not None and owner != name:
-        yield Fault(FIELD, warehouse, *others(owner, name))
-
-
-def others(owner: str, name: str) -> tuple[str, str]:
-    """What is wrong with a warehouse of another pipeline, and the remedy."""
-    problem = f"holds pipeline {owner!r}, not {name!r}"
-    return problem, "give each pipeline a warehouse of its own"
+        yield of_another(owner, name, warehouse)
 
 
 def owner_of(path: str) -> str | None:
