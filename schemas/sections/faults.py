@@ -91,7 +91,7 @@ def _there(data: Any, place: Place) -> Place:
 
 def named(data: Any, place: Place) -> str:
     """A place in words: a view of a list goes by its own name, where it has one."""
-    words = []
+    words: list[str] = []
     for part in place:
         try:
             data = data[part]

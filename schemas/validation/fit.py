@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from schemas.sections.fault import Fault
 from schemas.sections.records import KINDS
+from schemas.sections.store import Columns
 from schemas.tables import MAX_LOGITS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ LABELS = {
 
 def features_exist(pipeline: "Pipeline") -> Iterator[Fault]:
     """A feature that reads nothing, or a column that cannot become what it is to be."""
-    known = {"instances": pipeline.instances}
+    known: dict[str, Columns] = {"instances": pipeline.instances}
     known |= {view.name: view for view in pipeline.feature_views}
     names = ["instances", *(view.name for view in pipeline.feature_views)]
     for name, feature in pipeline.features.items():
