@@ -24,6 +24,7 @@ PUBLIC = {
 }
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "validate": ("console.validate", "every fault of a pipeline file and its warehouse"),
     "init": ("spark_jobs.create_tables", "create the tables of a pipeline"),
     "ingest": ("spark_jobs.ingest", "fill the feature store from the pipeline's source"),
     "bootstrap": ("spark_jobs.bootstrap", "write the first refresh, before any model serves"),

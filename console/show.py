@@ -152,7 +152,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     add_common_arguments(parser)
     parser.add_argument("--json", action="store_true", help="no words, the JSON alone")
     args = parser.parse_args(argv)
-    pipeline = pipeline_of(args)
+    pipeline = pipeline_of(args, writes=False)
     about(pipeline=pipeline.name, refresh_id=args.refresh)
     shown = show(pipeline, args.warehouse, args.refresh)
     if not args.json:

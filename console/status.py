@@ -95,7 +95,7 @@ def _job(argv: Sequence[str] | None) -> dict[str, Any]:
     add_common_arguments(parser)
     parser.add_argument("--last", type=int, default=10, help="refreshes shown (%(default)s)")
     args = parser.parse_args(argv)
-    result = status(pipeline_of(args), args.warehouse, args.last)
+    result = status(pipeline_of(args, writes=False), args.warehouse, args.last)
     log.info("champion of %s: version %s", result["pipeline"], result["champion"])
     if result["rolled_back"]:
         log.info("rolled back from: versions %s", ", ".join(result["rolled_back"]))

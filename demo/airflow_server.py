@@ -12,14 +12,18 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import psutil
 
 STARTED = 240  # seconds until a component must answer: 20 to 40 where nothing else runs
 STOPPED = 900  # seconds that a running task has to finish
@@ -56,6 +60,40 @@ def free_port(wanted: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
+class Stopped(Exception):
+    """It was asked to stop before it was up."""
+
+
+def end(processes: Sequence[subprocess.Popen[bytes]], limit: float) -> None:
+    """Ask processes to end, wait so many seconds for each, and leave nothing of theirs behind.
+
+    One that is asked while it is only starting may end before it takes its children along.
+    """
+    families = [_descendants(process) for process in processes]
+    for process in processes:
+        process.terminate()
+    for process, family in zip(processes, families, strict=True):
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.terminate()
+        for one in psutil.wait_procs(family, timeout=5)[1]:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+def _descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return found
+
+
 @dataclass
 class AirflowServer:
     """The api-server, the scheduler and the DAG processor of one Airflow home."""
@@ -64,6 +102,7 @@ class AirflowServer:
     folder: Path
     port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.environment = server_environment(self.home, self.port)
@@ -74,7 +113,10 @@ class AirflowServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """The api-server first: tasks that start before it answers would die."""
+        """The api-server first: tasks that start before it answers would die.
+
+        Raises Stopped as soon as `stopping` is set.
+        """
         self.launch("api-server")
         self.wait("the api-server", lambda: self.ask("monitor/health"))
         self.launch("scheduler", "--skip-serve-logs")  # which would listen to the whole network
@@ -110,10 +152,12 @@ class AirflowServer:
     def wait(self, what: str, ready: Any, limit: float = STARTED, look: float = 0.5) -> Any:
         """What `ready` answers, once it is true, asked every `look` seconds.
 
-        RuntimeError at the limit, or where a component has died.
+        RuntimeError at the limit, or where a component has died; Stopped where it is to stop.
         """
-        end, reason = time.monotonic() + limit, "no error"
-        while time.monotonic() < end:
+        last, reason = time.monotonic() + limit, "no error"
+        while time.monotonic() < last:
+            if self.stopping.is_set():
+                raise Stopped(f"{what}: not waited for")
             try:
                 if answer := ready():
                     return answer
@@ -183,15 +227,7 @@ class AirflowServer:
     def stop(self) -> None:
         """The scheduler first: it waits for its running task. Then the others."""
         for names in (("scheduler",), ("dag-processor", "api-server")):
-            asked = [self.processes.pop(name) for name in names if name in self.processes]
-            for process in asked:
-                process.terminate()
-            for process in asked:
-                try:
-                    process.wait(STOPPED)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            end([self.processes.pop(name) for name in names if name in self.processes], STOPPED)
 
     def __enter__(self) -> "AirflowServer":
         try:

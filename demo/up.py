@@ -17,9 +17,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 import psutil
 
 from demo.airflow_home import ROOT, airflow_home, flights_alone
-from demo.airflow_server import AirflowServer, free_port
+from demo.airflow_server import AirflowServer, Stopped, end, free_port
 from schemas.log import configure_logging, log
 from schemas.manifests import REPORT_CARDS, read_manifests
 from schemas.registry import tracking_uri
@@ -36,16 +36,23 @@ PIPELINE, START = "pipelines/flights.toml", date(2013, 1, 20)  # as make demo ha
 PYTHON = Path(sys.executable)
 AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT = 8080, 5000, 8000
 ACTIVE, ENDED = ("queued", "running"), "success"
+PREPARED, PAGES = 60, 60  # seconds that a process has to end
 AGAIN = 5.0  # seconds until Airflow is asked again that did not answer
 
 
-def prepare(warehouse: str, last: date) -> None:
-    """Flights up to `last` and a first model, in a process of its own: Spark ends with it."""
-    process = get_context("spawn").Process(target=_prepare, args=(warehouse, last))
-    process.start()
-    process.join()
-    if process.exitcode:
-        sys.exit(f"the first model: exit code {process.exitcode}; its log is above")
+def prepare(warehouse: str, last: date, stopping: threading.Event) -> None:
+    """Flights up to `last` and a first model, in a process of its own: Spark ends with it.
+
+    What is done of it when it is to stop stays, and the next time the rest follows.
+    """
+    line = [str(PYTHON), "-m", "demo.up", "--warehouse", warehouse, "--last", str(last)]
+    process = subprocess.Popen([*line, "--prepare"], cwd=ROOT, start_new_session=True)
+    while process.poll() is None:
+        if stopping.wait(0.5):
+            end([process], PREPARED)
+            return
+    if process.returncode:
+        sys.exit(f"the first model: exit code {process.returncode}; its log is above")
 
 
 def _prepare(warehouse: str, last: date) -> None:
@@ -81,9 +88,8 @@ def answers(port: int) -> bool:
 class Machine:
     """What `make up` runs, and how it stops."""
 
-    def __init__(self, warehouse: str, folder: Path) -> None:
-        self.warehouse, self.folder = warehouse, folder
-        self.stopping = threading.Event()
+    def __init__(self, warehouse: str, folder: Path, stopping: threading.Event) -> None:
+        self.warehouse, self.folder, self.stopping = warehouse, folder, stopping
         self.ports = [free_port(one) for one in (AIRFLOW_PORT, MLFLOW_PORT, CARDS_PORT)]
         home = airflow_home(
             folder,
@@ -92,7 +98,7 @@ class Machine:
             TENFORWARD_MLFLOW_URL=f"http://127.0.0.1:{self.ports[1]}",
             TENFORWARD_CARDS_URL=f"http://127.0.0.1:{self.ports[2]}",
         )
-        self.server = AirflowServer(home, folder, self.ports[0])
+        self.server = AirflowServer(home, folder, self.ports[0], stopping=stopping)
         self.pages: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -158,69 +164,79 @@ class Machine:
         """Airflow's running task ends; then everything else."""
         log.info("stopping; a running task ends first")
         self.server.stop()
-        for process in self.pages:
-            process.terminate()
-        for process in self.pages:
-            process.wait(60)
+        end(self.pages, PAGES)
         log.info("stopped")
 
 
 def up(warehouse: str, folder: Path, every: float, last: date) -> int:
     """Start everything and wait for a signal; the exit code."""
     folder.mkdir(parents=True, exist_ok=True)
-    pid = folder / "up.pid"
-    if running(pid):
-        log.error("it runs already, as process %s. Remedy: make down", pid.read_text())
+    if other := running(folder):
+        log.error("it runs already, as process %s. Remedy: make down", other.pid)
         return 2
-    pid.write_text(str(os.getpid()))
-    try:
-        if newest_day(warehouse) is None:
-            prepare(warehouse, last)
-        return _run(Machine(warehouse, folder), every, last)
-    finally:
-        pid.unlink()
+    stopping = _asked_to_stop()
+    if newest_day(warehouse) is None:
+        prepare(warehouse, last, stopping)
+    return 0 if stopping.is_set() else _run(Machine(warehouse, folder, stopping), every, last)
+
+
+def _asked_to_stop() -> threading.Event:
+    """Set by the first signal, whatever is just being started."""
+    stopping = threading.Event()
+
+    def asked(signum: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    return stopping
 
 
 def _run(machine: Machine, every: float, last: date) -> int:
-    """Until a signal comes, or a part dies: exit code 1."""
-
-    def asked_to_stop(signum: int, frame: FrameType | None) -> None:
-        machine.stopping.set()
-
-    signal.signal(signal.SIGTERM, asked_to_stop)
-    signal.signal(signal.SIGINT, asked_to_stop)
+    """Until it is to stop, or a part dies: exit code 1."""
     try:
         machine.start()
         print(machine.addresses(), flush=True)
         machine.live(every, last)
-        return 0 if machine.stopping.is_set() else 1
+    except Stopped as early:
+        log.info("%s", early)
     finally:
         machine.stop()
+    return 0 if machine.stopping.is_set() else 1
 
 
-def running(pid: Path) -> psutil.Process | None:
-    """The process of `make up`, if it runs."""
-    try:
-        process = psutil.Process(int(pid.read_text()))
-        return process if "demo.up" in process.cmdline() else None
-    except (FileNotFoundError, psutil.NoSuchProcess):
-        return None
+def running(folder: Path) -> psutil.Process | None:
+    """The process of `make up` with that folder, if one runs beside this one.
+
+    By its command line, which is there from its first moment on, while it is still importing.
+    """
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+            if "demo.up" in line and not {"--down", "--prepare"} & set(line):
+                there = Path(process.cwd(), parser().parse_known_args(line)[0].folder).resolve()
+                if there == folder and process.pid != os.getpid():
+                    return process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # ended meanwhile, or somebody else's
+    return None
 
 
 def down(folder: Path) -> int:
     """Ask it to stop, and wait until it has."""
-    process = running(folder / "up.pid")
+    process = running(folder)
     if process is None:
         log.info("nothing runs")
         return 0
-    process.terminate()
-    while running(folder / "up.pid"):
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+    while running(folder):  # not its end alone, which its own parent may not have taken note of
         time.sleep(0.5)
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     line = argparse.ArgumentParser(prog="make up", description=__doc__)
     place = os.environ.get("TENFORWARD_WAREHOUSE", "warehouse")
     line.add_argument("--warehouse", default=place, help="the tables (%(default)s)")
@@ -231,11 +247,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     last = START + timedelta(days=27)
     line.add_argument("--last", type=date.fromisoformat, default=last, help="day (%(default)s)")
     line.add_argument("--down", action="store_true", help="stop what runs")
-    args = line.parse_args(argv)
+    line.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
+    return line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = parser().parse_args(argv)
     configure_logging()
     folder = Path(args.folder).resolve()
     if args.down:
         return down(folder)
+    if args.prepare:
+        _prepare(args.warehouse, args.last)
+        return 0
     return up(str(Path(args.warehouse).resolve()), folder, args.every, args.last)
 
 

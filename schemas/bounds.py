@@ -6,3 +6,6 @@ Standard library only, as the reasons and the sections of the pipeline file need
 # As the constraints in the log of every table have it: another text would be another constraint.
 LARGEST_SQL = "1e30"
 LARGEST = float(LARGEST_SQL)
+
+# More rows than any table has: beyond, numbers with a point cannot count them one by one.
+MOST_ROWS = 1 << 53

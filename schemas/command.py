@@ -12,7 +12,7 @@ from typing import Any
 from schemas.errors import ConfigurationError
 from schemas.faults import fault_of
 from schemas.log import about, configure_logging, log
-from schemas.pipeline import Pipeline, load_pipeline
+from schemas.pipeline import Pipeline, refused
 from schemas.signals import (
     INTERRUPTED,
     TERMINATED,
@@ -20,6 +20,10 @@ from schemas.signals import (
     terminable,
     was_interrupted,
 )
+from schemas.validation.examine import examine
+
+# A window of ten years before the first still lies in the calendar, and so in every library's.
+FIRST, LAST = date(1700, 1, 1), date(2261, 12, 31)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,15 +40,29 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def pipeline_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Pipeline:
-    """The pipeline that a command line names. The log lines from here on are about it, and about
-    the day of `--ds`; a job that knows more says so by `about`.
+def pipeline_of(
+    args: argparse.Namespace,
+    overrides: dict[str, Any] | None = None,
+    *,
+    writes: bool = True,
+    trains: bool = False,
+    warehouse: bool = True,
+) -> Pipeline:
+    """The pipeline that a command line names, once every rule holds of it and of its warehouse.
 
-    Raises ConfigurationError, as `load_pipeline` does.
+    writes: whether the command changes the warehouse. trains: whether it trains. warehouse: whether
+    it looks at the warehouse. The log lines from here on are about the pipeline, and about the day
+    of `--ds`; a job that knows more says so by `about`.
+
+    Raises ConfigurationError with every fault that there is.
     """
-    pipeline = load_pipeline(args.pipeline, overrides)
-    about(pipeline=pipeline.name, ds=getattr(args, "ds", None))
-    return pipeline
+    writes = writes and not getattr(args, "dry_run", False)
+    place = args.warehouse if warehouse else None
+    read = examine(args.pipeline, place, overrides, writes=writes, trains=trains)
+    if read.faults or read.pipeline is None:
+        raise refused(args.pipeline, read.faults)
+    about(pipeline=read.pipeline.name, ds=getattr(args, "ds", None))
+    return read.pipeline
 
 
 def budget_text(text: str) -> float | str:
@@ -56,11 +74,14 @@ def budget_text(text: str) -> float | str:
 
 
 def parse_date(text: str) -> date:
-    """A date as YYYY-MM-DD, for argparse."""
+    """A date as YYYY-MM-DD, for argparse; of the years that pandas' nanoseconds know."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; write YYYY-MM-DD") from None
+    if not FIRST <= day <= LAST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day from {FIRST} to {LAST}")
+    return day
 
 
 def run_command(

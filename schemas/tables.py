@@ -4,10 +4,14 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 `sampled` with its twin `holdout`); the others are the same for every pipeline.
 """
 
+from typing import TYPE_CHECKING
+
 from schemas.columns import POSITIVE_SHARE, Column, ColumnType, Table
-from schemas.pipeline import Pipeline
 from schemas.sections.store import Feature, FeatureView
 from schemas.statistics import WIDTH
+
+if TYPE_CHECKING:
+    from schemas.pipeline import Pipeline
 
 SKETCH_WIDTH = 16
 MAX_LOGITS = 16
@@ -213,7 +217,7 @@ def backward_passes() -> Table:
     )
 
 
-def instances(pipeline: Pipeline) -> Table:
+def instances(pipeline: "Pipeline") -> Table:
     """What the model was asked about, with the features known at serving time."""
     return Table(
         "instances",
@@ -224,7 +228,7 @@ def instances(pipeline: Pipeline) -> Table:
     )
 
 
-def labels(pipeline: Pipeline) -> Table:
+def labels(pipeline: "Pipeline") -> Table:
     """Labels as they arrive; a correction is a later row, a label may never come."""
     return Table(
         "labels",
@@ -256,7 +260,7 @@ def feature_view(view: FeatureView) -> Table:
     )
 
 
-def sampled(pipeline: Pipeline) -> Table:
+def sampled(pipeline: "Pipeline") -> Table:
     """The training rows of every refresh, ready for tensors: no null, no string feature."""
     return Table(
         "sampled",
@@ -275,7 +279,7 @@ def sampled(pipeline: Pipeline) -> Table:
     )
 
 
-def holdout(pipeline: Pipeline) -> Table:
+def holdout(pipeline: "Pipeline") -> Table:
     """The held-out rows of the window, never drawn: what the promotion gate measures on."""
     return Table(
         "holdout",
@@ -293,7 +297,7 @@ def holdout(pipeline: Pipeline) -> Table:
     )
 
 
-def _model_columns(pipeline: Pipeline) -> tuple[Column, ...]:
+def _model_columns(pipeline: "Pipeline") -> tuple[Column, ...]:
     """Encoded features in the pipeline's order, then the label."""
     features = tuple(_model_column(name, spec) for name, spec in pipeline.features.items())
     return (*features, Column("label", "float32", "The label as known at the cut."))
@@ -318,7 +322,7 @@ def fixed_tables() -> list[Table]:
     ]
 
 
-def all_tables(pipeline: Pipeline) -> dict[str, Table]:
+def all_tables(pipeline: "Pipeline") -> dict[str, Table]:
     """Every table of a pipeline by name, which is also its folder in the warehouse."""
     views = [feature_view(view) for view in pipeline.feature_views]
     own = [instances(pipeline), labels(pipeline), sampled(pipeline), holdout(pipeline)]

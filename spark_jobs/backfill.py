@@ -247,10 +247,9 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> plan -> days."""
     args = parser().parse_args(argv)
     overrides = {"selection.policy": args.policy, "selection.budget": args.budget}
-    pipeline = pipeline_of(args, overrides)
+    pipeline = pipeline_of(args, overrides, trains=args.only in (None, "train"))
     require_order(args.start, args.end)
     require_over(args.end, "--end")
-    configured(pipeline)  # refuse before anything is read
     if args.max_parallel > 1:
         _require_independent(args.max_parallel, args.only, pipeline)
     warehouse = Warehouse(args.warehouse, pipeline)

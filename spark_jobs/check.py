@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> findings."""
     args = parser().parse_args(argv)
-    pipeline = pipeline_of(args)
+    pipeline = pipeline_of(args, writes=False, warehouse=args.path is None)
     if args.start is not None and args.end is not None:
         require_order(args.start, args.end)
     if args.table is None and args.path is None and not args.columns:

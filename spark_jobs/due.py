@@ -91,7 +91,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     add_common_arguments(line)
     line.add_argument("--ds", required=True, type=parse_date, help="the day whose end is the cut")
     args = line.parse_args(argv)
-    pipeline = pipeline_of(args)
+    pipeline = pipeline_of(args, writes=False)
     require_over(args.ds)
     return due(pipeline, args.warehouse, args.ds)
 

@@ -208,7 +208,6 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     overrides = {f"selection.{name}": getattr(args, name) for name in ("policy", "budget", "seed")}
     pipeline = pipeline_of(args, overrides)
     require_over(args.ds)
-    configured(pipeline)  # refuse before Spark starts
     warehouse = Warehouse(args.warehouse, pipeline)
     if args.dry_run:
         warehouse.require(*warehouse.tables)

@@ -1,6 +1,7 @@
 """`make up` and `make down`: one machine's Airflow, its pages, and a clean end."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -44,6 +45,30 @@ def command_lines(place: Path) -> list[str]:
         if process.pid != os.getpid() and (there or str(place) in line):
             lines.append(line)
     return lines
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended; one that its parent has not taken note of has."""
+    return [one for one in processes if one.is_running() and one.status() != "zombie"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("until", ["it begins", "the first model is made", "Spark runs"])
+def test_down_in_the_first_minutes_leaves_nothing_behind(tmp_path, until):
+    line = [sys.executable, "-m", "demo.up", "--folder", str(tmp_path / "airflow")]
+    with (tmp_path / "up.log").open("w") as log:
+        up = subprocess.Popen([*line, "--warehouse", str(tmp_path / "w")], stderr=log)
+    family: list[psutil.Process] = []
+    wanted = {"it begins": 0, "the first model is made": 1, "Spark runs": 2}[until]
+    while len(family) < wanted:
+        assert up.poll() is None, (tmp_path / "up.log").read_text()
+        family = psutil.Process(up.pid).children(recursive=True)
+        time.sleep(0.1)
+    down = subprocess.run([*line, "--down"], check=False)
+    assert down.returncode == 0
+    assert up.wait(10) in (0, -signal.SIGTERM)  # the latter while it is only importing
+    assert alive(family) == []
+    assert not (tmp_path / "airflow" / "airflow.db").exists()
 
 
 @pytest.mark.slow

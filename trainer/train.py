@@ -143,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> training."""
     args = parser().parse_args(argv)
-    pipeline = pipeline_of(args)
+    pipeline = pipeline_of(args, trains=True)
     with joined() as ranks:
         return train_refresh(
             pipeline,

@@ -11,8 +11,9 @@ from tenforward_dags.retries import RETRIES
 from tenforward_dags.settings import Deployment
 from tenforward_dags.spark_task import spark_task
 
-# Earlier than any data, because Airflow refuses to backfill days before it.
-BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+# Of a run before it Airflow would run no task, and call it a success: so it is as early as can be.
+# Before the first year of the calendar there is none, and timetables look at the week before.
+BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
 
 DOC = """\
 For the day that has just ended (the run's logical date, UTC):

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 RUN_ON = ("bash", "kubernetes", "ssh")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # as schemas/sections/section.py has it
-_DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")  # as schemas/sections/schedule.py has it
+# As schemas/sections/section.py and schemas/sections/schedule.py have them.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_DAILY = re.compile(r"[0-5]?[0-9] ([01]?[0-9]|2[0-3]) \* \* \*")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,22 @@ class Deployment:
 
 
 def deployments() -> list[Deployment]:
-    """A deployment for each pipeline file, in the order of their names."""
+    """A deployment for each pipeline file, in the order of their names.
+
+    Raises ValueError where one of the files cannot be used; `sound` has the others.
+    """
+    found, faults = sound()
+    if faults:
+        raise ValueError("\n".join(faults))
+    return found
+
+
+def sound() -> tuple[list[Deployment], list[str]]:
+    """A deployment for each pipeline file that can be used, and what is wrong with the others.
+
+    Of several files with one name the one that is called so goes on, and none where none is: the
+    copy of a file must not take the place of the file. Raises ValueError for the environment.
+    """
     here = Path(__file__).resolve().parents[2]
     root = Path(os.environ.get("TENFORWARD_ROOT") or here).absolute()
     folder = root / (os.environ.get("TENFORWARD_PIPELINES") or "pipelines")
@@ -63,16 +79,9 @@ def deployments() -> list[Deployment]:
     template = _file(root, "TENFORWARD_POD_TEMPLATE")
     run_on = _run_on(template)
     cards = os.environ.get("TENFORWARD_CARDS_URL", "")
-    by_name: dict[str, Deployment] = {}
-    for file in sorted(folder.glob("*.toml")):
-        content = _content(file)
-        name = _name_of(file, content)
-        if name in by_name:
-            raise ValueError(
-                f"{file}: name = {name!r} is also that of {by_name[name].pipeline_file.name}."
-                " Remedy: give each pipeline a name of its own."
-            )
-        by_name[name] = Deployment(
+    read, faults = _read(folder)
+    found = [
+        Deployment(
             name=name,
             pipeline_file=file,
             warehouse=warehouse.replace("{pipeline}", name),
@@ -85,14 +94,40 @@ def deployments() -> list[Deployment]:
             pod_template=template,
             mlflow_url=os.environ.get("TENFORWARD_MLFLOW_URL", ""),
             cards_url=cards.replace("{pipeline}", name),
-            **_schedule(file, content.get("schedule", {})),
+            **schedule,
         )
-    if not by_name:
-        raise ValueError(
+        for file, (name, schedule) in read.items()
+    ]
+    return found, faults
+
+
+def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[str]]:
+    """Name and schedule of each pipeline file that can be used, and what is wrong with others."""
+    read: dict[Path, tuple[str, dict[str, Any]]] = {}
+    faults: list[str] = []
+    for file in sorted(folder.glob("*.toml")):
+        try:
+            content = _content(file)
+            read[file] = _name_of(file, content), _schedule(file, content.get("schedule", {}))
+        except ValueError as error:
+            faults.append(str(error))
+    if not read and not faults:
+        faults.append(
             f"{folder}: no pipeline file (*.toml). Remedy: set TENFORWARD_PIPELINES to the right"
             " folder."
         )
-    return list(by_name.values())
+    for name in sorted({name for name, _ in read.values()}):
+        files = [file for file, (other, _) in read.items() if other == name]
+        kept = next((file for file in files if file.stem == name), None)
+        for file in files if len(files) > 1 else ():
+            if file != kept:
+                others = ", ".join(other.name for other in files if other != file)
+                faults.append(
+                    f"{file}: name = {name!r} is also that of {others}. Remedy: give each pipeline"
+                    " a name of its own."
+                )
+                del read[file]
+    return read, faults
 
 
 def _run_on(template: str | None) -> str:
@@ -122,8 +157,8 @@ def _file(root: Path, variable: str) -> str | None:
 def _content(file: Path) -> dict[str, Any]:
     """The file, of which name and schedule are read here; the rest is for the jobs to check."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # TOML's and UTF-8's are ValueErrors
         raise ValueError(f"{file}: {error}. Remedy: correct the file, or move it away.") from error
 
 
@@ -137,8 +172,10 @@ def _name_of(file: Path, content: dict[str, Any]) -> str:
     return name
 
 
-def _schedule(file: Path, section: dict[str, Any]) -> dict[str, Any]:
+def _schedule(file: Path, section: Any) -> dict[str, Any]:
     """What the DAG needs of `[schedule]`, as schemas/sections/schedule.py describes it."""
+    if not isinstance(section, dict):
+        raise ValueError(f"{file}: schedule = {section!r}. Remedy: write it as [schedule].")
     cron, end = section.get("cron", "0 0 * * *"), section.get("end")
     if not isinstance(cron, str) or not _DAILY.fullmatch(cron):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Duration, Identifier, Section
 
 # Tables that every pipeline has and that may be held to a freshness, with their moment.
@@ -33,7 +34,7 @@ class Check(Section):
     @model_validator(mode="after")
     def _delay_has_a_use(self) -> "Check":
         if self.label_delay is not None and self.label_coverage is None:
-            raise ValueError(
-                f"label_delay: {self.label_delay!r} without label_coverage, which it delays"
-            )
+            problem = "nothing reads it without label_coverage, which it delays"
+            remedy = "write label_coverage too, or remove it"
+            raise Wrong(Fault("label_delay", self.label_delay, problem, remedy))
         return self

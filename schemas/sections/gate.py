@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from schemas.bounds import MOST_ROWS
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Section
 
 
@@ -35,20 +37,27 @@ class Gate(Section):
     )
     bound: Literal["estimate", "lower", "upper"] = "estimate"
     confidence: float = Field(default=0.95, ge=0.5, le=0.99, description="Of the intervals.")
-    min_rows: int = Field(default=100, ge=1, description="Held-out rows below which none passes.")
+    min_rows: int = Field(
+        default=100, ge=1, le=MOST_ROWS, description="Held-out rows below which none passes."
+    )
 
     @field_validator("anchor_days", mode="before")
     @classmethod
     def _none_in_toml(cls, value: Any) -> Any:
-        return None if value == 0 else value  # TOML has no word for None
+        # TOML has no word for None; false is no number, though Python counts it as 0.
+        return None if type(value) is int and value == 0 else value
 
     @model_validator(mode="after")
     def _limits_agree(self) -> "Gate":
         segment = self.max_segment_loss_increase
         if segment is not None and segment < self.max_loss_increase:
-            raise ValueError(
-                f"gate.max_segment_loss_increase: {segment} for each segment leaves"
-                f" max_loss_increase = {self.max_loss_increase} for all of them without effect;"
-                " give the segments at least as much"
+            raise Wrong(
+                Fault(
+                    "max_segment_loss_increase",
+                    segment,
+                    f"{segment} for each segment leaves max_loss_increase ="
+                    f" {self.max_loss_increase} for all of them without effect",
+                    "give the segments at least as much",
+                )
             )
         return self

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from schemas.bounds import MOST_ROWS
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Duration, Section, parse_duration
 
 # Below this a running selection or training could lose a file under its hands: it reads the
@@ -15,13 +17,15 @@ MOST_REPRODUCE_DAYS = 400
 
 def _long_enough(text: str) -> str:
     if parse_duration(text).days < LEAST_UNUSED_DAYS:
-        raise ValueError(f"running jobs may still read such files; at least {LEAST_UNUSED_DAYS}d")
+        problem = "running jobs may still read such files"
+        raise Wrong(Fault("", text, problem, f'write at least "{LEAST_UNUSED_DAYS}d"'))
     return text
 
 
 def _not_too_long(text: str) -> str:
     if parse_duration(text).days > MOST_REPRODUCE_DAYS:
-        raise ValueError(f"the tables' logs reach back {MOST_REPRODUCE_DAYS}d; at most that")
+        problem = f"the tables' logs reach back {MOST_REPRODUCE_DAYS}d"
+        raise Wrong(Fault("", text, problem, f'write at most "{MOST_REPRODUCE_DAYS}d"'))
     return text
 
 
@@ -44,7 +48,10 @@ class Maintenance(Section):
 
     target_mb: int = Field(default=128, ge=1, le=4096, description="Size of a compacted file.")
     min_files: int = Field(
-        default=4, ge=2, description="Small files of one partition below which they are left."
+        default=4,
+        ge=2,
+        le=MOST_ROWS,
+        description="Small files of one partition below which they are left.",
     )
     unused_files: Annotated[Duration, AfterValidator(_long_enough)] = "30d"
     reproduce: Annotated[Duration, AfterValidator(_not_too_long)] = "90d"

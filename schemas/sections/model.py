@@ -1,10 +1,12 @@
 """`[model]`: which model is trained, and the settings that this model has."""
 
+import difflib
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Section
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -57,21 +59,33 @@ class Model(Section):
     @model_validator(mode="after")
     def _settings_fit(self) -> "Model":
         if not self.own and self.name not in SETTINGS:
-            known = ", ".join(SETTINGS)
-            raise ValueError(f'name: {self.name!r} is none of {known}, and not "module:factory"')
-        known_settings = OWN_SETTINGS if self.own else SETTINGS[self.name]
-        for name in self.model_dump(exclude_defaults=True, exclude={"name"}):
-            if name not in known_settings:
-                has = ", ".join(known_settings) or "none"
-                raise ValueError(f"{name}: not a setting of {self.name!r}, which has {has}")
-        if self.own and self.sketch_layer is None:
-            raise ValueError(
-                "sketch_layer: missing; name the layer whose output is sketched, such as"
-                ' "encoder.2"'
+            near = difflib.get_close_matches(self.name, SETTINGS, n=1)
+            raise Wrong(
+                Fault(
+                    "name",
+                    self.name,
+                    f'{self.name!r} is none of {", ".join(SETTINGS)}, and not "module:factory"',
+                    f"write {near[0]!r}" if near else "write one of them",
+                )
             )
-        for width in [*(self.hidden or []), *(self.channels or [])]:
-            if not 1 <= width <= 1 << 16:
-                raise ValueError(f"hidden, channels: a width of {width}; use 1 to 65536")
+        known_settings = OWN_SETTINGS if self.own else SETTINGS[self.name]
+        has = ", ".join(known_settings) or "none"
+        faults = [
+            Fault(name, value, f"not a setting of {self.name!r}, which has {has}", "remove it")
+            for name, value in self.model_dump(exclude_defaults=True, exclude={"name"}).items()
+            if name not in known_settings
+        ]
+        if self.own and self.sketch_layer is None:
+            remedy = 'name the layer whose output is sketched, such as "encoder.2"'
+            faults.append(Fault("sketch_layer", None, "missing", remedy))
+        for field, widths in (("hidden", self.hidden), ("channels", self.channels)):
+            faults += [
+                Fault(field, width, f"a width of {width}", "use 1 to 65536")
+                for width in widths or []
+                if not 1 <= width <= 1 << 16
+            ]
+        if faults:
+            raise Wrong(*faults)
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -81,10 +95,7 @@ class Model(Section):
         given = self.model_dump(exclude_none=True)
         return {name: given.get(name, usual) for name, usual in SETTINGS[self.name].items()}
 
-    def require_task(self, task: Task) -> None:
-        """ValueError where the model is not for this task."""
-        tasks = TASKS.get(self.name)
-        if tasks is not None and task not in tasks:
-            raise ValueError(
-                f"model.name: {self.name!r} is for {' and '.join(tasks)} tasks, not {task}"
-            )
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that the model is for."""
+        return TASKS.get(self.name, get_args(Task))

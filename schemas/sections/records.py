@@ -2,12 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Section
 
-# Any name that Spark can quote: the log is not ours.
-ColumnName = Annotated[str, Field(pattern=r"^[^`]+$", max_length=255)]
+
+def _column(name: str) -> str:
+    """Any name that Spark can quote: the log is not ours."""
+    if not name or "`" in name:
+        remedy = "name a column, or rename it where the log is written"
+        raise Wrong(Fault("", name, "empty, or with a backtick, which Spark cannot quote", remedy))
+    return name
+
+
+ColumnName = Annotated[str, AfterValidator(_column), Field(max_length=255)]
 
 # A probability of 0 or 1 has no logit; these are the nearest that float32 tells from them.
 CLOSEST = 1e-7
@@ -30,7 +39,9 @@ class ModelVersion(Section):
     @model_validator(mode="after")
     def _one_of_them(self) -> "ModelVersion":
         if (self.column is None) == (self.value is None):
-            raise ValueError('write either { column = "..." } or { value = "..." }')
+            both = "both column and value" if self.column else "neither column nor value"
+            remedy = 'write either { column = "..." } or { value = "..." }'
+            raise Wrong(Fault("", None, f"has {both}", remedy))
         return self
 
 

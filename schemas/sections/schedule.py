@@ -6,14 +6,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from schemas.bounds import MOST_ROWS
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Section
 
-_DAILY = re.compile(r"[0-5]?\d ([01]?\d|2[0-3]) \* \* \*")
+_DAILY = re.compile(r"[0-5]?[0-9] ([01]?[0-9]|2[0-3]) \* \* \*")
 
 
 def _time_of_day(cron: str) -> str:
     if not _DAILY.fullmatch(cron):
-        raise ValueError('a run is a day; write a time of day, "MINUTE HOUR * * *" (UTC)')
+        remedy = 'write a time of day, "MINUTE HOUR * * *" (UTC)'
+        raise Wrong(Fault("", cron, "a run is a day", remedy))
     return cron
 
 
@@ -26,7 +29,7 @@ class Schedule(Section):
     end: date | None = Field(default=None, description="The last day that is run by itself.")
     days: int | None = Field(default=None, ge=1, le=3660, description="Since the last refresh.")
     new_records: int | None = Field(
-        default=None, ge=1, description="Instances whose label has matured since."
+        default=None, ge=1, le=MOST_ROWS, description="Instances whose label has matured since."
     )
     drift: float | None = Field(
         default=None, gt=0, le=100, description="Of their losses: population stability index."

@@ -1,28 +1,29 @@
 """`[selection]`: which rows of the records are worth a backward pass."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
 
-from schemas.bounds import LARGEST
+from schemas.bounds import LARGEST, MOST_ROWS
 from schemas.errors import ConfigurationError
 from schemas.sections.budget import FORMS, parse_budget
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Identifier, Section
 
 
-def _budget(value: float | str) -> float | str:
+def _budget(value: Any) -> Any:
     try:
         parse_budget(value)
+        return value
     except ConfigurationError as error:
-        raise ValueError(f"not a budget; write {FORMS}") from error
-    return value
+        raise Wrong(Fault("", value, "not a budget", f"write {FORMS}")) from error
 
 
 class StrataSpec(Section):
     """`[selection.strata]`: a guaranteed number of drawn rows for each level of a segment key."""
 
     segment: Identifier
-    min_count: int = Field(default=0, ge=0)
+    min_count: int = Field(default=0, ge=0, le=MOST_ROWS)
     min_share: float = Field(default=0.0, ge=0, le=1, description="Of the budget, each level.")
 
 
@@ -33,7 +34,7 @@ class Selection(Section):
     """
 
     policy: str = "calibrated"
-    budget: Annotated[float | str, AfterValidator(_budget)] = 0.1
+    budget: Annotated[float | str, BeforeValidator(_budget)] = 0.1
     window_days: int = Field(default=28, ge=1, le=3660)
     forward_days: int = Field(
         default=0, ge=0, le=365, description="Newest days of the window, to judge by, not to draw."
@@ -45,7 +46,9 @@ class Selection(Section):
     floor: float | None = Field(default=None, ge=0, le=1)
     calibrated: bool | None = None
     ridge: float | None = Field(default=None, ge=0, le=1e6)
-    bounds: tuple[float, float] | None = Field(default=None, description="Of the multipliers.")
+    bounds: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
+        default=None, description="Of the multipliers."
+    )
     beta: float | None = Field(default=None, gt=0, le=100, description="Of the score loss-rank.")
     strata: StrataSpec | None = None
     unmatured: Literal["wait", "expected-score", "down-weight"] = "wait"

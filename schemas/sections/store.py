@@ -1,12 +1,14 @@
 """The sections that describe the user's tables: instances, labels, feature views and features."""
 
 import math
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.bounds import LARGEST
 from schemas.columns import Column, ColumnType
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Duration, Identifier, Section
 
 MAX_TENSOR = 1 << 20  # numbers in a row's tensor
@@ -42,9 +44,17 @@ class Instances(Columns):
 
     @model_validator(mode="after")
     def _segments_are_strings(self) -> "Instances":
-        for name in self.segments:
-            if name not in self.columns or self.columns[name].type != "string":
-                raise ValueError(f"segments: no string column {name!r} in [instances.columns]")
+        faults = []
+        for place, name in enumerate(self.segments):
+            if name in self.segments[:place]:
+                faults.append(Fault("segments", name, f"{name!r} stands twice", "name it once"))
+            elif name not in self.columns or self.columns[name].type != "string":
+                problem = f"no string column {name!r} in [instances.columns]"
+                strings = [one for one, spec in self.columns.items() if spec.type == "string"]
+                remedy = f"add it, or use {' or '.join(strings)}" if strings else "add it"
+                faults.append(Fault("segments", name, problem, remedy))
+        if faults:
+            raise Wrong(*faults)
         return self
 
 
@@ -67,17 +77,17 @@ class Labels(Columns):
     @model_validator(mode="after")
     def _after_fits(self) -> "Labels":
         if (self.after is None) != (self.maturity == "arrival"):
-            raise ValueError(
-                f"after: {self.after!r} with maturity = {self.maturity!r}; give it with 'delay' and"
-                " with 'window', and only there"
-            )
+            problem = f"{self.after!r} with maturity = {self.maturity!r}"
+            remedy = "give it with 'delay' and with 'window', and only there"
+            raise Wrong(Fault("after", self.after, problem, remedy))
         return self
 
     @model_validator(mode="after")
     def _label_exists(self) -> "Labels":
         if self.label not in self.columns:
-            known = ", ".join(self.columns)
-            raise ValueError(f"label: no column {self.label!r} in [labels.columns]; it has {known}")
+            known = ", ".join(self.columns) or "none"
+            problem = f"no column {self.label!r} in [labels.columns]; it has {known}"
+            raise Wrong(Fault("label", self.label, problem, "add it there, or name another"))
         return self
 
 
@@ -97,6 +107,13 @@ class FeatureView(Columns):
     ttl: Duration | None = None
 
 
+def _source(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*", text):
+        remedy = 'write it as "weather.temp", or leave it out for a column of the instances'
+        raise Wrong(Fault("", text, "neither VIEW.COLUMN nor instances.COLUMN", remedy))
+    return text
+
+
 class Feature(Section):
     """One input of the model: where it is read and how it becomes a number.
 
@@ -107,10 +124,12 @@ class Feature(Section):
     """
 
     kind: Literal["category", "number", "tensor"]
-    source: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    source: Annotated[str, AfterValidator(_source)] | None = None
     buckets: int = Field(default=256, ge=2, le=1 << 20)
     default: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
-    shape: tuple[int, ...] | None = Field(default=None, description="Of a tensor, a row's part.")
+    shape: Annotated[tuple[int, ...], Field(strict=False)] | None = Field(
+        default=None, description="Of a tensor, a row's part."
+    )
 
     @property
     def size(self) -> int:
@@ -120,9 +139,11 @@ class Feature(Section):
     @model_validator(mode="after")
     def _shape_fits(self) -> "Feature":
         if (self.shape is None) == (self.kind == "tensor"):
-            raise ValueError(f"shape: {self.shape} of a {self.kind}; give it to tensors alone")
+            problem, remedy = f"{self.shape} of a {self.kind}", "give it to tensors alone"
+            raise Wrong(Fault("shape", self.shape, problem, remedy))
         if self.shape is not None and not (
             1 <= len(self.shape) <= 4 and min(self.shape) >= 1 and self.size <= MAX_TENSOR
         ):
-            raise ValueError(f"shape: {self.shape}; use 1 to 4 sizes, {MAX_TENSOR} numbers in all")
+            problem, remedy = f"{self.shape}", f"use 1 to 4 sizes, {MAX_TENSOR} numbers in all"
+            raise Wrong(Fault("shape", self.shape, problem, remedy))
         return self

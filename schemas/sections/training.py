@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.bounds import LARGEST
+from schemas.bounds import LARGEST, MOST_ROWS
+from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Section
 
 
@@ -13,7 +14,10 @@ class Training(Section):
 
     epochs: int = Field(default=8, ge=1, le=10_000, description="With `patience`, at most.")
     patience: int | None = Field(
-        default=None, ge=1, description="Epochs without a better validation loss; then it ends."
+        default=None,
+        ge=1,
+        le=MOST_ROWS,
+        description="Epochs without a better validation loss; then it ends.",
     )
     validation: float = Field(
         default=0.1, gt=0, le=0.5, description="Share of the sample held back by `patience`."
@@ -55,10 +59,11 @@ class Training(Section):
     @model_validator(mode="after")
     def _patience_ends(self) -> "Training":
         if self.patience is not None and self.patience >= self.epochs:
-            raise ValueError(
-                f"training.patience: {self.patience} epochs without progress do not fit into"
-                f" training.epochs = {self.epochs}"
+            problem = (
+                f"{self.patience} epochs without progress do not fit into training.epochs ="
+                f" {self.epochs}"
             )
+            raise Wrong(Fault("patience", self.patience, problem, "lower it, or raise epochs"))
         return self
 
     @property

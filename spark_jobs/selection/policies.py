@@ -135,6 +135,20 @@ def configured(pipeline: Pipeline, mixture: Mapping[str, float] | None = None) -
     return policy
 
 
+def unread(policy: Policy) -> dict[str, str]:
+    """The settings of `[selection]` that the policy does not look at, each with the reason."""
+    reasons: dict[str, str] = {}
+    if "loss-rank" not in policy.scores:
+        reasons["beta"] = f"its score is {policy.score!r}, not 'loss-rank'"
+    if not policy.calibrated:
+        reasons |= dict.fromkeys(("ridge", "bounds"), "it is not calibrated")
+    if policy.equal:
+        reasons["floor"] = "it draws uniformly anyway"
+    elif DESIGNS[policy.design].nominal:
+        reasons["floor"] = f"the design {policy.design!r} draws by order alone"
+    return reasons
+
+
 def beside(pipeline: Pipeline, name: str) -> Policy:
     """A named policy on the data of a pipeline file: what [selection] changes of its own policy is
     left to that one; strata and what happens to unmatured labels hold for all.
