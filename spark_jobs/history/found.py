@@ -75,14 +75,14 @@ def row_faults(
     return [finding(kind, table, path, sums[kind], **few[kind]) for kind in kinds]
 
 
-def examples(rows: DataFrame) -> dict[str, dict[str, list[str]]]:
+def examples(rows: DataFrame) -> dict[str, dict[str, Any]]:
     """A few ids of each kind, and their days; one pass.
 
     rows: as `named` gives them, with the kind of each as `KIND`.
     """
     instances = rows.groupBy(KIND, F.coalesce(ID, F.lit("")).alias(ID)).agg(F.min(DAY).alias(DAY))
     place = F.row_number().over(Window.partitionBy(KIND).orderBy(ID))
-    few: dict[str, dict[str, list[str]]] = {}
+    few: dict[str, dict[str, Any]] = {}
     for row in instances.withColumn("_place", place).where(F.col("_place") <= FEW).collect():
         told = few.setdefault(row[KIND], {"ids": [], "days": []})
         told["ids"] += [row[ID]] if row[ID] else []

@@ -55,7 +55,8 @@ def sha256_of(place: str) -> str:
     read here is held against those. Raises DataQualityError where it is not what was written.
     """
     written = _sums_while_written(place)
-    return digest.sha256_of(place, written and partial(_require_as_written, place, written))
+    look = None if written is None else partial(_require_as_written, place, written)
+    return digest.sha256_of(place, look)
 
 
 def _sums_while_written(place: str) -> Iterator[tuple[int]] | None:
