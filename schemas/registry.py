@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from schemas import embedded
 from schemas.bundle import CARD, PROGRAM, WEIGHTS
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.faults import fault_of
@@ -30,7 +31,7 @@ def tracking_uri(warehouse: str) -> str:
 def artifact_location(warehouse: str) -> str | None:
     """Where bundles are stored; None leaves it to the tracking server."""
     if tracking_uri(warehouse).startswith("sqlite:"):
-        return as_uri(within(warehouse, "mlartifacts"))
+        return as_uri(within(warehouse, embedded.FOLDER))
     return None
 
 
@@ -44,13 +45,18 @@ def _local_root(warehouse: str) -> Path:
 
 
 def mlflow_client(warehouse: str) -> "MlflowClient":
-    """A client of the registry. The import is here because it takes 2 to 8 s."""
+    """A client of the registry. The import is here because it takes 2 to 8 s.
+
+    An embedded registry is brought along where its warehouse was copied or moved.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     from mlflow import MlflowClient
 
-    uri = tracking_uri(warehouse)
+    uri, own = tracking_uri(warehouse), within(warehouse, "mlflow.db")
+    if uri == f"sqlite:///{own}" and Path(own).exists():
+        embedded.bring_along(Path(own), as_uri(within(warehouse, embedded.FOLDER)))
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
