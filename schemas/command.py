@@ -59,9 +59,10 @@ def pipeline_of(
     writes = writes and not getattr(args, "dry_run", False)
     place = args.warehouse if warehouse else None
     read = examine(args.pipeline, place, overrides, writes=writes, trains=trains)
+    if read.pipeline is not None:  # what is told of its warehouse is told of it
+        about(pipeline=read.pipeline.name, ds=getattr(args, "ds", None))
     if read.faults or read.pipeline is None:
         raise refused(args.pipeline, read.faults)
-    about(pipeline=read.pipeline.name, ds=getattr(args, "ds", None))
     return read.pipeline
 
 

@@ -194,7 +194,7 @@ def test_a_log_that_does_not_fit_its_map_is_refused(warehouse, tmp_path):
         ('kind = "probability"', 'kind = "logits"', "probability or logit"),
         ('{ column = "model" }', "{ }", "either { column"),
         ('"airport", "airline"', '"airport"', "1 columns for the 2 of instances.segments"),
-        ('"P(late)"', '"P`late"', "pattern"),
+        ('"P(late)"', '"P`late"', "backtick"),
     ],
 )
 def test_law_7_a_faulty_map_is_explained(tmp_path, old, new, words):

@@ -105,7 +105,7 @@ def test_dates_without_flights_are_refused(
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("", "source is missing"), ('source = "nowhere"', "source = 'nowhere': no such source")],
+    [("", "source is missing"), ('source = "nowhere"', 'source = \\"nowhere\\": no such source')],
 )
 def test_a_pipeline_without_a_known_source_exits_with_2(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], line: str, message: str

