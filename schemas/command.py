@@ -23,7 +23,7 @@ from schemas.signals import (
 from schemas.validation.examine import examine
 
 # A window of ten years before the first still lies in the calendar, and so in every library's.
-FIRST, LAST = date(1700, 1, 1), date(2261, 12, 31)
+FIRST, LAST = date(1700, 1, 1), date(9000, 12, 31)  # a window must not leave the calendar
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def budget_text(text: str) -> float | str:
 
 
 def parse_date(text: str) -> date:
-    """A date as YYYY-MM-DD, for argparse; of the years that pandas' nanoseconds know."""
+    """A date as YYYY-MM-DD, for argparse."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
