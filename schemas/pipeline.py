@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from schemas.errors import ConfigurationError
 from schemas.sections.budget import parse_budget
-from schemas.sections.check import Check
+from schemas.sections.check import DataCheck
 from schemas.sections.fault import Fault, Wrong
 from schemas.sections.gate import Gate
 from schemas.sections.maintenance import Maintenance
@@ -47,7 +47,7 @@ class Pipeline(Section):
     gate: Gate = Gate()
     maintenance: Maintenance = Maintenance()
     schedule: Schedule = Schedule()
-    check: Check = Check()
+    check: DataCheck = DataCheck()
 
     @model_validator(mode="after")
     def _rules_hold(self, info: ValidationInfo) -> "Pipeline":

@@ -18,7 +18,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came. Whatever deals with Ctrl-C deals with it."""
 
 
-class Asked:
+class Ending:
     """Whether a command was asked to end."""
 
     to_end = False
@@ -40,12 +40,12 @@ def was_interrupted(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def terminable() -> Iterator[Asked]:
+def terminable() -> Iterator[Ending]:
     """SIGTERM is raised as `Terminated` meanwhile; outside the main thread nothing changes.
 
     Threads that do not end, such as days of a backfill side by side, get `GRACE_S` seconds.
     """
-    asked = Asked()
+    asked = Ending()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

@@ -120,7 +120,7 @@ SPANS = {
     "maintenance.unused_files": (
         FLIGHTS,
         [("[gate]", '[maintenance]\nunused_files = "1d"\n[gate]')],
-        'write at least "7d"',
+        "write at least 7d",
     ),
     "schedule.cron": (FLIGHTS, [("days = 7", 'cron = "@daily"')], "a run is a day"),
 }

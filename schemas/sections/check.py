@@ -9,7 +9,7 @@ from schemas.sections.section import Duration, Identifier, Section
 DATED = {"instances": "event_time", "forward_records": "recorded_at", "labels": "known_at"}
 
 
-class Check(Section):
+class DataCheck(Section):
     """`[check]`: below these a refresh is not "Sound", and `tenforward check` exits with 4.
 
     Without `label_coverage` a day's labels are taken for missing where fewer than half as many of
@@ -32,7 +32,7 @@ class Check(Section):
     )
 
     @model_validator(mode="after")
-    def _delay_has_a_use(self) -> "Check":
+    def _delay_has_a_use(self) -> "DataCheck":
         if self.label_delay is not None and self.label_coverage is None:
             problem = "nothing reads it without label_coverage, which it delays"
             remedy = "write label_coverage too, or remove it"

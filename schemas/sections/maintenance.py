@@ -18,14 +18,14 @@ MOST_REPRODUCE_DAYS = 400
 def _long_enough(text: str) -> str:
     if parse_duration(text).days < LEAST_UNUSED_DAYS:
         problem = "running jobs may still read such files"
-        raise Wrong(Fault("", text, problem, f'write at least "{LEAST_UNUSED_DAYS}d"'))
+        raise Wrong(Fault("", text, problem, f"write at least {LEAST_UNUSED_DAYS}d"))
     return text
 
 
 def _not_too_long(text: str) -> str:
     if parse_duration(text).days > MOST_REPRODUCE_DAYS:
         problem = f"the tables' logs reach back {MOST_REPRODUCE_DAYS}d"
-        raise Wrong(Fault("", text, problem, f'write at most "{MOST_REPRODUCE_DAYS}d"'))
+        raise Wrong(Fault("", text, problem, f"write at most {MOST_REPRODUCE_DAYS}d"))
     return text
 
 

@@ -18,7 +18,7 @@ from schemas import reasons
 from spark_jobs.candidates.census import (
     DAY,
     ROLE,
-    Asked,
+    AskedShard,
     Census,
     Role,
     asked_of,
@@ -130,7 +130,7 @@ def _records_in(rows: pa.Table) -> int:
     return int(rows.num_rows - others)
 
 
-def _with_instance(asked: Asked, logged: Order, rejects: dict[str, int]) -> Order:
+def _with_instance(asked: AskedShard, logged: Order, rejects: dict[str, int]) -> Order:
     """The records of an instance; the others are added to the rejects."""
     there = hash_places(logged.hash, asked.order.hash) >= 0
     if there.all():

@@ -79,7 +79,7 @@ def _both(one: Found | None, other: Found | None) -> Found:
     return Found(sum(found.rows for found in there), tuple(ids[:FEW]))
 
 
-class Asked(NamedTuple):
+class AskedShard(NamedTuple):
     """The instances of a shard, n of them: one row an id, in hash order."""
 
     order: Order
@@ -96,7 +96,7 @@ def roles(rows: pa.Table) -> Array | None:
     return np.asarray(column(rows, ROLE).fill_null(-1))
 
 
-def asked_of(rows: pa.Table, hashes: Array, role: Array) -> Asked:
+def asked_of(rows: pa.Table, hashes: Array, role: Array) -> AskedShard:
     """The instances among the rows."""
     ids = column(rows, "instance_id")
     order = order_of(ids, hashes, role == Role.INSTANCE)
@@ -109,10 +109,12 @@ def asked_of(rows: pa.Table, hashes: Array, role: Array) -> Asked:
         again = np.setdiff1d(np.arange(group.size), first)
         found |= _found(ids, order.row[again], {findings.REPEATED: np.ones(again.size, bool)})
         order, day, moment = Order(order.row[first], order.hash[first]), day[first], moment[first]
-    return Asked(order, day, moment, count, found)
+    return AskedShard(order, day, moment, count, found)
 
 
-def census_of(rows: pa.Table, asked: Asked, logged: Order, arrived: Order, others: Array) -> Census:
+def census_of(
+    rows: pa.Table, asked: AskedShard, logged: Order, arrived: Order, others: Array
+) -> Census:
     """The census of a shard, but for `records` and `labelled` of its days.
 
     logged, arrived: its records, each of an instance, and its labels. others: hashes of whatever
@@ -146,7 +148,7 @@ def census_of(rows: pa.Table, asked: Asked, logged: Order, arrived: Order, other
     return Census(days, looked_at, found, _shifts(later[moved]))
 
 
-def with_labels(census: Census, asked: Asked, records: Order, labelled: Array) -> Census:
+def with_labels(census: Census, asked: AskedShard, records: Order, labelled: Array) -> Census:
     """The census with its days' records, one an instance, and those of a mask (n,) whose label has
     matured."""
     days = dict(census.days)

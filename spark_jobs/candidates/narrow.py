@@ -21,7 +21,7 @@ from spark_jobs.candidates.spark_maturity import counting
 _HOLDOUT_STEPS = 1_000_000
 
 
-class Asked(NamedTuple):
+class Frame(NamedTuple):
     """What a census counts beside labels: the instances of the window, and all its records, of
     which those of `others` are not drawn from: held out, or of later days."""
 
@@ -71,7 +71,7 @@ def narrow(
     sketch: bool,
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     maturity: Labels | None = None,
-    asked: Asked | None = None,
+    asked: Frame | None = None,
 ) -> DataFrame:
     """Records and the labels known by `cut`, in one narrow table for `assemble`; where `asked` is
     given, whose records these are, with its instances, for a census.

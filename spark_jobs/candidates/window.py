@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import (
-    Asked,
+    Frame,
     forward_share,
     held_out,
     in_window,
@@ -30,7 +30,7 @@ class Window:
     labels: DataFrame
     at_most: int
     rules: Rules
-    asked: Asked
+    asked: Frame
 
 
 def window_of(
@@ -55,7 +55,7 @@ def window_of(
     # Of instances two columns are read and carried: they count only where they are the most.
     at_most = max(label_count + record_count, instance_count)
     rules = rules_of(warehouse.pipeline, model_versions)
-    asked = Asked(instances, recorded, others)
+    asked = Frame(instances, recorded, others)
     return Window(recorded.where(~others), labels, at_most, rules, asked)
 
 

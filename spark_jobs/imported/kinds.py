@@ -38,7 +38,7 @@ def _numbers(kind: T.DataType) -> bool:
     return isinstance(kind, T.ArrayType) and isinstance(kind.elementType, (*NUMBERS, T.NullType))
 
 
-class Kind(NamedTuple):
+class ColumnKind(NamedTuple):
     """What a column may be, in words too."""
 
     fits: Callable[[T.DataType], bool]
@@ -46,21 +46,23 @@ class Kind(NamedTuple):
     remedy: str
 
 
-KEY = Kind(
+KEY = ColumnKind(
     _key,
     "STRING or a whole number",
     "write it as STRING or BIGINT, from the value that the server had: a double or bytes have lost"
     " how the id was written",
 )
-NAMED = Kind(_named, "STRING, a whole number, a DATE or a BOOLEAN", "write it as STRING")
-MOMENT = Kind(
+NAMED = ColumnKind(_named, "STRING, a whole number, a DATE or a BOOLEAN", "write it as STRING")
+MOMENT = ColumnKind(
     _moment,
     "TIMESTAMP, or STRING such as 2026-02-01T08:00:00Z",
     "write it as TIMESTAMP, of a number by timestamp_seconds, timestamp_millis or timestamp_micros",
 )
-DAY = Kind(_moment, "DATE, or STRING such as 2026-02-01", "write it as DATE, or leave records.date")
-NUMBER = Kind(_number, "DOUBLE, another number or STRING", "write the number as DOUBLE")
-NUMBERS_OF_A_ROW = Kind(_numbers, "ARRAY of numbers", "write it as ARRAY<FLOAT>")
+DAY = ColumnKind(
+    _moment, "DATE, or STRING such as 2026-02-01", "write it as DATE, or leave records.date"
+)
+NUMBER = ColumnKind(_number, "DOUBLE, another number or STRING", "write the number as DOUBLE")
+NUMBERS_OF_A_ROW = ColumnKind(_numbers, "ARRAY of numbers", "write it as ARRAY<FLOAT>")
 
 
 def require_kinds(schema: T.StructType, source: RecordsSource) -> None:
@@ -82,10 +84,10 @@ def require_kinds(schema: T.StructType, source: RecordsSource) -> None:
             )
 
 
-def columns_of(source: RecordsSource) -> Mapping[str, tuple[str, Kind]]:
+def columns_of(source: RecordsSource) -> Mapping[str, tuple[str, ColumnKind]]:
     """The log's column and its kind for each field of `[records]` that names one."""
     answer = NUMBERS_OF_A_ROW if source.prediction.kind == "logits" else NUMBER
-    named: dict[str, tuple[str | None, Kind]] = {
+    named: dict[str, tuple[str | None, ColumnKind]] = {
         "instance_id": (source.instance_id, KEY),
         "event_time": (source.event_time, MOMENT),
         "recorded_at": (source.recorded_at, MOMENT),
