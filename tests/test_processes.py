@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from schemas.ledger import read_spent
+from schemas.pipeline import Pipeline
 from tests.helpers import counting_model
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
@@ -34,6 +35,13 @@ def warehouse(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     broken = random_rows(64, seed=3) | {"weight": np.full(64, np.nan, np.float32)}
     write_refresh(root, PIPELINE, "broken", broken, day=2)
     return root
+
+
+def long_training(epochs: int, checkpoint_steps: int = 5) -> Pipeline:
+    """The pipeline with so many epochs, and a checkpoint every few steps."""
+    longer = {"epochs": epochs, "checkpoint_steps": checkpoint_steps}
+    settings = PIPELINE.training.model_copy(update=longer)
+    return PIPELINE.model_copy(update={"training": settings})
 
 
 def train(warehouse: Path, file: str, refresh: str, *options: str) -> list[str]:
@@ -79,10 +87,8 @@ def test_two_processes_go_on_from_the_champions_optimizer(warehouse: Path, tmp_p
 
 
 def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_path: Path) -> None:
-    file = Path(pipeline_file(tmp_path, PIPELINE))
-    text = file.read_text().replace("epochs = 3", "epochs = 100")
-    file.write_text(text.replace("checkpoint_steps = 1000", "checkpoint_steps = 5"))
-    command = train(warehouse, str(file), "sound")
+    file = pipeline_file(tmp_path, long_training(100))
+    command = train(warehouse, file, "sound")
     checkpoint = warehouse / "checkpoints" / "small.safetensors"
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     patience = time.monotonic() + 60
@@ -99,11 +105,9 @@ def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_
 
 
 def test_sigterm_ends_every_rank_with_143(warehouse: Path, tmp_path: Path) -> None:
-    file = Path(pipeline_file(tmp_path, PIPELINE))
-    text = file.read_text().replace("epochs = 3", "epochs = 100000")
-    file.write_text(text.replace("checkpoint_steps = 1000", "checkpoint_steps = 5"))
+    file = pipeline_file(tmp_path, long_training(100000))
     process = subprocess.Popen(
-        train(warehouse, str(file), "sound", "--processes", "2"),
+        train(warehouse, file, "sound", "--processes", "2"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -134,12 +138,11 @@ def test_law_8_the_ledger_adds_up_to_the_steps_that_were_made(
     rows = tmp_path / "rows"
     monkeypatch.setenv(counting_model.FILE, str(rows))
     write_refresh(warehouse, PIPELINE, "even", random_rows(512, seed=4), day=3)
-    file = Path(pipeline_file(tmp_path, PIPELINE))
+    file = Path(pipeline_file(tmp_path, long_training(60, 50)))
     settings = "width = 8\ndepth = 1\ndropout = 0.0"
     model = "name = 'tests.helpers.counting_model:network'\nsketch_layer = 'blocks'"
     own = f"[model]\n{model}\n[model.settings]\n{settings}\n"
-    text = file.read_text().replace("epochs = 3", "epochs = 60") + "\n" + own
-    file.write_text(text.replace("checkpoint_steps = 1000", "checkpoint_steps = 50"))
+    file.write_text(f"{file.read_text()}\n{own}")
     command = train(warehouse, str(file), "even")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     patience = time.monotonic() + 60
