@@ -87,7 +87,7 @@ def test_two_processes_go_on_from_the_champions_optimizer(warehouse: Path, tmp_p
 
 
 def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_path: Path) -> None:
-    file = pipeline_file(tmp_path, long_training(100))
+    file = pipeline_file(tmp_path, long_training(30))
     command = train(warehouse, file, "sound")
     checkpoint = warehouse / "checkpoints" / "small.safetensors"
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
