@@ -105,7 +105,7 @@ def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_
 
 
 def test_sigterm_ends_every_rank_with_143(warehouse: Path, tmp_path: Path) -> None:
-    file = pipeline_file(tmp_path, long_training(100000))
+    file = pipeline_file(tmp_path, long_training(10000))
     process = subprocess.Popen(
         train(warehouse, file, "sound", "--processes", "2"),
         stdout=subprocess.PIPE,
