@@ -9,6 +9,7 @@ command starts at once.
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ PUBLIC = {
 }
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "new": ("console.new", "a commented pipeline file, and a script that makes a few rows"),
+    "describe": ("console.describe", "the columns that each table of a pipeline has, and needs"),
     "validate": ("console.validate", "every fault of a pipeline file and its warehouse"),
     "init": ("spark_jobs.create_tables", "create the tables of a pipeline"),
     "ingest": ("spark_jobs.ingest", "fill the feature store from the pipeline's source"),
@@ -60,7 +63,13 @@ def usage() -> str:
     """The list of subcommands."""
     lines = [f"  {name:<14} {meaning}" for name, (_, meaning) in COMMANDS.items()]
     return "\n".join(
-        ["usage: tenforward COMMAND [OPTIONS]", "", *lines, "", "COMMAND --help says more."]
+        [
+            "usage: tenforward COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "COMMAND --help says more; --version says which this is.",
+        ]
     )
 
 
@@ -70,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"tenforward {version('tenforward')}")
+        return 0
     if arguments[0] not in COMMANDS:
         print(f"tenforward: {arguments[0]!r} is not a command.\n\n{usage()}", file=sys.stderr)
         return 2

@@ -150,7 +150,6 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="tenforward show", description=__doc__)
     parser.add_argument("refresh", metavar="REFRESH", help="a refresh id, as status lists them")
     add_common_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="no words, the JSON alone")
     args = parser.parse_args(argv)
     pipeline = pipeline_of(args, writes=False)
     about(pipeline=pipeline.name, refresh_id=args.refresh)

@@ -11,7 +11,8 @@ from deltalake import DeltaTable as Snapshot
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError
-from schemas.ledger import beside, in_words, ledger_of, read_spent, within_28_days
+from schemas.ledger import beside, ledger_of, read_spent, within_28_days
+from schemas.ledger import in_words as ledger_in_words
 from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
@@ -90,28 +91,36 @@ def _registered(
     return served, sorted(rolled_back, key=int), trained
 
 
+def in_words(result: dict[str, Any]) -> list[str]:
+    """The status as lines for a person."""
+    lines = [f"champion of {result['pipeline']}: version {result['champion']}"]
+    if result["rolled_back"]:
+        lines.append(f"rolled back from: versions {', '.join(result['rolled_back'])}")
+    lines += [
+        f"ledger: {ledger_in_words(result['ledger'])}",
+        f"ledger of the last 28 days: {ledger_in_words(result['ledger_28_days'])}",
+    ]
+    apart = ", ".join(f"{name} {count}" for name, count in result["beside"].items() if count)
+    if apart:
+        lines.append(f"backward passes beside the ledger: {apart}")
+    for row in result["refreshes"]:
+        gates = ", ".join(f"{one} (gate {gate})" for one, gate in row["gates"].items())
+        lines.append(
+            f"{row['refresh_id']}: {row['drawn']} of {row['candidates']} drawn, versions"
+            f" {gates or 'none'}"
+        )
+    return lines
+
+
 def _job(argv: Sequence[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="tenforward status", description=__doc__)
     add_common_arguments(parser)
     parser.add_argument("--last", type=int, default=10, help="refreshes shown (%(default)s)")
     args = parser.parse_args(argv)
     result = status(pipeline_of(args, writes=False), args.warehouse, args.last)
-    log.info("champion of %s: version %s", result["pipeline"], result["champion"])
-    if result["rolled_back"]:
-        log.info("rolled back from: versions %s", ", ".join(result["rolled_back"]))
-    log.info("ledger: %s", in_words(result["ledger"]))
-    log.info("ledger of the last 28 days: %s", in_words(result["ledger_28_days"]))
-    apart = ", ".join(f"{name} {count}" for name, count in result["beside"].items() if count)
-    if apart:
-        log.info("backward passes beside the ledger: %s", apart)
-    for row in result["refreshes"]:
-        log.info(
-            "%s: %s of %s drawn, versions %s",
-            row["refresh_id"],
-            row["drawn"],
-            row["candidates"],
-            ", ".join(f"{one} (gate {gate})" for one, gate in row["gates"].items()) or "none",
-        )
+    if not args.json:
+        for line in in_words(result):
+            log.info("%s", line)
     return result
 
 

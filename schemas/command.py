@@ -1,4 +1,5 @@
-"""The contract of every command line: stdout is one JSON result, stderr the log, and exit codes."""
+"""The contract of every command line: one result on stdout, JSON or, for a person at a terminal,
+tables; the log on stderr; and exit codes."""
 
 import argparse
 import json
@@ -20,6 +21,7 @@ from schemas.signals import (
     terminable,
     was_interrupted,
 )
+from schemas.terminal import JSON, looked_on, show
 from schemas.validation.examine import examine
 
 # A window of ten years before the first still lies in the calendar, and so in every library's.
@@ -37,6 +39,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PLACE",
         help="where the tables are, a folder or a URI such as s3://bucket/prefix"
         " (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
+    )
+    parser.add_argument(
+        JSON, action="store_true", help="JSON on a terminal too; no summary in words"
     )
 
 
@@ -88,15 +93,19 @@ def parse_date(text: str) -> date:
 def run_command(
     job: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None
 ) -> int:
-    """Run `job(argv)`, print its result as one JSON line on stdout, return the exit code.
+    """Run `job(argv)`, print its result on stdout, return the exit code.
+
+    The result is one line of JSON; on a terminal, where --json is not given, tables.
 
     A job that ended with some of its work failed says so by `exit_code` in its result.
     """
     configure_logging()
     about()
-    if {"-h", "--help"} & set(sys.argv[1:] if argv is None else argv):
+    given = sys.argv[1:] if argv is None else argv
+    if {"-h", "--help"} & set(given):
         job(argv)  # argparse prints the help and exits; stdout is still the caller's
-    with stdout_kept_for_result() as emit, terminable() as asked:
+    write = show if looked_on(given) else write_json
+    with stdout_kept_for_result(write) as emit, terminable() as asked:
         try:
             result = job(argv)
             log.info("%s", result.get("status", "done"))
@@ -131,8 +140,16 @@ def _failed(error: BaseException, emit: Emit) -> int:
     return fault.exit_code
 
 
+def write_json(result: dict[str, Any]) -> None:
+    """One line on stdout; where nobody reads it any more, such as `| head`, it is left."""
+    try:
+        print(json.dumps(result, default=str), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more as it ends
+
+
 @contextmanager
-def stdout_kept_for_result() -> Iterator[Callable[[dict[str, Any]], None]]:
+def stdout_kept_for_result(write: Emit = write_json) -> Iterator[Emit]:
     """Send file descriptor 1 to stderr meanwhile: the JVM and Petastorm print to it at will."""
     sys.stdout.flush()
     kept = os.dup(1)
@@ -145,7 +162,7 @@ def stdout_kept_for_result() -> Iterator[Callable[[dict[str, Any]], None]]:
         os.dup2(kept, 1)
         os.close(kept)
         for entry in result:
-            print(json.dumps(entry, default=str), flush=True)
+            write(entry)
 
 
 def require_over(ds: date, option: str = "--ds") -> None:

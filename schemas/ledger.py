@@ -12,7 +12,7 @@ from typing import Any
 from deltalake import DeltaTable as Snapshot
 
 from schemas.counted import Account, Purpose, counted_here
-from schemas.manifests import Manifest
+from schemas.manifests import BOOTSTRAP, Manifest
 from schemas.places import within
 from schemas.stored import stored
 from schemas.tables import backward_passes
@@ -63,7 +63,7 @@ def ledger_of(manifests: Iterable[Manifest], spent: Spent) -> dict[str, Any]:
     Refreshes without an allowance, of earlier releases and of a bootstrap, have no forward passes
     to be paid by; `unknown_refreshes` counts the former. Null where nothing is known.
     """
-    counted = [one for one in manifests if one.policy != "bootstrap"]
+    counted = [one for one in manifests if one.policy != BOOTSTRAP]
     known = [one.allowance for one in counted if one.allowance is not None]
     forward = sum(one.forward_passes for one in known)
     cost = sum(

@@ -28,6 +28,7 @@ from schemas.stored import stored
 from schemas.tables import refreshes
 
 FORMAT = 2
+BOOTSTRAP = "bootstrap"  # the policy of the first refresh, which no records decide
 REPORT_CARDS = "report_cards"  # the folder of the HTML report cards, in the warehouse
 
 

@@ -32,9 +32,11 @@ from schemas.validation.rules import RULES
 class Pipeline(Section):
     """One pipeline file."""
 
-    name: Identifier
-    task: Task
-    source: Identifier | None = None
+    name: Identifier = Field(description="Of the pipeline, its model and its DAGs.")
+    task: Task = Field(description="What the label is.")
+    source: Identifier | None = Field(
+        default=None, description="Where `ingest` reads; without one the tables are filled by you."
+    )
     holdout: float = Field(default=0.05, gt=0, lt=0.5, description="Share of ids never drawn.")
     instances: Instances
     labels: Labels

@@ -239,7 +239,6 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument(
         "--continue-on-error", action="store_true", help="try the next day after a failed one"
     )
-    line.add_argument("--json", action="store_true", help="no summary in words, the JSON alone")
     return line
 
 

@@ -25,7 +25,7 @@ from schemas.command import (
 )
 from schemas.errors import NoDataError
 from schemas.log import log
-from schemas.manifests import Decided, find_manifest
+from schemas.manifests import BOOTSTRAP, Decided, find_manifest
 from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.candidates.one_row import repeat
@@ -49,7 +49,7 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     plan = replace(
         plan_refresh(warehouse, end),
         refresh_id=refresh_id,
-        policy="bootstrap",
+        policy=BOOTSTRAP,
         window_start=start,
         last_drawn=end,
     )

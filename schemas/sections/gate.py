@@ -35,7 +35,9 @@ class Gate(Section):
     anchor_days: int | None = Field(
         default=28, ge=1, le=3660, description="How old the anchor is; 0 in a file: no anchor."
     )
-    bound: Literal["estimate", "lower", "upper"] = "estimate"
+    bound: Literal["estimate", "lower", "upper"] = Field(
+        default="estimate", description="Which must keep a limit: the value, or an interval's end."
+    )
     confidence: float = Field(default=0.95, ge=0.5, le=0.99, description="Of the intervals.")
     min_rows: int = Field(
         default=100, ge=1, le=MOST_ROWS, description="Held-out rows below which none passes."

@@ -36,11 +36,13 @@ class Keep(Section):
     `selection_probabilities`, `sampled` and `holdout` while its manifest stays.
     """
 
-    forward_records: Duration | None = None
-    forward_rejects: Duration | None = None
-    instances: Duration | None = None
-    labels: Duration | None = None
-    refreshes: Duration | None = None
+    forward_records: Duration | None = Field(default=None, description="Rows of the table.")
+    forward_rejects: Duration | None = Field(default=None, description="Rows of the table.")
+    instances: Duration | None = Field(default=None, description="Rows of the table.")
+    labels: Duration | None = Field(default=None, description="Rows of the table.")
+    refreshes: Duration | None = Field(
+        default=None, description="Their probabilities, samples and hold-outs."
+    )
 
 
 class Maintenance(Section):
@@ -53,7 +55,11 @@ class Maintenance(Section):
         le=MOST_ROWS,
         description="Small files of one partition below which they are left.",
     )
-    unused_files: Annotated[Duration, AfterValidator(_long_enough)] = "30d"
-    reproduce: Annotated[Duration, AfterValidator(_not_too_long)] = "90d"
+    unused_files: Annotated[Duration, AfterValidator(_long_enough)] = Field(
+        default="30d", description="The age at which files that no version needs are deleted."
+    )
+    reproduce: Annotated[Duration, AfterValidator(_not_too_long)] = Field(
+        default="90d", description="How long a refresh can be rebuilt from what it pinned."
+    )
     pinned: list[str] = Field(default=[], description="Refreshes that stay reproducible for ever.")
     keep: Keep = Keep()

@@ -37,7 +37,9 @@ class Model(Section):
     A setting that the named model does not have is refused.
     """
 
-    name: str = DEFAULT_MODEL
+    name: str = Field(
+        default=DEFAULT_MODEL, description="Of a built-in model, or `module:factory` of your own."
+    )
     hidden: list[int] | None = Field(
         default=None, min_length=1, max_length=8, description="Width of each layer."
     )

@@ -26,15 +26,17 @@ KINDS = {"binary": ("probability", "logit"), "multiclass": ("logits",), "regress
 class Prediction(Section):
     """`prediction = { column = "score", kind = "probability" }`."""
 
-    column: ColumnName
-    kind: Literal["probability", "logit", "logits", "value"]
+    column: ColumnName = Field(description="Of the log.")
+    kind: Literal["probability", "logit", "logits", "value"] = Field(
+        description="What it holds; the task says which it can be."
+    )
 
 
 class ModelVersion(Section):
     """`model_version = { column = "model" }`, or `{ value = "fraud-7" }` for one model alone."""
 
-    column: ColumnName | None = None
-    value: str | None = Field(default=None, min_length=1)
+    column: ColumnName | None = Field(default=None, description="Of the log.")
+    value: str | None = Field(default=None, min_length=1, description="Of every row, instead.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "ModelVersion":
@@ -49,16 +51,16 @@ class RecordsSource(Section):
     """`[records]`: a log table of one row a forward pass, read by `tenforward import-records`."""
 
     path: str = Field(min_length=1, description="Folder or URI of a Delta table or of Parquet.")
-    format: Literal["delta", "parquet"] = "delta"
-    instance_id: ColumnName
-    event_time: ColumnName
+    format: Literal["delta", "parquet"] = Field(default="delta", description="Of the log.")
+    instance_id: ColumnName = Field(description="The column of the ids.")
+    event_time: ColumnName = Field(description="The column of when the model was asked.")
     recorded_at: ColumnName | None = Field(default=None, description="The event time, if absent.")
     model_version: ModelVersion
     prediction: Prediction
     segments: list[ColumnName] = Field(
         default=[], description="Columns of the segment keys, in the order of instances.segments."
     )
-    sketch: ColumnName | None = None
+    sketch: ColumnName | None = Field(default=None, description="A column of at most 16 numbers.")
     date: ColumnName | None = Field(
         default=None, description="A column with the UTC date of the event time, to read by."
     )

@@ -25,7 +25,9 @@ class Schedule(Section):
     reached makes a refresh due. Where none is given, every day has one.
     """
 
-    cron: Annotated[str, AfterValidator(_time_of_day)] = "0 0 * * *"
+    cron: Annotated[str, AfterValidator(_time_of_day)] = Field(
+        default="0 0 * * *", description="When a day is run, UTC."
+    )
     end: date | None = Field(default=None, description="The last day that is run by itself.")
     days: int | None = Field(default=None, ge=1, le=3660, description="Since the last refresh.")
     new_records: int | None = Field(

@@ -16,8 +16,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LONGEST = timedelta(days=36_525)
 
 
-def _identifier(name: str) -> str:
-    """Names reach SQL and paths, so they are lower-case words and nothing else."""
+def identifier(name: str) -> str:
+    """A name; ValueError else: they reach SQL and paths, so they are lower-case words alone."""
     if not _IDENTIFIER.fullmatch(name):
         raise Wrong(
             Fault(
@@ -52,7 +52,7 @@ def _duration(text: str) -> str:
     return text
 
 
-Identifier = Annotated[str, AfterValidator(_identifier)]
+Identifier = Annotated[str, AfterValidator(identifier)]
 Duration = Annotated[str, AfterValidator(_duration)]
 
 

@@ -17,8 +17,12 @@ MAX_TENSOR = 1 << 20  # numbers in a row's tensor
 class ColumnSpec(Section):
     """One column of the user's own."""
 
-    type: ColumnType
-    doc: str = "A column of the pipeline."
+    type: ColumnType = Field(
+        description="What it holds; `tenforward describe` says it in Spark's words."
+    )
+    doc: str = Field(
+        default="A column of the pipeline.", description="Its meaning, as the table's comment."
+    )
 
     def as_column(self, name: str) -> Column:
         """The column as the tables define it; user columns may be null."""
@@ -67,12 +71,16 @@ class Labels(Columns):
     when the event is `after` old, and an instance without any label is one by then.
     """
 
-    label: Identifier
+    label: Identifier = Field(description="The column that the model predicts.")
     classes: int | None = Field(
         default=None, ge=2, le=1 << 20, description="Of a multiclass task; counted where absent."
     )
-    maturity: Literal["arrival", "delay", "window"] = "arrival"
-    after: Duration | None = None
+    maturity: Literal["arrival", "delay", "window"] = Field(
+        default="arrival", description="From when on a label counts."
+    )
+    after: Duration | None = Field(
+        default=None, description="The age of an event at which it does."
+    )
 
     @model_validator(mode="after")
     def _after_fits(self) -> "Labels":
@@ -99,12 +107,21 @@ class FeatureView(Columns):
     older than `ttl`; of several such rows the newest timestamp wins.
     """
 
-    name: Identifier
-    description: str = "A feature view."
-    entity: Annotated[list[Identifier], Field(min_length=1)]
-    timestamp_field: Identifier = "event_timestamp"
-    created_timestamp_column: Identifier = "created"
-    ttl: Duration | None = None
+    name: Identifier = Field(description="The table is features/NAME.")
+    description: str = Field(default="A feature view.", description="The table's comment.")
+    entity: list[Identifier] = Field(
+        min_length=1, description="Its key: columns of the instances, strings."
+    )
+    timestamp_field: Identifier = Field(
+        default="event_timestamp", description="The column of when the values held."
+    )
+    created_timestamp_column: Identifier = Field(
+        default="created", description="The column of when they became known."
+    )
+    ttl: Duration | None = Field(
+        default=None,
+        description="The age from which on a row no longer counts; none: it always does.",
+    )
 
 
 def _source(text: str) -> str:
@@ -123,10 +140,14 @@ class Feature(Section):
     (channels, height, width), row by row; `default` for a missing one and for what is not finite.
     """
 
-    kind: Literal["category", "number", "tensor"]
-    source: Annotated[str, AfterValidator(_source)] | None = None
-    buckets: int = Field(default=256, ge=2, le=1 << 20)
-    default: float = Field(default=0.0, ge=-LARGEST, le=LARGEST)
+    kind: Literal["category", "number", "tensor"] = Field(description="How it becomes a number.")
+    source: Annotated[str, AfterValidator(_source)] | None = Field(
+        default=None, description="VIEW.COLUMN; without one, the instances' column of its name."
+    )
+    buckets: int = Field(default=256, ge=2, le=1 << 20, description="Codes of a category.")
+    default: float = Field(
+        default=0.0, ge=-LARGEST, le=LARGEST, description="In place of a missing number."
+    )
     shape: Annotated[tuple[int, ...], Field(strict=False)] | None = Field(
         default=None, description="Of a tensor, a row's part."
     )

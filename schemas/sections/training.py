@@ -27,9 +27,9 @@ class Training(Section):
         default="squared", description="Of a regression; the other tasks have cross-entropy."
     )
     huber_delta: float = Field(default=1.0, gt=0, le=LARGEST, description="In units of the label.")
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(default=3e-3, gt=0, le=10)
-    weight_decay: float = Field(default=1e-4, ge=0, le=10)
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Of torch.")
+    learning_rate: float = Field(default=3e-3, gt=0, le=10, description="Of the optimizer.")
+    weight_decay: float = Field(default=1e-4, ge=0, le=10, description="Of the optimizer.")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Of sgd.")
     clip: float | None = Field(default=None, gt=0, description="Largest norm of a gradient.")
     pull: float = Field(
@@ -40,11 +40,13 @@ class Training(Section):
         max_length=16,
         description="Pulls to choose from, by the forward rows, instead of `pull`.",
     )
-    warm_start: bool = True
+    warm_start: bool = Field(default=True, description="Begin with the champion's weights.")
     carry_optimizer: bool = Field(
         default=True, description="Go on with the state of the parent's optimizer."
     )
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Of the forward and the backward pass."
+    )
     compile: bool = Field(default=False, description="By torch.compile.")
     shuffle_rows: int = Field(
         default=1 << 18, ge=1, le=1 << 31, description="Rows mixed at a time: all, up to these."
@@ -53,8 +55,12 @@ class Training(Section):
         default="auto", description="Hold the sample in memory, or read it anew every epoch."
     )
     readers: int = Field(default=2, ge=1, le=64, description="File groups decoded at a time.")
-    checkpoint_steps: int = Field(default=1000, ge=1, le=1 << 31)
-    seed: int = Field(default=1, ge=1, lt=1 << 31)
+    checkpoint_steps: int = Field(
+        default=1000, ge=1, le=1 << 31, description="Steps from one checkpoint to the next."
+    )
+    seed: int = Field(
+        default=1, ge=1, lt=1 << 31, description="Of first weights, order of rows and dropout."
+    )
 
     @model_validator(mode="after")
     def _patience_ends(self) -> "Training":

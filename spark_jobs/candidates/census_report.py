@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from typing import Any
 
-from schemas.manifests import read_manifests
+from schemas.manifests import BOOTSTRAP, read_manifests
 from spark_jobs.candidates.census import Census
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
@@ -53,7 +53,7 @@ def _freshness(warehouse: Warehouse, plan: RefreshPlan) -> list[dict[str, str]]:
 
 def bootstrapped_days(warehouse: Warehouse, answered: dict[date, bool]) -> set[date]:
     """The days that the first model learnt from, of those on which nothing has answered."""
-    made = read_manifests(warehouse.path("refreshes"), policy="bootstrap")
+    made = read_manifests(warehouse.path("refreshes"), policy=BOOTSTRAP)
     learnt = [(one.inputs.window_start, one.ds) for one in made]
     return {
         day

@@ -18,7 +18,7 @@ from schemas.allowance import Allowance
 from schemas.digest import sha256_of
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.footer import least_in, rows_in
-from schemas.manifests import Manifest, read_manifests
+from schemas.manifests import BOOTSTRAP, Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
 
@@ -112,12 +112,18 @@ def known_refreshes(warehouse: str, pipeline: Pipeline, policy: str | None = Non
 
 
 def newest_refresh(warehouse: str, pipeline: Pipeline) -> str:
-    """The newest refresh of the pipeline's own policy. NoDataError if there is none."""
-    known = known_refreshes(warehouse, pipeline, pipeline.selection.policy)
+    """The newest refresh of the pipeline's own policy; before the first of these the bootstrap's.
+
+    NoDataError if there is neither.
+    """
+    policy = pipeline.selection.policy
+    known = known_refreshes(warehouse, pipeline, policy) or known_refreshes(
+        warehouse, pipeline, BOOTSTRAP
+    )
     if not known:
         raise NoDataError(
-            f"pipeline {pipeline.name}: no refresh of policy {pipeline.selection.policy!r} yet."
-            " Remedy: run `tenforward select` first."
+            f"pipeline {pipeline.name}: no refresh of policy {policy!r} yet, and no bootstrap."
+            " Remedy: run `tenforward bootstrap`, or, once a model answers, `tenforward select`."
         )
     return known[0]
 

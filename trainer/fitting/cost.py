@@ -4,13 +4,14 @@ from schemas.allowance import Allowance
 from schemas.counted import Purpose
 from schemas.errors import ConfigurationError
 from schemas.log import log
+from schemas.manifests import BOOTSTRAP
 from schemas.sections.training import Training
 from trainer.data.refresh import Refresh
 
 
 def purpose_of(refresh: Refresh, model: str, pipeline: str) -> Purpose:
     """What a training under the registry's name `model` is for."""
-    if refresh.policy == "bootstrap":
+    if refresh.policy == BOOTSTRAP:
         return "bootstrap"
     return "training" if model == pipeline else "twin"
 
