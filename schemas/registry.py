@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the alias of the version that serves
 
+# MLflow's own, where the environment does not say otherwise.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # A server that does not answer is told within about a minute; of its own accord MLflow would
+    # wait for 4 minutes where nobody listens, and for 20 where somebody listens and says nothing.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+}
+
 # Tags of a version; what counts is whether they are there.
 PROMOTED = "promoted"  # it served, or serves
 ROLLED_BACK = "rolled_back"  # `rollback` took it out of service
@@ -49,9 +61,8 @@ def mlflow_client(warehouse: str) -> "MlflowClient":
 
     An embedded registry is brought along where its warehouse was copied or moved.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     uri, own = tracking_uri(warehouse), within(warehouse, "mlflow.db")

@@ -123,6 +123,8 @@ def fit(
                         meter.publish()
             mean = _finite_sum(ranks.total(torch.stack(done.sums)), epoch) / divisor.epoch
             done.end_epoch(mean, validation.loss(model, ranks) if validation else None)
+    if checkpoint and seen:  # a fit of any length outlives what fails after it
+        _save(checkpoint, step, done)
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
     seconds = time.perf_counter() - began
@@ -230,12 +232,11 @@ def _resumed(checkpoint: Checkpoint | None, step: Step) -> Progress:
 def _save(checkpoint: Checkpoint, step: Step, done: Progress) -> None:
     """All ranks have the same weights; their parts of the sums are added for the first's file,
     and the others go on from nothing, so that the sum stays the sum."""
-    together = step.ranks.total(torch.stack(done.sums))
+    if done.sums:
+        together = step.ranks.total(torch.stack(done.sums))
+        done.sums = list((together if step.ranks.first else torch.zeros_like(together)).unbind())
     if step.ranks.first:
-        done.sums = list(together.unbind())
         checkpoint.save(step.model, step.optimizer, done)
-    else:
-        done.sums = list(torch.zeros_like(together).unbind())
 
 
 def _with_progress(settings: Training, done: Progress) -> Iterator[int]:
