@@ -24,6 +24,7 @@ from pyarrow.dataset import Dataset, field
 
 from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.ownership import require_format
 from schemas.stored import stored
 from schemas.tables import refreshes
 
@@ -118,8 +119,10 @@ class Manifest:
     format: int = FORMAT
 
     def versions(self) -> dict[str, int]:
-        """The table versions that the refresh read, and those that hold what training reads."""
+        """The table versions that the refresh read, and those that hold what it wrote."""
         written = {"sampled": self.sampled.version, "holdout": self.holdout.version}
+        if self.probabilities_version is not None:
+            written["selection_probabilities"] = self.probabilities_version
         return {**self.inputs.versions, **written}
 
     def to_table(self) -> pa.Table:
@@ -247,7 +250,9 @@ def read_cuts(path: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
 
 
 def _rows(path: str) -> Dataset | None:
-    return stored(Snapshot(path), refreshes().arrow_schema)
+    snapshot = Snapshot(path)
+    require_format(snapshot, path.removesuffix("/refreshes"))
+    return stored(snapshot, refreshes().arrow_schema)
 
 
 def find_manifest(path: str, refresh_id: str) -> Manifest | None:

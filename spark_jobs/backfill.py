@@ -36,6 +36,7 @@ from schemas.signals import was_interrupted
 from spark_jobs.days.planned import days, plan, without_traffic
 from spark_jobs.days.told import line_of, plan_line, summary_table
 from spark_jobs.due import due
+from spark_jobs.refresh.claims import numbered
 from spark_jobs.refresh.forward_passes import recounted
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.refresh.write import write_manifest
@@ -143,9 +144,10 @@ def _recount(warehouse: Warehouse, wanted: Sequence[date]) -> None:
     """Days selected side by side did not see each other: count their forward passes again."""
     for ds in wanted:
         name = refresh_id(warehouse.pipeline, ds)
-        there = find_manifest(warehouse.path("refreshes"), name)
-        if there is not None and (now := recounted(warehouse, there)) != there:
-            write_manifest(warehouse, now)
+        own = numbered(warehouse, name, tables=["refreshes"])
+        there = find_manifest(own.path("refreshes"), name)
+        if there is not None and (now := recounted(own, there)) != there:
+            write_manifest(own, now)
 
 
 def _side_by_side(

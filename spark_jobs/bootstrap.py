@@ -31,6 +31,7 @@ from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import label_faults, reject
 from spark_jobs.candidates.spark_maturity import with_labels
+from spark_jobs.refresh.claims import numbered
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.outcome import outcome
@@ -43,6 +44,7 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     """Write the refresh of all labelled instances in [start, end], unless it is there."""
     warehouse.require(*warehouse.tables)
     refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
+    warehouse = numbered(warehouse, refresh_id)
     there = find_manifest(warehouse.path("refreshes"), refresh_id)
     if there is not None:
         return outcome(warehouse, "already done", there)

@@ -1,6 +1,6 @@
 """`tenforward init`: create the tables of a pipeline that are missing, for rows of your own.
 
-Tables of an earlier release get the columns that this one brought.
+Tables of an earlier release get the columns that this one brought, and its format.
 """
 
 import argparse
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
+from schemas.ownership import FORMAT, FORMAT_OF
+from spark_jobs.storage.properties import give, lacking, of_definition
 from spark_jobs.storage.warehouse import Warehouse
 from spark_jobs.storage.widen import widen
 
@@ -28,12 +30,26 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     warehouse = Warehouse(args.warehouse, pipeline_of(args))
     created, added = warehouse.create_missing(), widen(warehouse)
     warehouse.require(*warehouse.tables)
+    given = restore(warehouse)
     return {
-        "status": "done" if created or added else "already done",
+        "status": "done" if created or added or given else "already done",
         "pipeline": warehouse.pipeline.name,
         "created": created,
         "added": added,
+        "properties": given,
     }
+
+
+def restore(warehouse: Warehouse) -> dict[str, dict[str, str]]:
+    """Give tables the properties of their definition and this format; by table, what one lacked."""
+    found = {}
+    for name, table in warehouse.tables.items():
+        wanted = of_definition(table) | {FORMAT_OF: str(FORMAT)}
+        lacks = lacking(warehouse.path(name), wanted)
+        give(warehouse.path(name), lacks)
+        if lacks:
+            found[name] = lacks
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:

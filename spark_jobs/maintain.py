@@ -16,6 +16,7 @@ from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.log import log
 from spark_jobs.storage.compaction import compact, compactable, to_compact
+from spark_jobs.storage.properties import give, lacking, of_settings
 from spark_jobs.storage.retention import (
     delete_unused_files,
     expire,
@@ -53,7 +54,9 @@ def maintain(
     for name in names:
         keep = readable(warehouse, name, versions.get(name, ()))
         try:
+            given = _give_properties(warehouse, name, keep, now, dry_run)
             reports[name] = _maintain_table(warehouse, name, list(pinned), keep, now, dry_run)
+            reports[name] |= {"properties": given}
         except ConflictError as error:
             log.error("%s", error)
             conflicts.append(str(error))
@@ -68,6 +71,17 @@ def maintain(
         "pinned_refreshes": sorted(pinned),
         "tables": reports,
     }
+
+
+def _give_properties(
+    warehouse: Warehouse, name: str, keep: Sequence[int], now: datetime, dry_run: bool
+) -> dict[str, str]:
+    """Those that the table lacked, before anything is deleted that they keep."""
+    table, path, settings = warehouse.tables[name], warehouse.path(name), warehouse.pipeline
+    lacks = lacking(path, of_settings(table, path, settings.maintenance, keep, now))
+    if not dry_run:
+        give(path, lacks)
+    return lacks
 
 
 def _maintain_table(
@@ -114,6 +128,8 @@ def _line(report: dict[str, Any]) -> str:
             f"{report['compacted_files']} small files in {report['compacted_partitions']}"
             " partitions compacted"
         )
+    if report["properties"]:
+        parts.append(f"{', '.join(report['properties'])} set")
     if report["deleted_files"]:
         parts.append(f"{report['deleted_files']} unused files deleted")
     return ", ".join(parts) or NOTHING

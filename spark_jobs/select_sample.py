@@ -28,11 +28,12 @@ from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.candidates.assemble import Counts
-from spark_jobs.candidates.census_report import census_report
+from spark_jobs.candidates.census_report import census_report, seen
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.refusal import refuse_bad, refuse_unsound
 from spark_jobs.candidates.window import held_out_rows, window_of
 from spark_jobs.refresh.affordable import NoRowError
+from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
 from spark_jobs.refresh.decided import decide, decided_then
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refresh_id
 from spark_jobs.refresh.write import Draft, write_refresh
@@ -50,21 +51,28 @@ def select_day(
     the command.
 
     `force` makes it anew from the tables as they are now, in place of the old one; `rebuild` from
-    what its manifest pins and nothing else, and refuses to write a sample of another digest.
+    what its manifest pins and nothing else, and refuses to write a sample of another digest. What a
+    killed run of either has begun is done to its end, whatever is asked.
     """
     pipeline = warehouse.pipeline
-    about(pipeline=pipeline.name, ds=ds, refresh_id=refresh_id(pipeline, ds))
+    name = refresh_id(pipeline, ds)
+    about(pipeline=pipeline.name, ds=ds, refresh_id=name)
     configured(pipeline)  # refuse before anything is read
     warehouse.require(*warehouse.tables)
-    there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, ds))
+    warehouse = numbered(warehouse, name)
+    there = find_manifest(warehouse.path("refreshes"), name)
     if there is not None and not (force or rebuild):
-        return outcome(warehouse, "already done", there)
+        if not is_unfinished(warehouse, there):
+            return outcome(warehouse, "already done", there)
+        rebuild = was_rebuild(warehouse, name)
+        log.warning("%s: a run of it was ended before its manifest; it is done again", name)
+    if rebuild:
+        warehouse = numbered(warehouse, name, rebuilds=True)
     plan = plan_refresh(warehouse, ds)
     if rebuild:
         before = _to_rebuild(plan, there)
-        plan, decided = plan_then(warehouse, plan, before), decided_then(warehouse, before)
-        digest = before.sample_digest
-        manifest = select_refresh(warehouse, plan, decided, before.allowance, digest)
+        plan, decided = plan_then(warehouse, plan, before), decided_then(before)
+        manifest = select_refresh(warehouse, plan, decided, before.allowance, before)
     else:
         try:
             decided, allowance = decide(warehouse, plan)
@@ -90,9 +98,9 @@ def select_refresh(
     plan: RefreshPlan,
     decided: Decided,
     allowance: Allowance | None,
-    digest: str | None = None,
+    before: Manifest | None = None,
 ) -> Manifest:
-    """Candidates -> draw -> tables. digest: that the sample must have; DataQualityError else."""
+    """Candidates -> draw -> tables. before: of the same sample; DataQualityError for another."""
     pipeline = warehouse.pipeline
     policy = configured(pipeline, decided.mixture)
     window = window_of(warehouse, plan, decided.model_versions)
@@ -113,13 +121,13 @@ def select_refresh(
         refuse_unsound(warehouse, plan, window, counts.census)
         policy, budget = on_records(policy, counts.in_sample), parse_budget(decided.budget)
         selection = select(blocks, policy, budget, plan.seed, pipeline.task)
-        if digest is not None:
-            _require_same(plan, digest, selection.digest)
+        if before is not None:
+            _require_same(plan, before.sample_digest, selection.digest)
         draft = Draft(
             drawn=drawn_frame(warehouse.spark, selection),
             candidates=selection,
             report=_report(selection, plan, decided, pipeline, counts)
-            | census_report(warehouse, plan, counts.census),
+            | (census_report(warehouse, plan, counts.census) if before is None else seen(before)),
             digest=selection.digest,
             decided=decided,
             allowance=allowance,
@@ -212,7 +220,8 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     if args.dry_run:
         warehouse.require(*warehouse.tables)
         there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, args.ds))
-        status = "planned" if there is None else "already done"
+        whole = there is not None and not is_unfinished(warehouse, there)
+        status = "already done" if whole else "planned"
         return {"status": status} | _planned(warehouse, args.ds)
     return select_day(warehouse, args.ds, force=args.force, rebuild=args.rebuild)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable as Snapshot
 from deltalake import write_deltalake
 
 from schemas.errors import ConfigurationError, DataQualityError
@@ -31,6 +32,7 @@ from spark_jobs.refresh.parts import sha256_of
 from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
+from spark_jobs.storage.widen import widen
 from tests.helpers.flights_loop import LOOPED, PIPELINE, manifest_of
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_manifest, write_refresh
 from trainer.data.refresh import open_refresh
@@ -141,7 +143,7 @@ def test_what_another_engine_drew_is_not_rebuilt_but_named(loop):
     assert before.decided is not None
     other = replace(before, decided=replace(before.decided, engine=0))
     with pytest.raises(ConfigurationError, match=r"drawn by version 0 .* Remedy: rebuild it with"):
-        decided_then(warehouse, other)
+        decided_then(other)
 
 
 def test_a_warehouse_of_format_1_is_widened_by_init_and_goes_on(twin: Warehouse, capfd):
@@ -162,3 +164,26 @@ def test_a_warehouse_of_format_1_is_widened_by_init_and_goes_on(twin: Warehouse,
     assert again["status"] == "done"
     assert manifest_of(twin, again["refresh_id"]).format == FORMAT
     assert {manifest.format for manifest in read_manifests(place)} == {1, FORMAT}
+
+
+def test_a_version_from_before_a_column_is_read_with_nulls(twin: Warehouse):
+    """As a rebuild reads it, once `init` has added the column."""
+    place = twin.path("forward_records")
+    rows = Snapshot(place).to_pyarrow_table().slice(0, 10)
+    shutil.rmtree(place)
+    write_deltalake(place, rows.drop_columns(["statistics"]), partition_by=["event_date"])
+    assert widen(twin) == ["forward_records.statistics"]
+    then, now = twin.read("forward_records", 0), twin.read("forward_records")
+    assert then.where("statistics IS NULL").count() == 10
+    assert then.schema["statistics"].dataType == now.schema["statistics"].dataType
+
+
+def test_a_rebuild_keeps_the_limits_of_its_checks(twin: Warehouse):
+    """They are no part of the configuration that a refresh is named by."""
+    before = select_day(twin, LOOPED[1])
+    check = twin.pipeline.check.model_copy(update={"coverage": 0.123})
+    other = replace(twin, pipeline=twin.pipeline.model_copy(update={"check": check}))
+    report = manifest_of(twin, before["refresh_id"]).report
+    assert select_day(other, LOOPED[1], rebuild=True)["status"] == "done"
+    now = manifest_of(twin, before["refresh_id"]).report
+    assert (now["coverage"], now["freshness"]) == (report["coverage"], report["freshness"])

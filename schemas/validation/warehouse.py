@@ -5,10 +5,10 @@ Every rule takes the place as it was given, and the name of the pipeline, where 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from schemas.ownership import OWNER, of_another
+from schemas.ownership import OWNER, later_format, of_another
 from schemas.places import is_remote, within
 from schemas.sections.fault import Fault
 from schemas.tables import fixed_tables
@@ -101,18 +101,23 @@ def can_be_written(warehouse: str, name: str | None) -> Iterator[Fault]:
 
 
 def owner_is_this(warehouse: str, name: str | None) -> Iterator[Fault]:
-    """A warehouse that holds another pipeline."""
-    owner = next(filter(None, (owner_of(within(warehouse, table)) for table in TABLES)), None)
+    """A warehouse that holds another pipeline, or tables of a later release."""
+    tables = (within(warehouse, table) for table in TABLES)
+    there = next(filter(None, map(properties_of, tables)), {})
+    later = later_format(there, warehouse)
+    if later is not None:
+        yield later
+    owner = there.get(OWNER)
     if name is not None and owner is not None and owner != name:
         yield of_another(owner, name, warehouse)
 
 
-def owner_of(path: str) -> str | None:
-    """The pipeline that a table was made for; None where there is no table, or it says nothing."""
+def properties_of(path: str) -> Mapping[str, str | None]:
+    """What a table says of itself; nothing where there is no table."""
     from deltalake import DeltaTable as Snapshot  # which a pipeline alone does not need
     from deltalake.exceptions import DeltaError
 
     try:
-        return Snapshot(path).metadata().configuration.get(OWNER)
+        return Snapshot(path).metadata().configuration
     except (DeltaError, OSError):
-        return None
+        return {}

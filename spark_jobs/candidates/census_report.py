@@ -3,11 +3,12 @@
 from datetime import date, timedelta
 from typing import Any
 
-from schemas.manifests import BOOTSTRAP, read_manifests
+from schemas.manifests import BOOTSTRAP, Manifest, read_manifests
 from spark_jobs.candidates.census import Census
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 
+NAMES = ("freshness", "coverage", "data")
 EPOCH = date(1970, 1, 1)
 
 
@@ -30,6 +31,11 @@ def census_report(warehouse: Warehouse, plan: RefreshPlan, census: Census) -> di
             for kind, found in census.found.items()
         },
     }
+
+
+def seen(manifest: Manifest) -> dict[str, Any]:
+    """The same as a manifest has it, with the limits and the bootstrap of then."""
+    return {name: manifest.report[name] for name in NAMES if name in manifest.report}
 
 
 def _freshness(warehouse: Warehouse, plan: RefreshPlan) -> list[dict[str, str]]:

@@ -25,7 +25,7 @@ from schemas.errors import DataQualityError
 from schemas.places import filesystem
 from schemas.tables import selection_probabilities
 from spark_jobs.selection.engine import SelectionResult
-from spark_jobs.storage.warehouse import Warehouse, overtaken
+from spark_jobs.storage.warehouse import Warehouse, application_of, overtaken
 
 TRIES = 20  # commits of other refreshes in a row, each of which makes ours look again
 # The rest are numbers that rarely repeat, or columns of one value, which zstd makes small.
@@ -97,8 +97,8 @@ def replace_files(
 
     Raises ConflictError where another run writes the same refresh meanwhile.
     """
-    application = f"refresh/{refresh_id}"
-    number = warehouse.next_number(table.name, application)
+    application = application_of(refresh_id)
+    number = warehouse.number_of(table.name, refresh_id)
     stamp = f"replace/{uuid.uuid4()}"
     added: list[AddAction | RemoveAction] = [_add(file, refresh_id) for file in write()]
     marks = CommitProperties(

@@ -48,26 +48,18 @@ def _mixture_before(warehouse: Warehouse, plan: RefreshPlan) -> Manifest | None:
     return None
 
 
-def decided_then(warehouse: Warehouse, manifest: Manifest) -> Decided:
+def decided_then(manifest: Manifest) -> Decided:
     """What decided the draw of a refresh, from its manifest alone.
 
-    One of format 1 does not tell which model versions the registry had; those of now stand in.
-    Raises ConfigurationError where another engine drew.
+    Raises ConfigurationError where another engine drew; what has a manifest of format 1, which does
+    not tell, was drawn by the first.
     """
     decided = manifest.decided
-    if decided is None:
-        mixture = manifest.report.get("mixture", {})
-        decided = Decided(
-            budget=f"{manifest.report['budget']} rows",
-            engine=1,
-            mixture=mixture.get("used", {}),
-            mixture_from=mixture.get("from"),
-            model_versions=models_of(warehouse.pipeline, warehouse.root).accepted,
-        )
-    if decided.engine != ENGINE:
-        release = RELEASES.get(decided.engine, "a later one")
+    engine = 1 if decided is None else decided.engine
+    if decided is None or engine != ENGINE:
+        release = RELEASES.get(engine, "a later one")
         raise ConfigurationError(
-            f"refresh {manifest.refresh_id}: drawn by version {decided.engine} of the selection"
+            f"refresh {manifest.refresh_id}: drawn by version {engine} of the selection"
             f" engine, this release has {ENGINE} and would draw another sample. Remedy: rebuild it"
             f" with tenforward {release}, or replace it with --force."
         )

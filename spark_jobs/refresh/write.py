@@ -1,7 +1,7 @@
 """Writing one refresh: probabilities, sample and hold-out first, the manifest last.
 
 The manifest row is the commit. A job that dies before it leaves rows that no manifest names; the
-next run of the same refresh replaces them.
+next run of the same refresh replaces them. Of two runs at once one is refused: `claims`.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from schemas.allowance import Allowance
 from schemas.manifests import Decided, Inputs, Manifest, RowCounts
 from spark_jobs.refresh.candidate_files import store_candidates
+from spark_jobs.refresh.claims import claimed
 from spark_jobs.refresh.parts import part_of
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.refresh.training_rows import in_files, training_rows, wanted_rows
@@ -66,6 +67,7 @@ def write_refresh(
     held_out: instance_id and label of the held-out rows of the window. Raises ConflictError where
     another run writes the same refresh meanwhile.
     """
+    warehouse = claimed(warehouse, plan.refresh_id)
     held_out = held_out.persist()
     at_most = draft.count + held_out.count()
     wanted = settle(wanted_rows(draft.drawn, held_out), at_most)

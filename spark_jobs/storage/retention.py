@@ -18,6 +18,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from schemas.errors import ConfigurationError, ConflictError
+from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.places import for_spark
 from schemas.registry import champion_version, mlflow_client, registry_exists
@@ -72,7 +73,7 @@ def expired_rows(
     keep = warehouse.pipeline.maintenance.keep.model_dump()
     by_refresh = name in REFRESH_TABLES
     duration = keep.get("refreshes" if by_refresh else name)
-    if duration is None:
+    if duration is None or name == "refreshes":  # whose manifests stay
         return 0, []
     before = today - parse_duration(duration)
     kept = set(pinned)
@@ -102,7 +103,7 @@ def expire(warehouse: Warehouse, name: str, partitions: Sequence[Any]) -> None:
             _set_append_only(warehouse, path, "false")
         try:
             DeltaTable.forPath(warehouse.spark, path).delete(due)
-        finally:
+        finally:  # killed here, it is the next run that closes the table
             if append_only:
                 _set_append_only(warehouse, path, "true")
     except CONFLICTS as error:
@@ -124,7 +125,8 @@ def readable(warehouse: Warehouse, name: str, versions: Iterable[int]) -> list[i
     for version in sorted(versions):
         try:
             Snapshot(warehouse.path(name), version=version)
-        except DeltaError:  # beyond delta.logRetentionDuration: nothing can be kept for it
+        except DeltaError:  # nothing can be kept for it
+            log.warning("%s: version %d is pinned, and the table's log has lost it", name, version)
             continue
         there.append(version)
     return there

@@ -14,12 +14,13 @@ from delta import exceptions as delta
 from delta.tables import DeltaTable
 from deltalake import DeltaTable as Snapshot
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from schemas.columns import Table
+from schemas.columns import TYPES, Table
 from schemas.errors import ConflictError
 from schemas.manifests import read_manifests
-from schemas.ownership import OWNER
+from schemas.ownership import FORMAT, FORMAT_OF, OWNER
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, within
 from schemas.tables import all_tables
@@ -47,6 +48,14 @@ class Appended(NamedTuple):
     version: int
 
 
+class Claim(NamedTuple):
+    """Under which number a run writes a refresh, and whether it rebuilds it: `refresh.claims`."""
+
+    refresh_id: str
+    number: int
+    rebuilds: bool = False
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """Where the tables of `pipeline` are, and how jobs read and write them.
@@ -57,6 +66,7 @@ class Warehouse:
 
     root: str
     pipeline: Pipeline
+    claim: Claim | None = None
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -97,7 +107,7 @@ class Warehouse:
         if table.partition_by:
             builder = builder.partitionedBy(*table.partition_by)
         constraints = {f"delta.constraints.{k}": v for k, v in table.constraints.items()}
-        owner = {OWNER: self.pipeline.name}
+        owner = {OWNER: self.pipeline.name, FORMAT_OF: str(FORMAT)}
         for key, value in (table.properties | constraints | owner).items():
             builder = builder.property(key, value)
         builder.execute()
@@ -107,11 +117,14 @@ class Warehouse:
         logs.require(self.pipeline, self.root, *names)
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
-        """The table, now or at a version."""
+        """The table, now or at a version; there null in what a later release has brought."""
         reader = self.spark.read.format("delta")
-        if version is not None:
-            reader = reader.option("versionAsOf", version)
-        return reader.load(for_spark(self.path(name)))
+        if version is None:
+            return reader.load(for_spark(self.path(name)))
+        rows = reader.option("versionAsOf", version).load(for_spark(self.path(name)))
+        there = rows.columns
+        lacks = [c for c in self.tables[name].columns if c.nullable and c.name not in there]
+        return rows.withColumns({c.name: F.lit(None).cast(TYPES[c.type].spark) for c in lacks})
 
     def version(self, name: str) -> int:
         """The newest version of the table."""
@@ -166,19 +179,28 @@ class Warehouse:
         Raises ConflictError where another run writes the same refresh meanwhile.
         """
         # Taken before the look for rows: a run whose rows it does not see competes for this number.
-        number = self.next_number(name, f"refresh/{refresh_id}")
+        number, application = self.number_of(name, refresh_id), application_of(refresh_id)
         stamp = f"replace/{uuid.uuid4()}"
         writer = self._writer(rows, name, stamp)
-        if self.has_refresh(name, refresh_id):
+        # Rows of an earlier number may come until the moment of the commit; those of `refreshes`
+        # may not, because a claim took the number of their manifest.
+        late = name != "refreshes" and number > 1
+        if late or self.has_refresh(name, refresh_id):
             writer = writer.mode("overwrite").option("replaceWhere", f"refresh_id = '{refresh_id}'")
         else:  # nothing to replace: an append is cheaper, and conflicts with no other refresh
             writer = writer.mode("append")
         what = f"table {name}, refresh {refresh_id}"
-        _save(writer, f"refresh/{refresh_id}", number, what)
+        _save(writer, application, number, what)
         version = self.stamped(name, stamp)
         if version is None:  # the number was taken, and Spark skipped the write without a word
             raise overtaken(what)
         return version
+
+    def number_of(self, name: str, refresh_id: str) -> int:
+        """The number that this run's write of a refresh must bear on a table."""
+        if self.claim is None or self.claim.refresh_id != refresh_id:
+            return self.next_number(name, application_of(refresh_id))
+        return self.claim.number + (name == "refreshes")
 
     def next_number(self, name: str, application: str) -> int:
         """The number that the application's next transaction on the table must bear."""
@@ -224,6 +246,11 @@ class Warehouse:
                 if commit.get("userMetadata") == stamp:
                     return commit
         return None
+
+
+def application_of(refresh_id: str) -> str:
+    """Under which all transactions of a refresh are numbered, on each table."""
+    return f"refresh/{refresh_id}"
 
 
 def _save(writer: DataFrameWriter, application: str, number: int, what: str) -> None:
