@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable as Snapshot
 from deltalake import write_deltalake
+from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.manifests import (
@@ -24,7 +24,7 @@ from schemas.manifests import (
     find_manifest,
     read_manifests,
 )
-from schemas.tables import refreshes
+from schemas.tables import forward_records, refreshes
 from spark_jobs import create_tables
 from spark_jobs.refresh import decided as refresh_decided
 from spark_jobs.refresh.decided import decided_then
@@ -34,6 +34,7 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from spark_jobs.storage.widen import widen
 from tests.helpers.flights_loop import LOOPED, PIPELINE, manifest_of
+from tests.helpers.small_warehouse import DAYS, filled, instances, records
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_manifest, write_refresh
 from trainer.data.refresh import open_refresh
 
@@ -166,14 +167,17 @@ def test_a_warehouse_of_format_1_is_widened_by_init_and_goes_on(twin: Warehouse,
     assert {manifest.format for manifest in read_manifests(place)} == {1, FORMAT}
 
 
-def test_a_version_from_before_a_column_is_read_with_nulls(twin: Warehouse):
+def test_a_version_from_before_a_column_is_read_with_nulls(spark: SparkSession, tmp_path: Path):
     """As a rebuild reads it, once `init` has added the column."""
-    place = twin.path("forward_records")
-    rows = Snapshot(place).to_pyarrow_table().slice(0, 10)
+    warehouse = filled(tmp_path)
+    place, table = warehouse.path("forward_records"), forward_records()
     shutil.rmtree(place)
-    write_deltalake(place, rows.drop_columns(["statistics"]), partition_by=["event_date"])
-    assert widen(twin) == ["forward_records.statistics"]
-    then, now = twin.read("forward_records", 0), twin.read("forward_records")
+    fields = [field.with_nullable(True) for field in table.arrow_schema]
+    older = pa.schema([field for field in fields if field.name != "statistics"])
+    rows = pa.Table.from_pylist(records(instances(DAYS[:1], 10)), older)
+    write_deltalake(place, rows, partition_by=list(table.partition_by))
+    assert widen(warehouse) == ["forward_records.statistics"]
+    then, now = warehouse.read("forward_records", 0), warehouse.read("forward_records")
     assert then.where("statistics IS NULL").count() == 10
     assert then.schema["statistics"].dataType == now.schema["statistics"].dataType
 
