@@ -19,7 +19,7 @@ from schemas.sections.fault import Wrong
 from schemas.sections.section import identifier
 from schemas.terminal import JSON
 
-WRITTEN = {"pipeline.toml": "{name}.toml", "rows.py": "{name}_rows.py"}
+WRITTEN = {"pipeline.toml": "{name}.toml", "rows.py.txt": "{name}_rows.py"}
 
 # The first hour. The rows of the template are of 2026-01-01 to 2026-01-14: the first model learns
 # from eight days and answers the ninth; the second learns from a tenth of its records, and so on.
