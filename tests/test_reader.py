@@ -4,17 +4,17 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event, current_thread, main_thread
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from petastorm import make_batch_reader
-from petastorm.workers_pool.ventilator import ConcurrentVentilator
 
 from schemas.errors import DataQualityError
 from schemas.tables import sampled
 from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
+from trainer.data.petastorm_files import make_batch_reader, workers_pool
 from trainer.data.petastorm_pool import end_only_when_done
 from trainer.data.reader import (
     Batches,
@@ -28,6 +28,7 @@ from trainer.data.refresh import open_refresh
 
 PIPELINE = small_pipeline()
 FIELDS = sampled(PIPELINE).reader_fields
+ConcurrentVentilator = workers_pool.ventilator.ConcurrentVentilator
 FLOATS = pa.list_(pa.float32())
 
 
@@ -166,7 +167,7 @@ def slow_feeding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     asked, fed = Event(), Event()
     completed = ConcurrentVentilator.completed
 
-    def slowed(self: ConcurrentVentilator) -> bool:
+    def slowed(self: Any) -> bool:
         if current_thread() is main_thread():
             asked.set()
             assert fed.wait(10)
@@ -183,7 +184,6 @@ def slow_feeding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("slow_feeding")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(("mended", "rows"), [(False, 0), (True, 300)])
 def test_law_4_the_mended_pool_survives_the_race_that_empties_the_original(
     written: Path, mended: bool, rows: int

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from petastorm.workers_pool import EmptyResultError, VentilatedItemProcessedMessage
 
 from schemas.errors import DataQualityError
+from trainer.data.petastorm_files import workers_pool
 
 _LOOK_AGAIN_S = 0.1
 
@@ -38,7 +38,7 @@ def give_arrays(reader: Any) -> None:
 def _read_next(pool: Any, schema: Any, ngram: Any) -> dict[str, NDArray[Any]]:
     try:
         table = pool.get_results()
-    except EmptyResultError as end:
+    except workers_pool.EmptyResultError as end:
         raise StopIteration from end
     return {name: _array(name, table[name]) for name in table.column_names}
 
@@ -65,12 +65,12 @@ def _get_results(pool: Any) -> Any:
     while True:
         fed = pool._ventilator.completed()
         if fed and pool._ventilated_items == pool._ventilated_items_processed:
-            raise EmptyResultError()
+            raise workers_pool.EmptyResultError()
         try:
             result = pool._results_queue.get(timeout=_LOOK_AGAIN_S)
         except Empty:
             continue
-        if isinstance(result, VentilatedItemProcessedMessage):
+        if isinstance(result, workers_pool.VentilatedItemProcessedMessage):
             pool._ventilated_items_processed += 1
             pool._ventilator.processed_item()
         elif isinstance(result, Exception):

@@ -6,11 +6,9 @@ file groups, a reader and a count each, several of them at a time.
 """
 
 import re
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,7 +132,7 @@ def read_file_groups(
         return handle(group, _columns(table, refresh.refresh_id, group.files, group.start))
 
     pending: deque[Future[T]] = deque()
-    with _quiet_petastorm(), ThreadPoolExecutor(ahead, "reader") as pool:
+    with ThreadPoolExecutor(ahead, "reader") as pool:
         try:
             for group in groups:
                 pending.append(pool.submit(read, group))
@@ -149,8 +147,7 @@ def read_file_groups(
 
 def read_holdout(pipeline: Pipeline, refresh: Refresh) -> HeldOut:
     """The held-out rows of a refresh."""
-    with _quiet_petastorm():
-        columns = _columns(holdout(pipeline), refresh.refresh_id, refresh.holdout)
+    columns = _columns(holdout(pipeline), refresh.refresh_id, refresh.holdout)
     return HeldOut(
         rows_from(model_inputs(pipeline), columns), columns["forward"], _segments(pipeline, refresh)
     )
@@ -259,21 +256,12 @@ def _in_order(columns: dict[str, NDArray[Any]], what: str, first: int) -> dict[s
     return {name: column[order] for name, column in columns.items()}
 
 
-@contextmanager
-def _quiet_petastorm() -> Iterator[None]:
-    """Without the page of FutureWarnings that its use of pyarrow 14 gives a read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
-
-
 def petastorm_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
     """One pass over the files by one Petastorm reader, a batch a row group, in file order.
 
     One worker and no shuffling is the setting measured whole; a reader is used for one pass only.
     """
-    from petastorm import make_batch_reader
-
+    from trainer.data.petastorm_files import make_batch_reader
     from trainer.data.petastorm_pool import end_only_when_done, give_arrays
 
     with make_batch_reader(
