@@ -1,6 +1,6 @@
 """`tenforward COMMAND ...`, whose subcommands are the jobs, and the one name to import:
 
-    from tenforward import ForwardRecorder, draw
+    from tenforward import ForwardRecorder, draw, read_refresh
 
 What a name needs is imported when it is first used, so that none asks for Spark or torch, and the
 command starts at once.
@@ -15,13 +15,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inference.recorder import ForwardRecorder
     from spark_jobs.selection.draw import draw
+    from trainer.data.table import read_refresh, torch_dataset
 
-__all__ = ["COMMANDS", "ForwardRecorder", "draw", "main", "usage"]
+__all__ = [
+    "COMMANDS",
+    "ForwardRecorder",
+    "draw",
+    "main",
+    "read_refresh",
+    "torch_dataset",
+    "usage",
+]
 
 # Where each public name stands; __getattr__ fetches it from there.
 PUBLIC = {
     "ForwardRecorder": "inference.recorder",
     "draw": "spark_jobs.selection.draw",
+    "read_refresh": "trainer.data.table",
+    "torch_dataset": "trainer.data.table",
 }
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -50,7 +61,12 @@ def __getattr__(name: str) -> Any:
     """A public name that has not been used yet (PEP 562); found here from then on."""
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(PUBLIC[name]), name)
+    try:
+        value = getattr(importlib.import_module(PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        from schemas.extras import missing
+
+        raise missing(error) or error from error
     globals()[name] = value
     return value
 
@@ -85,8 +101,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in COMMANDS:
         print(f"tenforward: {arguments[0]!r} is not a command.\n\n{usage()}", file=sys.stderr)
         return 2
-    module = importlib.import_module(COMMANDS[arguments[0]][0])
-    return int(module.main(arguments[1:]))
+    return _run(COMMANDS[arguments[0]][0], arguments[1:])
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    """Run a command's module; one whose packages are not installed is refused as any command is."""
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        from schemas.command import run_command
+
+        absent = error
+
+        def refuse(_: object) -> dict[str, Any]:
+            raise absent
+
+        return run_command(refuse, [])
+    return int(module.main(arguments))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from schemas.errors import (
     DataQualityError,
     TenforwardError,
 )
+from schemas.extras import missing
 
 Kind = type[TenforwardError]
 
@@ -147,6 +148,8 @@ def _known(error: BaseException) -> TenforwardError | None:
     """The kind of a library's or the system's error."""
     text, library = str(error), type(error).__module__.partition(".")[0]
     low = text.lower()
+    if isinstance(error, ModuleNotFoundError):
+        return missing(error)
     if isinstance(error, MemoryError) or "outofmemoryerror" in (type(error).__name__ + low).lower():
         return TenforwardError(
             "memory: there was not enough. Remedy: give the job more (spark.driver.memory,"

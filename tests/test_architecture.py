@@ -36,7 +36,7 @@ MAY: dict[str, set[str]] = {
     "console": {"schemas"},
     "trainer": {"schemas", "inference"},
     "spark_jobs": {"schemas", "inference"},
-    "tenforward": {"inference", "spark_jobs"},
+    "tenforward": {"inference", "schemas", "spark_jobs", "trainer"},
     "demo": {"schemas", "inference", "console", "trainer", "spark_jobs", "tenforward"},
     "pipelines": {"schemas"},
     "setup": {"spark_jobs"},

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trainer.data.passes import petastorm_pass
 from trainer.data.petastorm_files import Files, make_batch_reader
-from trainer.data.reader import petastorm_pass
 
 COLUMNS = ["position", "late", "price", "image"]
 

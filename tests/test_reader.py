@@ -14,12 +14,10 @@ import pytest
 from schemas.errors import DataQualityError
 from schemas.tables import sampled
 from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
+from trainer.data.passes import Batches, Pass, petastorm_pass
 from trainer.data.petastorm_files import make_batch_reader, workers_pool
 from trainer.data.petastorm_pool import end_only_when_done
 from trainer.data.reader import (
-    Batches,
-    Pass,
-    petastorm_pass,
     read_exactly,
     read_holdout,
     read_sampled,

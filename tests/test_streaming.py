@@ -12,6 +12,7 @@ from schemas.pipeline import Pipeline
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data import refresh as refresh_module
 from trainer.data.batches import Batch
+from trainer.data.passes import PASSES
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import Refresh, open_refresh
 from trainer.data.sample import (
@@ -161,7 +162,7 @@ def test_a_file_group_that_stays_short_ends_the_epoch_with_an_error(
     refresh: Refresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = pipeline()
-    monkeypatch.setattr("trainer.data.reader.petastorm_pass", lambda paths, names: [])
+    monkeypatch.setitem(PASSES, "petastorm", lambda paths, names: [])
     with pytest.raises(DataQualityError, match=r"refresh first, table sampled: passes gave"):
         list(Streamed(settings, refresh).epoch(0, settings.training, Ranks()))
 

@@ -27,8 +27,8 @@ from tests.helpers.trainer_tables import (
     write_refresh,
 )
 from tests.test_ranks import on_ranks
-from trainer.data import reader
 from trainer.data.epoch import held_back
+from trainer.data.passes import PASSES
 from trainer.data.reader import Rows
 from trainer.data.refresh import open_refresh
 from trainer.data.sample import Sample, Streamed
@@ -292,8 +292,8 @@ def test_the_mean_weight_of_a_stream_costs_no_further_pass(
     refresh = open_refresh(str(tmp_path), pipeline, "first")
     stream, card = Streamed(pipeline, refresh), small_card(pipeline)
     mean = survey_of(stream.parts(), "binary").mean_weight
-    passes, read = [], reader.petastorm_pass
-    monkeypatch.setattr(reader, "petastorm_pass", lambda *what: passes.append(1) or read(*what))
+    passes, read = [], PASSES["petastorm"]
+    monkeypatch.setitem(PASSES, "petastorm", lambda *what: passes.append(1) or read(*what))
     given = Assignment(
         name="small", card=card, warm=False, carried=False, pulls=(0.0,), mean_weight=mean
     )

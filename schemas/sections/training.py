@@ -54,6 +54,9 @@ class Training(Section):
     keep: Literal["auto", "memory", "stream"] = Field(
         default="auto", description="Hold the sample in memory, or read it anew every epoch."
     )
+    reader: Literal["petastorm", "arrow"] = Field(
+        default="petastorm", description="What decodes the sample's files; the rows are the same."
+    )
     readers: int = Field(default=2, ge=1, le=64, description="File groups decoded at a time.")
     checkpoint_steps: int = Field(
         default=1000, ge=1, le=1 << 31, description="Steps from one checkpoint to the next."
@@ -80,4 +83,4 @@ class Training(Section):
 
     def decides(self) -> dict[str, Any]:
         """The settings that the fitted weights depend on."""
-        return self.model_dump(exclude={"keep", "readers", "checkpoint_steps", "pulls"})
+        return self.model_dump(exclude={"keep", "reader", "readers", "checkpoint_steps", "pulls"})

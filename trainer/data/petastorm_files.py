@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.extras import require_petastorm
+
 # What Petastorm imports and a list of local files never uses: the module, and names in it.
 _NEVER_USED = {
     "pyarrow.filesystem": ("LocalFileSystem",),
@@ -43,6 +45,7 @@ def _stand_ins() -> Iterator[None]:
             del sys.modules[name]
 
 
+require_petastorm()
 with _stand_ins():
     from petastorm import arrow_reader_worker, reader, unischema
     from petastorm import workers_pool as workers_pool  # for petastorm_pool

@@ -13,11 +13,9 @@ array, while no other reader can do so. Both are left out.
 from queue import Empty
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.errors import DataQualityError
+from trainer.data.arrays import array_of
 from trainer.data.petastorm_files import workers_pool
 
 _LOOK_AGAIN_S = 0.1
@@ -40,21 +38,7 @@ def _read_next(pool: Any, schema: Any, ngram: Any) -> dict[str, NDArray[Any]]:
         table = pool.get_results()
     except workers_pool.EmptyResultError as end:
         raise StopIteration from end
-    return {name: _array(name, table[name]) for name in table.column_names}
-
-
-def _array(name: str, column: pa.ChunkedArray) -> NDArray[Any]:
-    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if not pa.types.is_list(whole.type):
-        return whole.to_numpy(zero_copy_only=False)
-    lengths = np.diff(whole.offsets.to_numpy())
-    if whole.null_count or np.any(lengths != lengths[:1]):
-        raise DataQualityError(
-            f"column {name}: {whole.null_count} rows without an array, the others of"
-            f" {lengths.min()} to {lengths.max()} numbers; a tensor has the same in every row."
-            " Remedy: correct the source, and select again with --rebuild."
-        )
-    return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
+    return {name: array_of(name, table[name]) for name in table.column_names}
 
 
 def _get_results(pool: Any) -> Any:

@@ -1,16 +1,14 @@
-"""Reads a refresh through Petastorm, every row once, into arrays in the order of `position`.
+"""Reads a refresh by `training.reader`, every row once, into arrays in the order of `position`.
 
 A Petastorm reader can end early without an error, in every version and pool, so each pass is
 counted against the manifest; a short pass is read again, and never trained on. A sample is read by
 file groups, a reader and a count each, several of them at a time.
 """
 
-import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,15 +24,12 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import on_this_machine
 from schemas.tables import holdout, sampled
+from trainer.data.passes import PASSES, Batches, Columns, Pass, arrow_pass, petastorm_pass
 from trainer.data.refresh import DataFile, FileGroup, Refresh, no_longer_read
 
 T = TypeVar("T")
 
 ATTEMPTS = 4  # one pass, and at most three more
-
-Columns = Mapping[str, NDArray[Any]]
-Batches = Iterable[Columns]
-Pass = Callable[[Sequence[Path], Sequence[str]], Batches]
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ class HeldOut:
 def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
     """The training rows of a refresh."""
     if not refresh.file_groups:
-        columns = _columns(sampled(pipeline), refresh.refresh_id, ())
+        columns = _columns(sampled(pipeline), refresh.refresh_id, (), arrow_pass)
         return rows_from(model_inputs(pipeline), columns)
     return Rows.joined(list(read_parts(pipeline, refresh)))
 
@@ -126,10 +121,12 @@ def read_file_groups(
 
     At most `training.readers` groups are decoded ahead, and as many at a time.
     """
-    table, ahead = sampled(pipeline), pipeline.training.readers
+    table, settings = sampled(pipeline), pipeline.training
+    one_pass, ahead = PASSES[settings.reader], settings.readers
 
     def read(group: FileGroup) -> T:
-        return handle(group, _columns(table, refresh.refresh_id, group.files, group.start))
+        files, first = group.files, group.start
+        return handle(group, _columns(table, refresh.refresh_id, files, one_pass, first))
 
     pending: deque[Future[T]] = deque()
     with ThreadPoolExecutor(ahead, "reader") as pool:
@@ -147,7 +144,8 @@ def read_file_groups(
 
 def read_holdout(pipeline: Pipeline, refresh: Refresh) -> HeldOut:
     """The held-out rows of a refresh."""
-    columns = _columns(holdout(pipeline), refresh.refresh_id, refresh.holdout)
+    one_pass = PASSES[pipeline.training.reader]
+    columns = _columns(holdout(pipeline), refresh.refresh_id, refresh.holdout, one_pass)
     return HeldOut(
         rows_from(model_inputs(pipeline), columns), columns["forward"], _segments(pipeline, refresh)
     )
@@ -168,11 +166,11 @@ def _segments(pipeline: Pipeline, refresh: Refresh) -> dict[str, NDArray[Any]]:
 
 
 def _columns(
-    table: Table, refresh_id: str, files: Sequence[DataFile], first: int = 0
+    table: Table, refresh_id: str, files: Sequence[DataFile], one_pass: Pass, first: int = 0
 ) -> dict[str, NDArray[Any]]:
     what = f"refresh {refresh_id}, table {table.name}"
     try:
-        return read_exactly(files, table.reader_fields, what, first=first)
+        return read_exactly(files, table.reader_fields, what, one_pass, first=first)
     except (OSError, pa.ArrowException) as error:
         raise no_longer_read(refresh_id, error) from error
 
@@ -196,7 +194,7 @@ def read_exactly(
     files: Sequence[DataFile],
     fields: Mapping[str, np.dtype[Any]],
     what: str,
-    one_pass: Pass | None = None,
+    one_pass: Pass = petastorm_pass,
     *,
     first: int = 0,
 ) -> dict[str, NDArray[Any]]:
@@ -209,11 +207,10 @@ def read_exactly(
     expected = sum(file.rows for file in files)
     if expected == 0:
         return {name: _joined([], dtype) for name, dtype in fields.items()}
-    read = one_pass or petastorm_pass
     counts = []
     with on_this_machine(sorted(file.path for file in files if file.rows)) as paths:
         for _ in range(ATTEMPTS):
-            columns = _collect(read(paths, list(fields)), fields)
+            columns = _collect(one_pass(paths, list(fields)), fields)
             counts.append(len(columns["position"]))
             if counts[-1] == expected:
                 return _in_order(columns, what, first)
@@ -241,10 +238,18 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]
 
 
 def _in_order(columns: dict[str, NDArray[Any]], what: str, first: int) -> dict[str, NDArray[Any]]:
-    positions = columns["position"]
+    order = order_of(columns["position"], what, first)
+    return columns if order is None else {n: column[order] for n, column in columns.items()}
+
+
+def order_of(positions: NDArray[Any], what: str, first: int = 0) -> NDArray[np.intp] | None:
+    """The places (n,) that put rows in the order of their positions (n,); None where they are.
+
+    Raises DataQualityError, with `what` in it, unless each of `first` ... `first` + n - 1 is there.
+    """
     expected = np.arange(first, first + len(positions))
     if np.array_equal(positions, expected):
-        return columns
+        return None
     order = np.argsort(positions, kind="stable")
     wrong = np.flatnonzero(positions[order] != expected)
     if wrong.size:
@@ -253,26 +258,4 @@ def _in_order(columns: dict[str, NDArray[Any]], what: str, first: int) -> dict[s
             f" place {expected[wrong[0]]} holds {positions[order][wrong[0]]}. Remedy: select again"
             " with --rebuild."
         )
-    return {name: column[order] for name, column in columns.items()}
-
-
-def petastorm_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
-    """One pass over the files by one Petastorm reader, a batch a row group, in file order.
-
-    One worker and no shuffling is the setting measured whole; a reader is used for one pass only.
-    """
-    from trainer.data.petastorm_files import make_batch_reader
-    from trainer.data.petastorm_pool import end_only_when_done, give_arrays
-
-    with make_batch_reader(
-        [f"file://{path}" for path in paths],
-        # One pattern, which Petastorm tries on every column; of many it tries each on each.
-        schema_fields=[f"^({'|'.join(map(re.escape, names))})$"],
-        reader_pool_type="thread",
-        workers_count=1,
-        shuffle_row_groups=False,
-        num_epochs=1,
-    ) as reader:
-        end_only_when_done(reader)
-        give_arrays(reader)
-        return list(reader)
+    return order

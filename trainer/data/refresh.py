@@ -66,23 +66,25 @@ class Refresh:
         return [group.rows for group in self.file_groups]
 
 
-def open_refresh(warehouse: str, pipeline: Pipeline, refresh_id: str) -> Refresh:
-    """The refresh, ready to be read.
+def open_refresh(warehouse: str, pipeline: Pipeline | None, refresh_id: str) -> Refresh:
+    """The refresh, ready to be read; of this pipeline, if one is given.
 
     Raises ConfigurationError when it (or a table) does not exist, DataQualityError when it is not
     what its manifest says any more.
     """
     manifests = _manifests(warehouse, refresh_id=refresh_id)
     if not manifests:
-        newest = ", ".join(known_refreshes(warehouse, pipeline)[:NEWEST_SHOWN]) or "none"
+        known = _manifests(warehouse, **({"pipeline": pipeline.name} if pipeline else {}))
+        newest = ", ".join(one.refresh_id for one in known[:NEWEST_SHOWN]) or "none"
+        where = pipeline.name if pipeline else warehouse
         raise ConfigurationError(
-            f"--refresh {refresh_id}: not in table refreshes; the newest of {pipeline.name} are:"
-            f" {newest}. Remedy: name one of these, or run `tenforward select` first."
+            f"--refresh {refresh_id}: not in table refreshes; the newest of {where} are: {newest}."
+            " Remedy: name one of these, or run `tenforward select` first."
         )
     if len(manifests) > 1:
         raise _refused(refresh_id, f"table refreshes has {len(manifests)} manifests of it")
     manifest = manifests[0]
-    if manifest.pipeline != pipeline.name:
+    if pipeline is not None and manifest.pipeline != pipeline.name:
         raise ConfigurationError(
             f"--refresh {refresh_id}: belongs to pipeline {manifest.pipeline!r}, not"
             f" {pipeline.name!r}. Remedy: give that pipeline's file as --pipeline."
