@@ -89,7 +89,7 @@ def write_refresh(
     own = {
         "weight": rows.get("weight", np.ones(count, np.float32)),
         "offset": rows.get("offset", np.zeros(count, np.float32)),
-        "probability": np.full(count, 0.1),
+        "probability": rows.get("probability", np.full(count, 0.1)),
     }
     position = {"position": np.arange(first_position, first_position + count)}
     _write(warehouse, sampled(pipeline), refresh_id, position | rows | own, parts)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable as Snapshot
 
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.extras import missing
 from schemas.places import on_this_machine, within
 from trainer.data.arrays import array_of
 from trainer.data.reader import order_of
@@ -65,10 +66,13 @@ def torch_dataset(table: pa.Table) -> "TensorDataset":
 
     Its tensors: codes (n, categories) int64, numbers (n, numbers) float32, one (n, size) float32
     for each tensor feature, then label, weight and offset (n,) float32; weight is 1 and offset 0
-    where the table has none.
+    where the table has none. Raises ConfigurationError where torch is not installed.
     """
-    import torch
-    from torch.utils.data import TensorDataset
+    try:
+        import torch
+        from torch.utils.data import TensorDataset
+    except ModuleNotFoundError as error:
+        raise missing(error) or error from error
 
     arrays = {name: array_of(name, table[name]) for name in feature_columns(table)}
     flat = [array for array in arrays.values() if array.ndim == 1]
