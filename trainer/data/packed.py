@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.inputs import ModelInput, check_inputs, fill_inputs, input_types
-from trainer.data.reader import Columns, Rows
+from trainer.data.passes import Columns
+from trainer.data.reader import Rows
 
 WORD = np.dtype(np.int64)
 Words = NDArray[np.int64]

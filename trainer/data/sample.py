@@ -21,7 +21,8 @@ from schemas.tables import sampled
 from trainer.data.batches import Batch, Resident
 from trainer.data.epoch import sample_order
 from trainer.data.packed import Packed
-from trainer.data.reader import Columns, Rows, read_file_groups, read_parts, read_sampled
+from trainer.data.passes import Columns
+from trainer.data.reader import Rows, read_file_groups, read_parts, read_sampled
 from trainer.data.refresh import FileGroup, Refresh
 from trainer.data.stream import streamed_windows
 from trainer.processes.ranks import Ranks

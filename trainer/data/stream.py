@@ -17,7 +17,8 @@ from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
 from trainer.data.epoch import Piece, by_position, window_places, windows
 from trainer.data.packed import Packed
-from trainer.data.reader import Columns, read_file_groups
+from trainer.data.passes import Columns
+from trainer.data.reader import read_file_groups
 from trainer.data.refresh import FileGroup, Refresh
 
 # Where the rows of each file group go: first position and place of each run of them.
