@@ -57,8 +57,8 @@ def new(name: str, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     for key, path in targets.items():
         text = files("console").joinpath("template", key).read_text(encoding="utf-8")
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text.replace("NAME", name))
+        with path.open("x", encoding="utf-8") as target:
+            target.write(text.replace("NAME", name))
     file, rows = (os.path.relpath(targets[key]) for key in WRITTEN)
     load_pipeline(targets["pipeline.toml"])
     steps = [step.format(file=file, rows=rows) for step in STEPS]

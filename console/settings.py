@@ -24,7 +24,7 @@ describe` says which columns the tables have; `tenforward validate` finds every 
 LIMITS = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
 
 
-class Part(NamedTuple):
+class Heading(NamedTuple):
     """A section of the file: how its head is written, and its model."""
 
     head: str
@@ -36,9 +36,9 @@ def page() -> str:
     return "\n".join([HEAD, *(section(part) for part in parts(Pipeline, ""))])
 
 
-def parts(model: type[BaseModel], head: str) -> Iterator[Part]:
+def parts(model: type[BaseModel], head: str) -> Iterator[Heading]:
     """The section and those below it, in the order of the models."""
-    yield Part(head, model)
+    yield Heading(head, model)
     for name, field in model.model_fields.items():
         below = _model(field.annotation)
         if below is not None:
@@ -47,7 +47,7 @@ def parts(model: type[BaseModel], head: str) -> Iterator[Part]:
             yield from parts(below, f"[[{dotted}]]" if many is list else f"[{dotted}]")
 
 
-def section(part: Part) -> str:
+def section(part: Heading) -> str:
     """A heading, what the section is for, and its settings."""
     title = f"## `{part.head}`" if part.head else "## The beginning of the file"
     about = _about(part.model) if part.head else ""
@@ -70,7 +70,7 @@ def _limits(field: FieldInfo, of: str) -> Iterator[str]:
     for one in field.metadata:
         match one:
             case Ge(ge=value) | Gt(gt=value) | Le(le=value) | Lt(lt=value):
-                if value < MOST_ROWS:
+                if float(str(value)) < MOST_ROWS:
                     yield f"{LIMITS[type(one)]} {value:,}"
             case MinLen(min_length=value):
                 yield f"at least {value}{of if value != 1 else of.removesuffix('s')}"

@@ -53,7 +53,7 @@ with _stand_ins():
 
 
 @dataclass(frozen=True)
-class Piece:
+class RowGroup:
     """A row group of a file, or the file; what pyarrow's `ParquetDatasetPiece` was."""
 
     path: str
@@ -71,7 +71,7 @@ class Piece:
             return file.read_row_group(self.row_group, columns=sorted(columns))
 
 
-class Files:
+class ListedFiles:
     """The files of a read; what Petastorm used of pyarrow's older `ParquetDataset`."""
 
     metadata = common_metadata = partitions = None
@@ -79,15 +79,15 @@ class Files:
 
     def __init__(self, paths: Sequence[str], **_: Any) -> None:
         self.paths = paths
-        self.pieces = [Piece(path) for path in paths]
+        self.pieces = [RowGroup(path) for path in paths]
 
 
 def make_batch_reader(urls: Sequence[str], **settings: Any) -> Any:
     """Petastorm's function of this name, for lists of `file://` places."""
-    return reader.make_batch_reader(list(urls), filesystem=Files.fs, **settings)
+    return reader.make_batch_reader(list(urls), filesystem=ListedFiles.fs, **settings)
 
 
-_parquet = SimpleNamespace(ParquetDataset=Files, ParquetDatasetPiece=Piece)
+_parquet = SimpleNamespace(ParquetDataset=ListedFiles, ParquetDatasetPiece=RowGroup)
 for _module in (arrow_reader_worker, reader, dataset_metadata):
     _module.pq = _parquet
 arrow_reader_worker.ParquetFile = lambda path: path  # a piece opens its own
