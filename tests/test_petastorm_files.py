@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer.data.passes import petastorm_pass
-from trainer.data.petastorm_files import Files, make_batch_reader
+from trainer.data.petastorm_files import ListedFiles, make_batch_reader
 
 COLUMNS = ["position", "late", "price", "image"]
 
@@ -59,7 +59,7 @@ def test_the_pickle_in_a_folder_is_not_looked_for(parts: list[Path]) -> None:
     """Petastorm unpickles the schema in a file of this name."""
     schema = pq.read_schema(parts[0]).with_metadata({"dataset-toolkit.unischema.v1": b"no pickle"})
     pq.write_metadata(schema, parts[0].parent / "_common_metadata")
-    assert Files([str(path) for path in parts]).common_metadata is None
+    assert ListedFiles([str(path) for path in parts]).common_metadata is None
     only = {"schema_fields": ["^position$"], "workers_count": 1, "num_epochs": 1}
     with make_batch_reader([f"file://{parts[0]}"], **only) as reader:
         assert sum(len(batch.position) for batch in reader) == 1000
