@@ -1,0 +1,17 @@
+"""The rows of a table, read without Spark."""
+
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import DeltaTable as Snapshot
+from pyarrow.dataset import HivePartitioning, dataset
+
+
+def rows_of(table: Path) -> pa.Table:
+    """All rows of the newest version, partition columns as text."""
+    uris = Snapshot(str(table)).file_uris()
+    files = [uri if Path(uri).exists() else unquote(uri) for uri in uris]
+    columns = Snapshot(str(table)).metadata().partition_columns
+    hive = HivePartitioning(pa.schema([(name, pa.string()) for name in columns]))
+    return dataset(files, format="parquet", partitioning=hive).to_table()
