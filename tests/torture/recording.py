@@ -32,7 +32,7 @@ def main(folder: Path, day: date) -> None:
     root, answered = folder / "warehouse", folder / f"answered-{day}"
     keys = pipeline.instances.segments
     table = rows_of(root / "instances").select(["instance_id", "event_date", "event_time", *keys])
-    rows = table.filter(pc.equal(table["event_date"], str(day))).sort_by("instance_id")
+    rows = table.filter(pc.equal(table["event_date"], day)).sort_by("instance_id")
     done = answered.stat().st_size if answered.exists() else 0
     with (
         answered.open("ab", buffering=0) as notes,

@@ -9,9 +9,10 @@ from pyarrow.dataset import HivePartitioning, dataset
 
 
 def rows_of(table: Path) -> pa.Table:
-    """All rows of the newest version, partition columns as text."""
+    """All rows of the newest version."""
     uris = Snapshot(str(table)).file_uris()
     files = [uri if Path(uri).exists() else unquote(uri) for uri in uris]
     columns = Snapshot(str(table)).metadata().partition_columns
-    hive = HivePartitioning(pa.schema([(name, pa.string()) for name in columns]))
+    kinds = [(name, pa.date32() if name == "event_date" else pa.string()) for name in columns]
+    hive = HivePartitioning(pa.schema(kinds))
     return dataset(files, format="parquet", partitioning=hive).to_table()

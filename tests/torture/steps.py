@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from schemas.manifests import read_manifests
+
 Command = Callable[[Path], list[str]]  # the folder of a run -> what is started
 
 
@@ -36,7 +38,7 @@ def flights(days: tuple[str, str], day: str, recorded: str, scheduled: str) -> t
     return (
         tenforward("ingest", SPARK[:2], "--start", days[0], "--end", days[1]),
         tenforward("bootstrap", SPARK, *range_of),
-        tenforward("train", ("trainer",), "--refresh", "latest", named="first training"),
+        first_training(),
         tenforward("score", SPARK, "--ds", day),
         tenforward("select", SPARK, "--ds", day),
         ranks(),
@@ -59,6 +61,16 @@ def small(day: str) -> tuple[Step, ...]:
         tenforward("train", ("trainer",), "--refresh", "first"),
         ranks("--refresh", "second"),
     )
+
+
+def first_training() -> Step:
+    """A training on the bootstrap's refresh, which is not the policy's own: by its id."""
+
+    def command(folder: Path) -> list[str]:
+        [manifest] = read_manifests(str(folder / "warehouse" / "refreshes"), policy="bootstrap")
+        return tenforward("train", (), "--refresh", manifest.refresh_id).command(folder)
+
+    return Step("first training", command, ("trainer",))
 
 
 def ranks(*options: str) -> Step:
