@@ -49,7 +49,7 @@ def train_refresh(
     the registry's name, by default the pipeline's; a comparison trains under another one. Of
     several ranks the first does all this; the others fit along.
     """
-    began = time.time()
+    began, clock = time.time(), time.monotonic()
     ranks = ranks or alone()
     name = model_name or pipeline.name
     about(pipeline=pipeline.name, refresh_id=refresh_id, model=name)
@@ -90,7 +90,7 @@ def train_refresh(
         version, record = Leader(pipeline, refresh, registry, ranks, began).train()
     result |= _outcome(version, record.verdict.passed)
     result |= {"metrics": record.metrics, "ledger": dict(record.ledger)}
-    return {"status": "done"} | result | {"seconds": round(time.time() - began, 3)}
+    return {"status": "done"} | result | {"seconds": round(time.monotonic() - clock, 3)}
 
 
 def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:

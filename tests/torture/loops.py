@@ -18,9 +18,10 @@ from tests.torture.steps import Loop
 
 # Long enough to be killed in: hundreds of steps of the optimizer, with a checkpoint now and then.
 LONG = {
-    r"^epochs = .*$": "epochs = 80\ncheckpoint_steps = 25",
+    r"^epochs = .*$": "epochs = 40\ncheckpoint_steps = 10",
     r"^batch_size = .*$": "batch_size = 64",
     r"^max_loss_increase = .*$": "max_loss_increase = 9.0",  # every model is the next one's parent
+    r"^min_rows = .*$": "min_rows = 20",
 }
 SMALL = small_pipeline(
     training={"epochs": 60, "checkpoint_steps": 20}, gate={"max_loss_increase": 9.0}
@@ -68,7 +69,7 @@ def prepare_small(folder: Path) -> None:
 LOOPS = {
     "flights": Loop(
         prepare_flights,
-        steps.flights(("2013-01-01", "2013-01-10"), "2013-01-07", "2013-01-08", "2013-01-09"),
+        steps.flights("2013-01-01", "2013-01-03", "2013-01-04", "2013-01-05"),
     ),
     "small": Loop(prepare_small, steps.small(str(small_warehouse.DAYS[0]))),
 }

@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 import time
-from datetime import date
+from datetime import UTC, date
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from tests.torture.steps import pipeline_in
 
 REQUEST = 4  # rows
 PAUSE_S = 0.01  # between two requests
-SKETCH = 8
+SKETCH = 16  # as many as the flights' scores leave
 
 
 def main(folder: Path, day: date) -> None:
@@ -51,7 +51,7 @@ def main(folder: Path, day: date) -> None:
             given = np.array([numbers(name) for name in part["instance_id"]])
             recorder.record(
                 part["instance_id"],
-                part["event_time"],
+                [moment.replace(tzinfo=UTC) for moment in part["event_time"]],
                 given[:, 0],
                 segments={key: part[key] for key in keys},
                 sketch=given[:, 1:],

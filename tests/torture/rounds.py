@@ -1,10 +1,11 @@
 """Rounds through the loop: one undisturbed, then with kills until there were enough."""
 
+import json
 import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ Tell = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Undisturbed:
-    """What a step did when nobody was killed."""
+    """What a step did when nobody was killed; kept beside the run, for another with its kills."""
 
     seconds: float
     seen: dict[str, Span]
@@ -40,14 +41,24 @@ class Torture:
     failures: int = 0
 
     def undisturbed(self) -> None:
-        """Run the loop once; RuntimeError where a step fails."""
-        folder = self._prepared("undisturbed")
+        """Run the loop, or what is left of it in the folder. RuntimeError where a step fails."""
+        kept = self.folder / "undisturbed.json"
+        if kept.exists():
+            known = json.loads(kept.read_text())
+            self.reference = {name: Undisturbed(**told) for name, told in known.items()}
+            folder = self.folder / "undisturbed"
+        else:
+            folder = self._prepared("undisturbed")
         for step in self.loop.steps:
+            if step.name in self.reference:
+                continue
             began = time.monotonic()
             ended = run(step, folder, folder / "log", None, self.dice)
             if ended.code:
                 raise RuntimeError(f"{step.name} ended with {ended.code} undisturbed: {folder}/log")
             self.reference[step.name] = Undisturbed(ended.seconds, ended.seen, facts_of(folder))
+            told = {name: asdict(one) for name, one in self.reference.items()}
+            kept.write_text(json.dumps(told))
             spans = {name: [round(one, 1) for one in span] for name, span in ended.seen.items()}
             self.tell({"undisturbed": step.name, "s": _since(began), "there_s": spans})
 

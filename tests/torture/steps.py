@@ -32,12 +32,14 @@ class Loop:
 SPARK = ("driver", "JVM", "Python worker")
 
 
-def flights(days: tuple[str, str], day: str, recorded: str, scheduled: str) -> tuple[Step, ...]:
-    """The loop on flights, from an empty folder to a day under Airflow's scheduler."""
-    range_of = ("--start", days[0], "--end", day_before(day))
+def flights(first: str, day: str, recorded: str, scheduled: str) -> tuple[Step, ...]:
+    """The loop on flights, from an empty folder to a day under Airflow's scheduler.
+
+    The first model learns from the days before `day`.
+    """
     return (
-        tenforward("ingest", SPARK[:2], "--start", days[0], "--end", days[1]),
-        tenforward("bootstrap", SPARK, *range_of),
+        tenforward("ingest", SPARK, "--start", first, "--end", scheduled),
+        tenforward("bootstrap", SPARK, "--start", first, "--end", day_before(day)),
         first_training(),
         tenforward("score", SPARK, "--ds", day),
         tenforward("select", SPARK, "--ds", day),
