@@ -24,7 +24,7 @@ from trainer.fitting.cost import purpose_of, require_affordable
 from trainer.processes.launch import launch, own_stdout
 from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
-from trainer.promotion.registry import open_registry
+from trainer.promotion.registry import open_registry, require_model_name
 from trainer.training import Leader, dismiss, follow
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def train_refresh(
     began, clock = time.time(), time.monotonic()
     ranks = ranks or alone()
     name = model_name or pipeline.name
+    require_model_name(name)
     about(pipeline=pipeline.name, refresh_id=refresh_id, model=name)
     if not ranks.first:
         follow(pipeline, warehouse, ranks)

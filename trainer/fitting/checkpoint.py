@@ -65,6 +65,7 @@ class Checkpoint:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_suffix(".new")
+        beside.unlink(missing_ok=True)  # a link would have us write to where it leads
         # Copies: two names of one tensor would be refused.
         copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         save_file(copies, beside, metadata={HEADER: json.dumps(header)})
