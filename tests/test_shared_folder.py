@@ -29,8 +29,8 @@ def test_a_link_in_the_place_of_a_lock_is_refused_and_its_target_stays(
 ) -> None:
     lock = tmp_path / ".train-small.lock"
     lock.symlink_to(precious)
-    with pytest.raises(ConfigurationError, match=r"a link, .*Remedy: "), exclusive(lock, wait=False):
-        pass
+    with pytest.raises(ConfigurationError, match=r"a link, .*Remedy: "):
+        exclusive(lock, wait=False).__enter__()
     assert precious.read_text() == "of somebody else"
 
 
