@@ -58,6 +58,7 @@ FIRST = (
     "test_recorder_durability",
     "test_score_frequencies",
     "test_three_ways",
+    "test_torture",
     "test_up",
     "test_processes",
     "test_digits_loop",
