@@ -6,6 +6,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTEST_ARGS ?=
+KILLS ?= 20
+SEED ?=
+TORTURE_ARGS ?=
 BENCH_ARGS ?=
 
 ready := .venv/.ready
@@ -31,6 +34,7 @@ small_data := -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMo
 # no more. And the Python workers are forked with torch imported: tests/helpers/python_daemon.py.
 long_session := -XX:ReservedCodeCacheSize=256m \
 	-Dspark.python.daemon.module=tests.helpers.python_daemon
+torture: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data)
 test test-slow: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data) $(long_session)
 # The demonstration's one session lasts for minutes: compiling well pays there.
 demo up: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
@@ -72,6 +76,10 @@ test: $(ready) ## run the tests
 test-slow: $(ready) ## run the tests of whole systems: Airflow, spark-submit, a cluster, kills
 	@$(pytest) -m slow $(PYTEST_ARGS)
 
+.PHONY: torture
+torture: $(ready) ## kill processes all through the loop: KILLS=20, SEED= to repeat one (an hour)
+	@$(python) -m tests.torture --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(TORTURE_ARGS)
+
 .PHONY: lint
 lint: $(ready) ## check style and types
 	@$(python) -m ruff check .
@@ -97,6 +105,10 @@ study-data: $(ready) ## fetch the data of the study's full size into data/ (70 M
 .PHONY: lock
 lock: $(ready) ## rebuild the lock files from pyproject.toml
 	@setup/lock.sh
+
+.PHONY: licences
+licences: $(ready) ## write docs/licences.md, from what the installed packages say
+	@$(python) setup/licences.py docs/licences.md
 
 .PHONY: zip
 zip: dist/tenforward.zip dist/tenforward-log-store.jar ## build what spark-submit takes along: --py-files, --jars

@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.errors import ConfigurationError
 from schemas.faults import fault_of
-from schemas.log import about, configure_logging, log
+from schemas.log import about, configure_logging, log, without_passwords
 from schemas.pipeline import Pipeline, refused
 from schemas.signals import (
     INTERRUPTED,
@@ -143,7 +143,7 @@ def _failed(error: BaseException, emit: Emit) -> int:
 def write_json(result: dict[str, Any]) -> None:
     """One line on stdout; where nobody reads it any more, such as `| head`, it is left."""
     try:
-        print(json.dumps(result, default=str), flush=True)
+        print(without_passwords(json.dumps(result, default=str)), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more as it ends
 

@@ -76,6 +76,17 @@ _FORBIDDEN = (
     "permission_denied",
     "unauthorized",
 )
+# What is said where a process of Spark's has died: killed, or for want of memory.
+_DIED = (
+    "error while sending or receiving",
+    "answer from java side is empty",
+    "trying to connect to the java server",
+    "java_gateway_exited",
+    "python worker exited unexpectedly",
+    "executorlostfailure",
+    "sparkcontext was shut down",
+    "stopped sparkcontext",
+)
 _BUSY = (
     "database is locked",
     "max retries exceeded",
@@ -185,6 +196,12 @@ def _of_spark(text: str) -> TenforwardError | None:
     low = text.lower()
     if any(words in low for words in _FORBIDDEN):
         return _forbidden(_cause(text))
+    if died := next((words for words in _DIED if words in low), None):
+        return TenforwardError(
+            f"spark: a process of it has ended ({died}). Remedy: repeat the command; where it"
+            " happens again, look whether the machine has run out of memory (spark.driver.memory,"
+            " spark.executor.memory)."
+        )
     return None
 
 

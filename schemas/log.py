@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -22,6 +23,22 @@ def about(**fields: Any) -> None:
     _about.set({name: value for name, value in fields.items() if value is not None})
 
 
+# The address of a tracking server may hold a password, and errors of clients repeat the address.
+_USER = re.compile(r"(?<=://)[^/\s@\"'?#]*@")
+
+
+def without_passwords(text: str) -> str:
+    """A text whose URIs name no user and no password."""
+    return _USER.sub("", text)
+
+
+class _PlainLines(logging.Formatter):
+    """For people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_passwords(super().format(record))
+
+
 class _JsonLines(logging.Formatter):
     """One JSON object a line, for whatever collects logs."""
 
@@ -34,7 +51,7 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return without_passwords(json.dumps(entry, default=str))
 
 
 def configure_logging() -> None:
@@ -43,7 +60,7 @@ def configure_logging() -> None:
         log.removeHandler(old)  # sys.stderr may have been replaced meanwhile
     handler = logging.StreamHandler(sys.stderr)
     handler.name = log.name
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    plain = _PlainLines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     handler.setFormatter(plain if sys.stderr.isatty() else _JsonLines())
     log.addHandler(handler)
     log.setLevel(logging.INFO)

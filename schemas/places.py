@@ -17,16 +17,31 @@ from urllib.parse import quote
 
 from pyarrow import fs
 
+from schemas.errors import ConfigurationError
+
+HOLDS_A_USER = "the URI holds a user or a password"
+BY_ENVIRONMENT = "leave it out; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY give the credentials"
+
 
 def is_remote(place: str) -> bool:
     """Whether a place is on an object store."""
     return "://" in place
 
 
+def names_a_user(place: str) -> bool:
+    """Whether a URI holds a user or a password, which manifests, models and logs would repeat."""
+    return is_remote(place) and "@" in place.partition("://")[2].partition("/")[0]
+
+
 def within(warehouse: str, name: str) -> str:
-    """The absolute path or URI of something in a warehouse."""
+    """The absolute path or URI of something in a warehouse.
+
+    Raises ConfigurationError for a URI with a user or a password, and does not repeat it.
+    """
     if not is_remote(warehouse):
         return str(Path(warehouse).resolve() / name)
+    if names_a_user(warehouse):
+        raise ConfigurationError(f"--warehouse: {HOLDS_A_USER}. Remedy: {BY_ENVIRONMENT}.")
     # Hadoop's users write s3a where the rest of the world writes s3.
     return f"{warehouse.replace('s3a://', 's3://', 1).rstrip('/')}/{name}"
 

@@ -71,6 +71,62 @@ def test_a_warehouse_is_absolute_or_a_uri(
     assert [found.warehouse for found in settings.deployments()] == [place]
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "TENFORWARD_ROOT",
+        "TENFORWARD_PIPELINES",
+        "TENFORWARD_WAREHOUSE",
+        "TENFORWARD_PY_FILES",
+        "TENFORWARD_ARCHIVES",
+        "TENFORWARD_SPARK_PROPERTIES",
+        "TENFORWARD_COMMAND",
+        "TENFORWARD_POD_TEMPLATE",
+    ],
+)
+@pytest.mark.parametrize("template", ["{{ 7 * 7 }}", "{% raw %}", "{# gone #}", "{{conn.db}}.sh"])
+def test_what_airflow_would_render_is_refused(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, template: str
+) -> None:
+    (tmp_path / "a.toml").write_text("name = 'a'")
+    monkeypatch.setenv(variable, f"/lake/{template}")
+    with pytest.raises(ValueError, match=rf"{variable} = .*Remedy: choose a name without"):
+        settings.deployments()
+
+
+def test_a_folder_or_a_file_that_airflow_would_render_is_refused_and_the_others_go_on(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.toml").write_text("name = 'a'")
+    (tmp_path / "{{ ds }}.toml").write_text("name = 'b'")
+    found, [fault] = settings.sound()
+    assert [one.name for one in found] == ["a"]
+    assert "{{ ds }}.toml" in fault
+    here = tmp_path / "{% x %}" / "dags" / "package" / "settings.py"
+    monkeypatch.setattr(settings, "__file__", str(here))
+    with pytest.raises(ValueError, match=r"TENFORWARD_ROOT = .*\{% x %\}"):
+        settings.sound()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TENFORWARD_WAREHOUSE", "s3://key:planted@bucket/{pipeline}"),
+        ("TENFORWARD_MLFLOW_URL", "https://me:planted@mlflow.example"),
+        ("TENFORWARD_CARDS_URL", "https://planted@cards.example"),
+        ("TENFORWARD_PY_FILES", "s3a://key:planted@bucket/tenforward.zip"),
+    ],
+)
+def test_a_password_in_a_uri_is_refused_and_not_told(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    (tmp_path / "a.toml").write_text("name = 'a'")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=f"{variable}: holds a user") as error:
+        settings.deployments()
+    assert "planted" not in str(error.value)
+
+
 def test_spark_is_sent_the_package_the_environment_and_the_properties(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

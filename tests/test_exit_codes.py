@@ -177,6 +177,16 @@ def remote(module: str, text: str) -> Exception:
             remote("py4j.protocol", "java.lang.OutOfMemoryError: Java heap"),
             TenforwardError,
         ),
+        (remote("py4j.protocol", "Error while sending or receiving"), TenforwardError),
+        (remote("py4j.protocol", "Answer from Java side is empty"), TenforwardError),
+        (
+            remote("pyspark.errors", "[JAVA_GATEWAY_EXITED] Java gateway process exited"),
+            TenforwardError,
+        ),
+        (
+            remote("py4j.protocol", "SparkException: Python worker exited unexpectedly (crashed)"),
+            TenforwardError,
+        ),
         (remote("py4j.protocol", "x: [DELTA_CONCURRENT_APPEND] Meanwhile"), ConflictError),
     ],
     ids=lambda value: getattr(value, "__name__", None) or str(value)[:30],

@@ -1,7 +1,9 @@
 """Several ranks: the same steps, every row once, the weights of one process."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from trainer.data.epoch import sample_order, steps
 from trainer.data.packed import Packed
 from trainer.data.sample import Kept
 from trainer.data.survey import survey_of
+from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.fit import fit
+from trainer.fitting.meter import Meter
 from trainer.models.model import build_model, standardise
 from trainer.models.optimizer_state import OptimizerState
 from trainer.processes.ranks import Ranks
@@ -90,6 +94,63 @@ def test_ranks_go_on_from_the_first_ones_optimizer(tmp_path: Path) -> None:
     for name, value in alone.items():
         assert torch.equal(first[name], second[name]), name
         torch.testing.assert_close(first[name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+class Ends:
+    """A meter that ends a rank after so many steps, as a lost machine does."""
+
+    total = 0
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def add(self, rows: int) -> None:
+        self.left -= 1
+        if not self.left:
+            raise SystemExit(9)
+
+    def publish(self) -> None:
+        """Nobody counts."""
+
+
+def on_a_disk_of_its_own(
+    folder: Path, optimizer: str, ends_after: int, ranks: Ranks
+) -> dict[str, Tensor]:
+    """A fit whose checkpoints lie where no other rank can look."""
+    own = {"epochs": 6, "checkpoint_steps": 5, "optimizer": optimizer, "patience": 2}
+    pipeline = small_pipeline(training=own)
+    rows = in_memory(pipeline, ROWS)
+    model = build_model(small_card(pipeline), seed=1)
+    history = fit(
+        model,
+        rows,
+        "binary",
+        pipeline.training,
+        ranks=ranks,
+        checkpoint=Checkpoint(folder / f"disk-{ranks.rank}" / "small.safetensors", {"of": "it"}),
+        meter=cast("Meter", Ends(ends_after)),
+    )
+    return dict(model.state_dict()) | {"losses": torch.tensor(history.losses)}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_ranks_that_share_no_disk_go_on_from_the_firsts_checkpoint(
+    optimizer: str, tmp_path: Path
+) -> None:
+    runs = {"whole": [1000], "ended": [12, 1000]}  # steps of each try; there are 18, or fewer
+    for name, tries in runs.items():
+        for number, steps_made in enumerate(tries):
+            folder = tmp_path / f"{name}-{number}"
+            folder.mkdir()
+            work = partial(on_a_disk_of_its_own, tmp_path / name, optimizer, steps_made)
+            ended = [0, 0] if steps_made == 1000 else [9, 9]
+            assert on_ranks(2, folder, work) == ended
+    assert not (tmp_path / "ended" / "disk-1").exists()
+    for rank in range(2):
+        whole, ended = (
+            torch.load(tmp_path / folder / f"{rank}.pt") for folder in ("whole-0", "ended-1")
+        )
+        assert all(torch.equal(whole[name], ended[name]) for name in whole)
 
 
 def test_as_many_ranks_twice_give_the_same_bits(tmp_path: Path) -> None:

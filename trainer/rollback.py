@@ -18,7 +18,7 @@ from schemas.log import about, log
 from schemas.places import state_folder
 from schemas.registry import CHAMPION, PROMOTED, ROLLED_BACK, registry_exists
 from trainer.processes.lock import exclusive
-from trainer.promotion.registry import Registry, open_registry
+from trainer.promotion.registry import Registry, open_registry, require_model_name
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -35,6 +35,7 @@ def rollback(
     not there or not whole, NoDataError when there is nothing to go back to, ConflictError while the
     model is being trained.
     """
+    require_model_name(name)
     about(pipeline=pipeline, model=name)
     if not registry_exists(warehouse):
         raise NoDataError(f"model {name}: nothing was ever registered. Remedy: train first.")

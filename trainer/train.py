@@ -24,7 +24,7 @@ from trainer.fitting.cost import purpose_of, require_affordable
 from trainer.processes.launch import launch, own_stdout
 from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
-from trainer.promotion.registry import open_registry
+from trainer.promotion.registry import open_registry, require_model_name
 from trainer.training import Leader, dismiss, follow
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ def train_refresh(
     the registry's name, by default the pipeline's; a comparison trains under another one. Of
     several ranks the first does all this; the others fit along.
     """
-    began = time.time()
+    began, clock = time.time(), time.monotonic()
     ranks = ranks or alone()
     name = model_name or pipeline.name
+    require_model_name(name)
     about(pipeline=pipeline.name, refresh_id=refresh_id, model=name)
     if not ranks.first:
         follow(pipeline, warehouse, ranks)
@@ -90,7 +91,7 @@ def train_refresh(
         version, record = Leader(pipeline, refresh, registry, ranks, began).train()
     result |= _outcome(version, record.verdict.passed)
     result |= {"metrics": record.metrics, "ledger": dict(record.ledger)}
-    return {"status": "done"} | result | {"seconds": round(time.time() - began, 3)}
+    return {"status": "done"} | result | {"seconds": round(time.monotonic() - clock, 3)}
 
 
 def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:

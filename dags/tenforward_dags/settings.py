@@ -12,7 +12,8 @@ TENFORWARD_COMMAND     their program there (default: tenforward)
 TENFORWARD_POD_TEMPLATE  the pod's file, for kubernetes: image, volumes, secrets, GPUs
 TENFORWARD_MLFLOW_URL  address of MLflow's pages, for links; TENFORWARD_CARDS_URL of report cards
 
-Relative paths start at ROOT: a task runs in a folder of Airflow's choosing.
+Relative paths start at ROOT: a task runs in a folder of Airflow's choosing. What Airflow would take
+for a template of Jinja is refused, and so is a password in a URI: Airflow shows both.
 """
 
 import os
@@ -26,6 +27,8 @@ from typing import Any
 RUN_ON = ("bash", "kubernetes", "ssh")
 # As schemas/sections/section.py and schemas/sections/schedule.py have them.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_JINJA = re.compile(r"\{[{%#]")
+_PASSWORD = re.compile(r"://[^/?#]*@")
 _DAILY = re.compile(r"[0-5]?[0-9] ([01]?[0-9]|2[0-3]) \* \* \*")
 
 
@@ -72,8 +75,13 @@ def sound() -> tuple[list[Deployment], list[str]]:
     Of several files with one name the one that is called so goes on, and none where none is: the
     copy of a file must not take the place of the file. Raises ValueError for the environment.
     """
+    for name, value in os.environ.items():
+        if name.startswith("TENFORWARD_") and (fault := _unfit(name, value)):
+            raise ValueError(fault)
     here = Path(__file__).resolve().parents[2]
     root = Path(os.environ.get("TENFORWARD_ROOT") or here).absolute()
+    if fault := _unfit("TENFORWARD_ROOT", str(root)):
+        raise ValueError(fault)
     folder = root / (os.environ.get("TENFORWARD_PIPELINES") or "pipelines")
     warehouse = _located(root, os.environ.get("TENFORWARD_WAREHOUSE") or "warehouse")
     template = _file(root, "TENFORWARD_POD_TEMPLATE")
@@ -106,6 +114,9 @@ def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[st
     read: dict[Path, tuple[str, dict[str, Any]]] = {}
     faults: list[str] = []
     for file in sorted(folder.glob("*.toml")):
+        if fault := _unfit("pipeline file", str(file)):
+            faults.append(fault)
+            continue
         try:
             content = _content(file)
             read[file] = _name_of(file, content), _schedule(file, content.get("schedule", {}))
@@ -128,6 +139,22 @@ def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[st
                 )
                 del read[file]
     return read, faults
+
+
+def _unfit(name: str, value: str) -> str | None:
+    """What is wrong with a value that comes to stand in a task; it is not told where it may hold a
+    password."""
+    if _PASSWORD.search(value):
+        return (
+            f"{name}: holds a user or a password, which Airflow would show. Remedy: leave it out;"
+            " give the tasks credentials by their environment (AWS_ACCESS_KEY_ID, ...)."
+        )
+    if _JINJA.search(value):
+        return (
+            f"{name} = {value!r}: Airflow would render it as a template. Remedy: choose a name"
+            " without {{, {% and {#."
+        )
+    return None
 
 
 def _run_on(template: str | None) -> str:

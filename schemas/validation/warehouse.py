@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from schemas.ownership import OWNER, later_format, of_another
-from schemas.places import is_remote, within
+from schemas.places import BY_ENVIRONMENT, HOLDS_A_USER, is_remote, names_a_user, within
 from schemas.sections.fault import Fault
 from schemas.tables import fixed_tables
 
@@ -27,6 +27,8 @@ def place_is_known(warehouse: str, name: str | None) -> Iterator[Fault]:
     scheme, there, rest = warehouse.partition("://")
     if not warehouse.strip():
         yield Fault(FIELD, warehouse, "empty", "name a folder, or a URI such as s3://bucket/prefix")
+    elif names_a_user(warehouse):
+        yield Fault(FIELD, None, HOLDS_A_USER, BY_ENVIRONMENT)
     elif there and scheme.lower() == "file":
         yield Fault(FIELD, warehouse, "a file: URI", f"write the path alone, {rest or '/'}")
     elif there and scheme not in SCHEMES:

@@ -2,7 +2,8 @@
 
 One safetensors file, no pickle: tensors, and the rest as JSON in its header. It is written beside,
 synchronised and renamed, so a reader meets the old one or the new one, never a part. It belongs to
-one sample and one configuration; any other training leaves it aside by name.
+one sample and one configuration; any other training leaves it aside by name. Of several ranks the
+first writes and reads it and sends it to the others, which may be on machines that share no disk.
 """
 
 import json
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from schemas.log import log
+from trainer.processes.ranks import Ranks
 
 HEADER = "tenforward"
 
@@ -63,6 +65,7 @@ class Checkpoint:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_suffix(".new")
+        beside.unlink(missing_ok=True)  # a link would have us write to where it leads
         # Copies: two names of one tensor would be refused.
         copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         save_file(copies, beside, metadata={HEADER: json.dumps(header)})
@@ -70,28 +73,36 @@ class Checkpoint:
         beside.replace(self.path)
         _sync(self.path.parent)
 
-    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-        """Put model and optimizer where the file says they stood; the start without a file."""
-        if not self.path.exists():
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, ranks: Ranks) -> Progress:
+        """Put model and optimizer where the first rank's file says they stood; the start without
+        one. Every rank calls this."""
+        content = ranks.content(self._content() if ranks.first else b"")
+        if not content:
             return Progress()
+        header, tensors = _opened(content)
         device = next(model.parameters()).device
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-                other = self._not_ours(header)
-                if other:
-                    log.warning("%s: left aside, it is of another %s", self.path, ", ".join(other))
-                    return Progress()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            log.warning("%s: left aside, it cannot be read (%s)", self.path, error)
-            return Progress()
         model.load_state_dict(_below("model/", tensors))
         _restore(optimizer, _below("optimizer/", tensors))
         sums = tensors["sums"].to(device).unbind() if "sums" in tensors else ()
         log.info("resumed in epoch %d, after step %d", header["epoch"] + 1, header["step"])
         means, validation = header["means"], header["validation"]
         return Progress(header["epoch"], header["step"], means, validation, list(sums))
+
+    def _content(self) -> bytes:
+        """The file, where there is one of this training; else nothing, and a line of the log says
+        why it is left aside."""
+        try:
+            content = self.path.read_bytes()
+            other = self._not_ours(_opened(content)[0])
+        except FileNotFoundError:
+            return b""
+        except (SafetensorError, ValueError) as error:
+            log.warning("%s: left aside, it cannot be read (%s)", self.path, error)
+            return b""
+        if other:
+            log.warning("%s: left aside, it is of another %s", self.path, ", ".join(other))
+            return b""
+        return content
 
     def _not_ours(self, header: Mapping[str, Any]) -> list[str]:
         """The names under which a file belongs to something else."""
@@ -101,6 +112,14 @@ class Checkpoint:
     def remove(self) -> None:
         """The training is over."""
         self.path.unlink(missing_ok=True)
+
+
+def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file's content. Raises SafetensorError where it is no such file."""
+    tensors = load(content)
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return json.loads(metadata.get(HEADER, "{}")), tensors
 
 
 def _restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -223,7 +223,9 @@ class _Waiting:
 
 def _resumed(checkpoint: Checkpoint | None, step: Step) -> Progress:
     """Where the fit stands. The file holds the sums of all ranks together: the first has them."""
-    done = checkpoint.resume(step.model, step.optimizer) if checkpoint else Progress()
+    if checkpoint is None:
+        return Progress()
+    done = checkpoint.resume(step.model, step.optimizer, step.ranks)
     if not step.ranks.first:
         done.sums = [torch.zeros_like(part) for part in done.sums]
     return done

@@ -37,6 +37,19 @@ class Ranks:
         dist.broadcast_object_list(messages, src=0, device=self.device)
         return messages[0]
 
+    def content(self, own: bytes) -> bytes:
+        """The first rank's bytes, on every rank; those of the others are left unread."""
+        if self.world == 1:
+            return own
+        length = torch.tensor(len(own), device=self.device)
+        dist.broadcast(length, src=0)
+        if not self.first:
+            own = bytes(int(length))
+        sent = torch.frombuffer(bytearray(own or b"\0"), dtype=torch.uint8).to(self.device)
+        if length:
+            dist.broadcast(sent, src=0)
+        return bytes(sent.cpu().numpy().data) if length else b""
+
     def together(self, model: nn.Module, compiled: bool = False) -> nn.Module:
         """The model as a step calls it: on the device, with the first rank's weights on every
         rank and gradients averaged over the ranks, compiled if wanted."""

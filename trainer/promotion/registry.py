@@ -7,6 +7,7 @@ but by name.
 """
 
 import logging
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.errors import TenforwardError
+from schemas.errors import ConfigurationError, TenforwardError
 from schemas.places import state_folder
 from schemas.registry import (
     CHAMPION,
@@ -111,6 +112,18 @@ class Registry:
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version.version))
         self.client.set_model_version_tag(self.name, str(version.version), PROMOTED, "true")
         return True
+
+
+def require_model_name(name: str) -> None:
+    """Refuse a registry name that would be a path, or end a filter of the registry's.
+
+    Raises ConfigurationError.
+    """
+    if not re.fullmatch(r"\w[\w.@ -]*", name):
+        raise ConfigurationError(
+            f"--model = {name!r}: not a name. Remedy: use letters, digits, and _ . @ - or a blank"
+            " between them."
+        )
 
 
 def open_registry(warehouse: str, pipeline: str, name: str) -> Registry:
