@@ -127,6 +127,7 @@ def told(python: Path | str, folder: Path, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_wheel_draws_records_and_reads_beside_current_packages(
     later: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +150,7 @@ def test_the_wheel_draws_records_and_reads_beside_current_packages(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_there_a_command_of_another_extra_ends_with_2_and_the_remedy(later: Path) -> None:
     run = subprocess.run(
         [str(later.parent / "tenforward"), "train", "--pipeline", PIPELINE],

@@ -16,7 +16,7 @@ from spark_jobs.storage.compaction import compact, to_compact
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, PIPELINE, ROOT, twin_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 APPENDERS, REQUESTS, ROWS = 8, 40, 5
 DAY = LOOPED[1] + timedelta(days=1)  # after the window: the selection reads none of them

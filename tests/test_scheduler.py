@@ -141,7 +141,7 @@ def test_a_kill_of_scheduler_and_spark_leaves_one_refresh_and_one_training(
     run_id = world.server.trigger(SELECT, KILLED)
     # The refresh is half written then: its manifest, which makes it one, comes last.
     written = partial(wrote_after, world, "selection_probabilities", before)
-    world.server.wait("the first rows of the refresh", written, 300, look=0.2)
+    world.server.wait("the first rows of the refresh", written, 600, look=0.2)
     scheduler = psutil.Process(world.server.processes["scheduler"].pid)
     for process in [scheduler, *scheduler.children(recursive=True)]:
         process.kill()
