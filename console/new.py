@@ -32,7 +32,7 @@ STEPS = (
     " --start 2026-01-01 --end 2026-01-08",
     "tenforward train --pipeline {file} --warehouse warehouse",
     "tenforward backfill --pipeline {file} --warehouse warehouse"
-    " --start 2026-01-09 --end 2026-01-14",
+    " --start 2026-01-09 --end 2026-01-11",
     "tenforward status --pipeline {file} --warehouse warehouse",
 )
 

@@ -56,7 +56,7 @@ def test_its_steps_lead_to_a_second_model(
         assert tenforward.main(arguments) == 0, step
         told[arguments[0]] = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["train"]["promoted"]
-    assert [day["status"] for day in told["backfill"]["days"]] == ["done"] * 6
+    assert [day["select"]["status"] for day in told["backfill"]["days"]] == ["done"] * 3
     ledger = told["status"]["ledger"]
     assert 0.05 < ledger["spent_per_forward_pass"] <= 0.1
-    assert len(told["status"]["refreshes"]) == 7
+    assert len(told["status"]["refreshes"]) == 4
