@@ -52,6 +52,7 @@ FUTURE, BACKWARDS = ["--ds", "2999-01-01"], ["--start", "2013-02-02", "--end", "
 FAILING = {
     "init": ["--warehouse", "nowhere://lake"],
     "validate": ["--warehouse", "nowhere://lake"],
+    "describe": ["--table", "absent"],
     "ingest": BACKWARDS,
     "bootstrap": BACKWARDS,
     "score": FUTURE,
@@ -69,7 +70,7 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize("command", tenforward.COMMANDS)
+@pytest.mark.parametrize("command", sorted({*tenforward.COMMANDS} - {"new"}))
 def test_every_command_says_which_pipeline_it_failed_for(command, tmp_path, capfd):
     where = ["--pipeline", PIPELINE, "--warehouse", str(tmp_path / "absent")]
     assert tenforward.main([command, *where, *FAILING[command]]) != 0

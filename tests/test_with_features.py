@@ -39,7 +39,7 @@ def real_day(spark: SparkSession) -> tuple[Shelf, DataFrame, dict[str, pd.DataFr
     frames = trim(flights.build(replace(files, flights=winter)), pipeline, day, day)
     shelf = Shelf("nowhere", pipeline)
     tables = {name: to_arrow(frames, shelf.tables[name]) for name in frames}
-    shelf = Shelf("nowhere", pipeline, tables)
+    shelf = Shelf("nowhere", pipeline, tables_by_name=tables)
     return shelf, spark.createDataFrame(tables["instances"]), frames
 
 
@@ -87,7 +87,7 @@ def test_only_what_a_feature_names_is_read(
     kept = {"temp": shelf.pipeline.features["temp"]}
     small = Shelf("nowhere", shelf.pipeline.model_copy(update={"features": kept}))
     narrow = {"features/weather": shelf.tables_by_name["features/weather"]}
-    small = Shelf("nowhere", small.pipeline, narrow)
+    small = Shelf("nowhere", small.pipeline, tables_by_name=narrow)
     found = with_features(small, instances.select("instance_id", "event_time", "origin"))
     assert found.columns == ["instance_id", "event_time", "temp"]
     assert columns_used(small.pipeline) == {"weather": {"temp"}}
