@@ -91,6 +91,7 @@ def executors_that_worked(events: list[dict[str, Any]]) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_1_two_executors_select_what_one_machine_does_though_one_is_killed(
     cluster, loop, twin, tmp_path
 ):
@@ -138,6 +139,7 @@ def applications(cluster: Cluster) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.airflow
 def test_law_1_the_airflow_operator_scores_and_selects_on_the_cluster(
     cluster, local, twin, tmp_path

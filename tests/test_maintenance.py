@@ -172,6 +172,7 @@ def started(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_2_eight_writers_a_compaction_and_a_selection_at_once(loop, tmp_path):
     """Four Spark writers in two processes, four recorders in four: nothing lost, nothing double."""
     warehouse = copied(loop["warehouse"], tmp_path)

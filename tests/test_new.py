@@ -41,6 +41,7 @@ def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_its_steps_lead_to_a_second_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

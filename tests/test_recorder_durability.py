@@ -179,5 +179,6 @@ def test_law_2_kill_9_loses_and_doubles_nothing(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_2_kill_9_again_and_again(tmp_path):
     killed_again_and_again(tmp_path, KILLS)

@@ -69,6 +69,7 @@ def test_law_2_neither_side_loses_a_commit_when_both_commit_one_version(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_2_neither_side_loses_a_commit_in_many_tries(tmp_path):
     found = race(OURS, TRIES, tmp_path)
     assert (found["both"], found["lost"]) == (0, 0)
@@ -78,6 +79,7 @@ def test_law_2_neither_side_loses_a_commit_in_many_tries(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_2_whole_commits_of_both_writers_keep_every_row(spark, tmp_path):
     table = str(tmp_path / "table")
     spark.range(0).write.format("delta").save(table)

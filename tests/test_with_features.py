@@ -30,16 +30,19 @@ class Shelf(Warehouse):
 
 
 @pytest.fixture(scope="module")
-def real_day(spark: SparkSession) -> tuple[Shelf, DataFrame, dict[str, pd.DataFrame]]:
+def real_day(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Shelf, DataFrame, dict[str, pd.DataFrame]]:
     """Real flights of 1 February, with the features they can need."""
     pipeline: Pipeline = load_pipeline("pipelines/flights.toml")
     day = date(2013, 2, 1)
     files = flights.read_files(flights.data_dir())
     winter = files.flights[files.flights["month"] <= 2]
     frames = trim(flights.build(replace(files, flights=winter)), pipeline, day, day)
-    shelf = Shelf("nowhere", pipeline)
+    root = str(tmp_path_factory.mktemp("shelf"))
+    shelf = Shelf(root, pipeline)
     tables = {name: to_arrow(frames, shelf.tables[name]) for name in frames}
-    shelf = Shelf("nowhere", pipeline, tables_by_name=tables)
+    shelf = Shelf(root, pipeline, tables_by_name=tables)
     return shelf, spark.createDataFrame(tables["instances"]), frames
 
 
@@ -85,9 +88,9 @@ def test_only_what_a_feature_names_is_read(
 ) -> None:
     shelf, instances, _ = real_day
     kept = {"temp": shelf.pipeline.features["temp"]}
-    small = Shelf("nowhere", shelf.pipeline.model_copy(update={"features": kept}))
+    small = Shelf(shelf.root, shelf.pipeline.model_copy(update={"features": kept}))
     narrow = {"features/weather": shelf.tables_by_name["features/weather"]}
-    small = Shelf("nowhere", small.pipeline, tables_by_name=narrow)
+    small = Shelf(shelf.root, small.pipeline, tables_by_name=narrow)
     found = with_features(small, instances.select("instance_id", "event_time", "origin"))
     assert found.columns == ["instance_id", "event_time", "temp"]
     assert columns_used(small.pipeline) == {"weather": {"temp"}}
@@ -99,7 +102,7 @@ def test_features_of_the_instances_alone_need_no_view(
 ) -> None:
     shelf, instances, frames = real_day
     kept = {name: shelf.pipeline.features[name] for name in ("hour", "distance")}
-    small = Shelf("nowhere", shelf.pipeline.model_copy(update={"features": kept}))
+    small = Shelf(shelf.root, shelf.pipeline.model_copy(update={"features": kept}))
     found = with_features(small, instances).toArrow()
     assert found.column_names == ["instance_id", "event_time", "hour", "distance"]
     assert found.num_rows == len(frames["instances"])
