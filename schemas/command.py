@@ -104,8 +104,7 @@ def run_command(
     given = sys.argv[1:] if argv is None else argv
     if {"-h", "--help"} & set(given):
         job(argv)  # argparse prints the help and exits; stdout is still the caller's
-    write = show if looked_on(given) else write_json
-    with stdout_kept_for_result(write) as emit, terminable() as asked:
+    with stdout_kept_for_result(writer(given)) as emit, terminable() as asked:
         try:
             result = job(argv)
             log.info("%s", result.get("status", "done"))
@@ -138,6 +137,11 @@ def _failed(error: BaseException, emit: Emit) -> int:
     failure = {"exit_code": fault.exit_code, "error": str(fault), **fault.details}
     emit({"status": "failed", **failure})
     return fault.exit_code
+
+
+def writer(argv: Sequence[str]) -> Emit:
+    """What a command line prints its result by."""
+    return show if looked_on(argv) else write_json
 
 
 def write_json(result: dict[str, Any]) -> None:

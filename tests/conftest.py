@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,20 @@ def loop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def twin(loop: dict[str, Any], tmp_path: Path) -> Warehouse:
     """The whole warehouse of the loop again, registry included, to be changed."""
     return twin_of(loop["warehouse"], tmp_path)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse of `small_pipeline` with two refreshes; tests that alter it take a copy."""
+    from tests.helpers.trainer_tables import small_pipeline, two_refreshes
+
+    return two_refreshes(tmp_path_factory.mktemp("written"), small_pipeline())
+
+
+@pytest.fixture
+def warehouse(written: Path, tmp_path: Path) -> Path:
+    """The small warehouse again, to be changed."""
+    return Path(shutil.copytree(written, tmp_path / "warehouse"))
 
 
 # Files that take minutes: dealt first, so that at the end no process works on one of them while the

@@ -1,30 +1,18 @@
 """A refresh is opened as its manifest says, or refused by name."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable as Snapshot
 
 from schemas.errors import ConfigurationError, DataQualityError
-from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
+from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data.reader import (
     read_sampled,
 )
 from trainer.data.refresh import newest_refresh, open_refresh
 
 PIPELINE = small_pipeline()
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse with two refreshes; tests that alter it take a copy."""
-    return two_refreshes(tmp_path_factory.mktemp("written"), PIPELINE)
-
-
-@pytest.fixture
-def warehouse(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "warehouse"))
 
 
 def test_a_vacuumed_refresh_is_refused_by_name(warehouse: Path) -> None:

@@ -1,6 +1,5 @@
 """`read_refresh`: a refresh as an Arrow table, exactly, for a trainer of one's own."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,24 +11,13 @@ from torch.utils.data import DataLoader
 
 from schemas.errors import ConfigurationError, DataQualityError
 from tenforward import read_refresh, torch_dataset
-from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
+from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import open_refresh
 from trainer.data.table import feature_columns
 
 PIPELINE = small_pipeline()
 FEATURES = ["shop", "price", "slot", "age"]
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse with two refreshes; tests that alter it take a copy."""
-    return two_refreshes(tmp_path_factory.mktemp("written"), PIPELINE)
-
-
-@pytest.fixture
-def warehouse(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "warehouse"))
 
 
 def test_law_4_every_row_is_there_once_in_the_order_of_its_position(written: Path) -> None:

@@ -1,6 +1,5 @@
 """Law 4: the trainer reads exactly the refresh."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -13,7 +12,7 @@ import pytest
 
 from schemas.errors import DataQualityError
 from schemas.tables import sampled
-from tests.helpers.trainer_tables import random_rows, small_pipeline, two_refreshes, write_refresh
+from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data.passes import Batches, Pass, petastorm_pass
 from trainer.data.petastorm_files import make_batch_reader, workers_pool
 from trainer.data.petastorm_pool import end_only_when_done
@@ -28,17 +27,6 @@ PIPELINE = small_pipeline()
 FIELDS = sampled(PIPELINE).reader_fields
 ConcurrentVentilator = workers_pool.ventilator.ConcurrentVentilator
 FLOATS = pa.list_(pa.float32())
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse with two refreshes; tests that alter it take a copy."""
-    return two_refreshes(tmp_path_factory.mktemp("written"), PIPELINE)
-
-
-@pytest.fixture
-def warehouse(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "warehouse"))
 
 
 def test_law_4_the_trainer_reads_exactly_the_refresh(written: Path) -> None:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 from uuid import uuid4
 
+from schemas.command import writer
 from schemas.log import configure_logging, log
 from schemas.signals import INTERRUPTED, TERMINATED
 
@@ -29,9 +30,12 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         code, rank = _run(processes, arguments, results)
         lines = _lines(results, rank)
     if code in (INTERRUPTED, TERMINATED):
-        lines = [json.dumps({"status": "interrupted", "exit_code": code})]
-    failed = {"status": "failed", "exit_code": code, "error": "a rank failed: see its log"}
-    print(lines[-1] if lines else json.dumps(failed), flush=True)
+        result = {"status": "interrupted", "exit_code": code}
+    elif lines:
+        result = json.loads(lines[-1])
+    else:
+        result = {"status": "failed", "exit_code": code, "error": "a rank failed: see its log"}
+    writer(arguments)(result)
     return code
 
 
