@@ -245,7 +245,8 @@ def _of_files(error: BaseException, text: str) -> TenforwardError | None:
     low, number = text.lower(), _number(error)
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or any(w in low for w in _FORBIDDEN):
         return _forbidden(text)
-    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+    wrong_place = FileNotFoundError | FileExistsError | NotADirectoryError | IsADirectoryError
+    if isinstance(error, wrong_place):
         text = text if number else f"no such file: {text}"
         if ".parquet" in low:
             return _as(DataQualityError, text, "restore the file, or write the rows anew")

@@ -33,6 +33,17 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["orders_rows.py"]
 
 
+def test_a_folder_that_is_a_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    assert tenforward.main(["new", "orders", "--folder", str(tmp_path / "mine")]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert str(tmp_path / "mine") in error
+    assert "Remedy: correct the path." in error
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["My Orders", "1st", "a/b", "../x", ""])
 def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"NAME = .*not a name\. Remedy"):
