@@ -222,7 +222,8 @@ def _decided(entry: Mapping[str, Any]) -> Decided:
 
 
 def read_manifests(path: str, **wanted: str) -> list[Manifest]:
-    """Manifests in the table at `path` whose columns equal `wanted`, newest day first.
+    """Manifests in the table at `path` whose columns equal `wanted`, newest day first; those of one
+    day by the version of `sampled` that they made, which no clock can turn round.
 
     Raises deltalake's TableNotFoundError where there is no table.
     """
@@ -232,7 +233,7 @@ def read_manifests(path: str, **wanted: str) -> list[Manifest]:
         return []
     read = rows.to_table(filter=reduce(and_, matching) if matching else None)
     manifests = [manifest_of(row) for row in read.to_pylist()]
-    return sorted(manifests, key=lambda one: (one.ds, one.created_at), reverse=True)
+    return sorted(manifests, key=lambda one: (one.ds, one.sampled.version), reverse=True)
 
 
 def read_cuts(path: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
@@ -241,9 +242,9 @@ def read_cuts(path: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
     rows = _rows(path)
     if rows is None:
         return {}, {}
-    read = rows.to_table(columns=["refresh_id", "cut", "decided", "created_at"]).to_pylist()
+    read = rows.to_table(columns=["refresh_id", "cut", "decided", "sampled_version"]).to_pylist()
     learnt: dict[str, datetime] = {}
-    for row in sorted(read, key=lambda row: row["created_at"]):
+    for row in sorted(read, key=lambda row: row["sampled_version"]):
         decided = json.loads(row["decided"] or "null")
         learnt |= (_decided(decided).learnt_until or {}) if decided else {}
     return {row["refresh_id"]: row["cut"].astimezone(UTC) for row in read}, learnt

@@ -12,9 +12,11 @@ from inference import recorder as recorder_module
 from reference.plain_tables import record_tables, stored
 from schemas.command import require_over
 from schemas.errors import ConfigurationError
+from schemas.manifests import read_manifests
 from tests.helpers.recording import ASKED, KEYS, opened
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer import train as train_module
+from trainer.data.refresh import newest_refresh
 from trainer.train import train_refresh
 
 
@@ -66,6 +68,18 @@ def test_a_training_across_a_clock_that_goes_back_ends_and_tells_a_sound_time(
     assert result["status"] == "done"
     assert 0 < result["seconds"] < 600
     assert train_refresh(pipeline, str(tmp_path), "first")["status"] == "already done"
+
+
+def test_of_two_draws_of_one_day_the_one_that_was_written_later_is_the_newest(
+    tmp_path: Path,
+) -> None:
+    pipeline = small_pipeline()
+    now = datetime(2013, 2, 2, 12, tzinfo=UTC)
+    for name, moment in [("before", now), ("after", now - timedelta(hours=2))]:
+        write_refresh(tmp_path, pipeline, name, random_rows(50, seed=1), created_at=moment)
+    assert newest_refresh(str(tmp_path), pipeline) == "after"
+    named = [one.refresh_id for one in read_manifests(f"{tmp_path}/refreshes")]
+    assert named == ["after", "before"]
 
 
 def test_law_7_a_day_that_the_clock_says_is_not_over_is_refused_with_its_remedy(
