@@ -1,5 +1,5 @@
 # "make" lists the commands. Each of them sets the project up first, once, inside .venv.
-# Variables: PYTHON (a Python 3.11), IVY_SETTINGS (a mirror for Delta's jars),
+# Variables: PYTHON (one of 3.11 to 3.13), IVY_SETTINGS (a mirror for Delta's jars),
 # UV_ARGS (for lock), PYTEST_ARGS (for test, test-slow), BENCH_ARGS (for bench, bench-check), WITH
 # (for package: further distributions, such as WITH="torch safetensors" for scoring).
 
@@ -120,7 +120,7 @@ dist/tenforward.zip: $(sources) $(ready) setup/zip.py
 
 dist/tenforward-log-store.jar: $(ready) spark_jobs/storage/LinkLogStore.java
 	@mkdir -p dist
-	@cp .venv/lib/python3.11/site-packages/pyspark/jars/tenforward-log-store.jar $@
+	@cp .venv/lib/python3.*/site-packages/pyspark/jars/tenforward-log-store.jar $@
 
 # Small enough to send along with a job; torch, which the lock file has with CUDA, would make it
 # ten times as large (docs/cluster.md).
@@ -131,7 +131,7 @@ dist/env.tar.gz: $(ready) setup/package.py pyproject.toml
 	@$(python) setup/package.py $@ $(WITH)
 
 .PHONY: s3-jars
-s3-jars: $(ready) ## fetch the 559 MB of jars with which Spark reads and writes s3://
+s3-jars: $(ready) ## fetch the 645 MB of jars with which Spark reads and writes s3://
 	@setup/s3_jars.sh
 
 .PHONY: clean

@@ -5,19 +5,21 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
 
-is_311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+
+fits() { [[ " ${pythons[*]} " == *" $(version_of "$1") "* ]]; }
 
 find_python() {
-    local candidate candidates=(python3.11 python3 python)
+    local candidate candidates=("${pythons[@]/#/python}" python3 python)
     if [[ -n "${PYTHON:-}" ]]; then candidates=("$PYTHON"); fi
     for candidate in "${candidates[@]}"; do
-        if is_311 "$candidate"; then
+        if fits "$candidate"; then
             printf '%s\n' "$candidate"
             return
         fi
     done
-    die "found no Python 3.11 (tried: ${candidates[*]})." \
-        "Install it, or name it: make setup PYTHON=/path/to/python3.11"
+    die "found no Python of ${pythons[*]} (tried: ${candidates[*]})." \
+        "Install one, or name it: make setup PYTHON=/path/to/python3.13"
 }
 
 [[ "$(uname -sm)" == "Linux x86_64" ]] ||
@@ -29,8 +31,9 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     say "creating .venv with $("$python" --version)"
     "$python" -m venv "$venv"
 fi
-is_311 "$venv/bin/python" ||
-    die ".venv is of $("$venv/bin/python" --version), not 3.11. Move it away (or: make clean) and run again."
+fits "$venv/bin/python" ||
+    die ".venv is of $("$venv/bin/python" --version), not one of ${pythons[*]}." \
+        "Move it away (or: make clean) and run again."
 
 if ! grep -q "^uv==$("$venv/bin/uv" --version 2>/dev/null | cut -d' ' -f2) " setup/uv.lock; then
     say "installing uv"

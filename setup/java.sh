@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Prints the home of a Java that Spark 4.0 runs on: one that is here, or one that apt installs.
+# Prints the home of a Java that Spark 4.1 runs on: one that is here, or one that apt installs.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Prints the home of the given java if it is of a version that Spark 4.0 is tested on and holds
+# Prints the home of the given java if it is of a version that Spark 4.1 is tested on and holds
 # the module that Spark asks for at start (cut-down Javas lack it); else prints nothing.
 home_if_usable() {
     local properties

@@ -6,9 +6,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
 
 compile() {
-    "$venv/bin/uv" pip compile --quiet --no-config --python-version 3.11 \
-        --python-platform x86_64-manylinux_2_28 --generate-hashes \
-        --custom-compile-command "make lock" ${UV_ARGS:-} "$@"
+    # One file for every Python from 3.11 on: a package whose version depends on it has a marker.
+    "$venv/bin/uv" pip compile --quiet --no-config --universal --python-version 3.11 \
+        --generate-hashes --custom-compile-command "make lock" ${UV_ARGS:-} "$@"
 }
 
 compile --all-extras pyproject.toml --output-file requirements.lock

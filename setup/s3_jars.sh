@@ -6,8 +6,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 sums=$root/setup/s3_jars.sha256
 jars=$venv/s3-jars
-# The versions that Spark 4.0's own Hadoop, 3.4.1, was released with.
-coordinates=org.apache.hadoop:hadoop-aws:3.4.1,software.amazon.awssdk:bundle:2.24.6
+# The versions that Spark 4.1's own Hadoop, 3.4.2, was released with.
+coordinates=org.apache.hadoop:hadoop-aws:3.4.2,software.amazon.awssdk:bundle:2.29.52
 unwanted='org.wildfly.openssl:*'
 
 all_right_in() { (cd "$1" && sha256sum --check --status --strict "$sums" 2>/dev/null); }
@@ -15,7 +15,7 @@ all_right_in() { (cd "$1" && sha256sum --check --status --strict "$sums" 2>/dev/
 mkdir -p "$jars"
 if all_right_in "$jars"; then exit; fi
 
-say "fetching the jars of s3a (559 MB)"
+say "fetching the jars of s3a (645 MB)"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 touch "$work/nothing.py"
@@ -30,4 +30,5 @@ while read -r _ jar; do
     mv "$work"/ivy/jars/*_"$jar" "$work/$jar" # Ivy writes group_artifact-version.jar
 done <"$sums"
 all_right_in "$work" || die "the fetched jars do not have the sums of setup/s3_jars.sha256."
+rm -f "$jars"/*.jar # of another version
 while read -r _ jar; do mv "$work/$jar" "$jars/$jar"; done <"$sums"

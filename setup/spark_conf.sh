@@ -37,7 +37,7 @@ EOF
 
 # Spark's workers run "python3" from PATH unless PYSPARK_PYTHON says otherwise, and a plain Python
 # session asks its own environment for that, not Spark's settings. Python reads .pth files first.
-install_file "$venv/lib/python3.11/site-packages/_tenforward_spark.pth" <<'EOF'
+install_file "$packages/_tenforward_spark.pth" <<'EOF'
 import os, sys; os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 EOF
 

@@ -177,7 +177,7 @@ def test_law_2_four_recorders_at_once_lose_no_record(store: dict[str, str], tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not JARS, reason="Spark needs 559 MB of jars for s3a: make s3-jars")
+@pytest.mark.skipif(not JARS, reason="Spark needs 645 MB of jars for s3a: make s3-jars")
 def test_law_1_spark_scores_selects_and_maintains_on_the_store_as_in_a_folder(
     store: dict[str, str], twin: Warehouse
 ) -> None:

@@ -88,7 +88,7 @@ def split(records: Records, bits: int) -> Iterator[tuple[int, Records]]:
     block = block_of(records.hash, bits)
     edges = np.flatnonzero(np.diff(block, prepend=-1, append=-1))
     for low, high in pairwise(edges):
-        yield int(block[low]), records.part(low, high)
+        yield int(block[low]), records.part(int(low), int(high))
 
 
 class ArrowBlocks:

@@ -52,7 +52,7 @@ def mnist_images(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.generic]
             np.concatenate([_member(archive, f"{of}-{what}") for of in ("train", "t10k")])
             for what in ("images-idx3-ubyte", "labels-idx1-ubyte")
         )
-    return images.reshape(len(images), -1) / np.float32(255), labels
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255), labels
 
 
 def digits() -> dict[str, pd.DataFrame]:
@@ -70,7 +70,7 @@ def digit_images() -> tuple[NDArray[np.float32], NDArray[np.generic]]:
             " `pip install scikit-learn`."
         )
     path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
-    rows = pd.read_csv(path, header=None).to_numpy(np.float32)
+    rows: NDArray[np.float32] = pd.read_csv(path, header=None).to_numpy(np.float32)
     return rows[:, :-1] / np.float32(16), rows[:, -1]
 
 

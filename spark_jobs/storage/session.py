@@ -60,7 +60,7 @@ def spark_session(name: str) -> SparkSession:
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
         raise ConfigurationError(
             "Delta's jars are not on Spark's class path. Remedy: run `make setup`, or give"
-            " spark-submit the two as --jars: delta-spark_4.0_2.13-4.4.0, delta-storage-4.4.0."
+            " spark-submit the two as --jars: delta-spark_4.1_2.13-4.4.0, delta-storage-4.4.0."
         )
     if loader.getResource("tenforward/LinkLogStore.class") is None:
         raise ConfigurationError(

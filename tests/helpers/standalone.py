@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyspark
+
 BIN = Path(sys.executable).parent
-SPARK = BIN.parent / "lib/python3.11/site-packages/pyspark"
+SPARK = Path(pyspark.__file__).parent
 # As in the Makefile: quick to start, and right for sessions of a minute on this machine.
 JAVA = f"-XX:TieredStopAtLevel=1 -XX:SharedArchiveFile={BIN.parent / 'spark.jsa'} -Xlog:cds*=off"
 WORKERS = 2

@@ -1,11 +1,12 @@
 """A refresh as one Arrow table, for a trainer of one's own: no Spark, no torch, no Petastorm."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable as Snapshot
+from numpy.typing import NDArray
 
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.extras import missing
@@ -80,16 +81,16 @@ def torch_dataset(table: pa.Table) -> "TensorDataset":
     numbers = [array for array in flat if array.dtype.kind == "f"]
     count, held = len(table), set(table.column_names)
     absent = {"weight": np.ones, "offset": np.zeros}
-    inputs = [
+    inputs: list[NDArray[Any]] = [
         np.stack(codes, 1).astype(np.int64) if codes else np.empty((count, 0), np.int64),
         np.stack(numbers, 1).astype(np.float32) if numbers else np.empty((count, 0), np.float32),
         *(array for array in arrays.values() if array.ndim == 2),
     ]
-    targets = [
+    targets: list[NDArray[Any]] = [
         table[name].to_numpy() if name in held else absent[name](count, np.float32)
         for name in TARGETS
     ]
-    return TensorDataset(*(torch.from_numpy(array.copy()) for array in (*inputs, *targets)))
+    return TensorDataset(*(torch.from_numpy(array.copy()) for array in [*inputs, *targets]))
 
 
 def _files_of(refresh: Refresh, part: str) -> tuple[list[DataFile], int]:

@@ -37,7 +37,7 @@ def fashion(folder: Path) -> Stream:
         read_idx(gzip.decompress(fetched(folder, f"fashion-mnist/train-{what}.gz")))
         for what in ("images-idx3-ubyte", "labels-idx1-ubyte")
     )
-    pixels = images.reshape(len(images), -1) / np.float32(255)
+    pixels = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
     return _large("fashion", "confirmation", pixels, labels)
 
 
