@@ -8,9 +8,12 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+from packaging.markers import Marker
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
-_PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+)", re.MULTILINE)
+_PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+)(?: ; (.+?))? \\$", re.MULTILINE)
+PYTHONS = ("3.11", "3.12", "3.13")
 LONGEST = 60  # characters of a line that names a licence; longer ones are the licence itself
 
 # What says nothing in its metadata, and where it says it.
@@ -18,6 +21,7 @@ TOLD_ELSEWHERE = {
     "cuda-toolkit": "LicenseRef-NVIDIA-Proprietary",  # a list of NVIDIA's packages, without a file
     "skops": "MIT",  # its licence file
     "huey": "MIT",  # its licence file
+    "pyyaml-ft": "MIT",  # its licence file; of Python 3.13 alone
 }
 
 HEAD = """\
@@ -33,12 +37,24 @@ Delta's two jars (Apache-2.0) and finds or installs a Java (GPL-2.0 with the Cla
 
 
 def pinned() -> dict[str, str]:
-    """Version by the name of each package of the lock file."""
-    return dict(_PINNED.findall(LOCK.read_text(encoding="utf-8")))
+    """The version of each package of the lock file by name, or those of several Pythons; without
+    what only other systems need."""
+    versions: dict[str, list[str]] = {}
+    for name, version, marker in _PINNED.findall(LOCK.read_text(encoding="utf-8")):
+        if not marker or any(_holds(marker, python) for python in PYTHONS):
+            versions.setdefault(name, []).append(version)
+    return {name: ", ".join(found) for name, found in versions.items()}
+
+
+def _holds(marker: str, python: str) -> bool:
+    of = {"python_version": python, "python_full_version": f"{python}.0"}
+    return Marker(marker).evaluate(of)
 
 
 def licence_of(name: str) -> str:
     """What an installed package says of its licence, in a line; "" where it says nothing."""
+    if name in TOLD_ELSEWHERE:
+        return TOLD_ELSEWHERE[name]
     told = distribution(name).metadata
     classified = [
         line.rpartition(" :: ")[2]
@@ -46,7 +62,6 @@ def licence_of(name: str) -> str:
         if line.startswith("License :: ") and line != "License :: OSI Approved"
     ]
     lines = [
-        TOLD_ELSEWHERE.get(name),
         ", ".join(classified),
         told.get("License"),
     ]

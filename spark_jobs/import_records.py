@@ -30,7 +30,7 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.faults import fault_of
 from schemas.log import log
 from schemas.pipeline import Pipeline
-from schemas.places import for_spark
+from schemas.places import for_spark, is_remote
 from schemas.sections.records import RecordsSource
 from spark_jobs.candidates.rejects import content, rejects_of
 from spark_jobs.imported.footers import require_one_form
@@ -111,6 +111,10 @@ def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -
     if source.format == "parquet":
         require_one_form(source.path)
         reader = reader.option("mergeSchema", value=True)  # an older file may lack a column
+        if not is_remote(source.path):
+            # Several ranges at once gain nothing from a disk, and this way Hadoop trips over a
+            # checksum file that somebody left unfinished beside a sound file.
+            reader = reader.option("parquet.hadoop.vectored.io.enabled", value=False)
     try:
         rows = reader.load(for_spark(source.path))
     except Exception as error:
