@@ -59,7 +59,7 @@ def all_at_once(file: dict[str, Any]) -> None:
 def recipe() -> list[str]:
     """The commands that the run book has for a changed pipeline."""
     block = re.search(
-        r"## The pipeline changes\n.*?\n\n((?:    .*\n)+)", RUNBOOK.read_text(), re.DOTALL
+        r"## The pipeline changes\n.*?\n\n((?:    [^\n]*\n)+)", RUNBOOK.read_text(), re.DOTALL
     )
     assert block is not None
     return re.findall(r"^    tenforward ([^#\n]*?) *(?:#.*)?$", block[1], re.MULTILINE)
