@@ -25,8 +25,8 @@ VARIABLE = "TENFORWARD_SMALL_DATA"
 CHOICES = ("auto", "yes", "no")
 JAVA = "SPARK_SUBMIT_OPTS"  # Java's own options, before it starts
 
-# Up to so many bytes of tables; `python -m benchmarks.small_data` measures where it stops to pay.
-MOST_BYTES = 256 << 20
+# Up to so many bytes of tables: the largest measured, where it still pays (docs/small-data.md).
+MOST_BYTES = 128 << 20
 
 SPARK = {
     "spark.sql.codegen.wholeStage": "false",
