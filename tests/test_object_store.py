@@ -21,6 +21,7 @@ import tenforward
 from inference.recorder import ForwardRecorder
 from inference.registered import find_champion
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError
+from schemas.lock import exclusive
 from schemas.places import filesystem, for_spark, state_folder, within
 from schemas.tables import all_tables
 from spark_jobs.score import score_day
@@ -32,7 +33,6 @@ from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import open_refresh
-from trainer.processes.lock import exclusive
 from trainer.train import train_refresh
 
 PIPELINE = small_pipeline()

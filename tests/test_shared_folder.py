@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from schemas.errors import ConfigurationError
+from schemas.lock import exclusive
 from tests.helpers.trainer_tables import small_card, small_pipeline, two_refreshes
 from trainer.fitting.checkpoint import Checkpoint, Progress
 from trainer.models.model import build_model
-from trainer.processes.lock import exclusive
 from trainer.rollback import rollback
 from trainer.train import train_refresh
 

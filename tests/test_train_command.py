@@ -10,6 +10,7 @@ import pytest
 
 from inference.registered import find_champion
 from schemas.errors import ConflictError, DataQualityError, NoDataError
+from schemas.lock import exclusive
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import (
     random_rows,
@@ -17,7 +18,6 @@ from tests.helpers.trainer_tables import (
     sound_and_flipped,
     write_refresh,
 )
-from trainer.processes.lock import exclusive
 from trainer.promotion.registry import open_registry
 from trainer.train import main, train_refresh
 

@@ -20,6 +20,7 @@ import numpy as np
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.encoding import encoding_of
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.lock import exclusive
 from schemas.log import about, log
 from schemas.pipeline import Pipeline
 from schemas.places import state_folder
@@ -30,7 +31,6 @@ from trainer.features.held_out import Source
 from trainer.fitting.checks import require_comparable
 from trainer.models.elsewhere import Foreign, open_model
 from trainer.models.export import load_bundle, serving_model
-from trainer.processes.lock import exclusive
 from trainer.promotion.anchor import Anchor, open_anchor
 from trainer.promotion.asked import read_by_each
 from trainer.promotion.gate import decide

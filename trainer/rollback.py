@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.lock import exclusive
 from schemas.log import about, log
 from schemas.places import state_folder
 from schemas.registry import CHAMPION, PROMOTED, ROLLED_BACK, registry_exists
-from trainer.processes.lock import exclusive
 from trainer.promotion.registry import Registry, open_registry, require_model_name
 
 if TYPE_CHECKING:

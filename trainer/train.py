@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError
 from schemas.ledger import read_spent
+from schemas.lock import exclusive
 from schemas.log import about
 from schemas.pipeline import Pipeline
 from schemas.places import state_folder
@@ -25,7 +26,6 @@ from trainer.data.refresh import Refresh, newest_refresh, open_refresh
 from trainer.fitting.cost import purpose_of, require_affordable
 from trainer.fitting.pull import to_choose_by
 from trainer.processes.launch import launch, own_stdout
-from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
 from trainer.promotion.registry import open_registry, require_model_name
 from trainer.training import Leader, dismiss, follow

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import ConfigurationError, TenforwardError
+from schemas.lock import exclusive
 from schemas.places import state_folder
 from schemas.registry import (
     CHAMPION,
@@ -28,7 +29,6 @@ from schemas.registry import (
     mlflow_client,
     tracking_uri,
 )
-from trainer.processes.lock import exclusive
 from trainer.promotion.record import GIVEN, Record
 
 if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
