@@ -52,6 +52,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("console.status", "the last refreshes, their models, and the one that serves"),
     "show": ("console.show", "one refresh, what it was made from and what was trained on it"),
     "check": ("spark_jobs.check", "are tables, also your own, and their rows as they should be"),
+    "migrate": (
+        "spark_jobs.migrate",
+        "bring the tables along with a changed pipeline file or a new name",
+    ),
     "maintain": ("spark_jobs.maintain", "compact small files, expire rows, delete unused files"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
 }

@@ -22,7 +22,11 @@ FORMAT = 1  # of what this release writes
 def of_another(owner: str, pipeline: str, warehouse: str) -> Fault:
     """What is wrong with a warehouse of another pipeline."""
     problem = f"holds pipeline {owner!r}, not {pipeline!r}"
-    return Fault(FIELD, warehouse, problem, "give each pipeline a warehouse of its own")
+    remedy = (
+        "give each pipeline a warehouse of its own; where it is the same one under a new name, run"
+        f" `tenforward migrate --from {owner}`"
+    )
+    return Fault(FIELD, warehouse, problem, remedy)
 
 
 def later_format(properties: Mapping[str, str | None], warehouse: str) -> Fault | None:

@@ -28,6 +28,7 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
+from spark_jobs.candidates.keys import segments_changed
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.window import window_of
 from spark_jobs.refresh.affordable import affordable
@@ -71,7 +72,8 @@ def compare_day(
 def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Records, int]:
     """The candidates, and how many of them have no record but in sample."""
     models = models_of(warehouse.pipeline, warehouse.root)
-    window = window_of(warehouse, plan, models.accepted)
+    changed = segments_changed(warehouse.pipeline, warehouse.root, plan.window_start)
+    window = window_of(warehouse, plan, models.accepted, keys_of_instances=changed)
     rows = narrow(
         window.records,
         window.labels,

@@ -34,10 +34,11 @@ def examine(
     if warehouse is None:
         return read
     name = None if read.pipeline is None else read.pipeline.name
-    return Read(read.pipeline, [*read.faults, *_of_warehouse(warehouse, name, writes=writes)])
+    return Read(read.pipeline, [*read.faults, *of_warehouse(warehouse, name, writes=writes)])
 
 
-def _of_warehouse(warehouse: str, name: str | None, *, writes: bool) -> Iterator[Fault]:
+def of_warehouse(warehouse: str, name: str | None, *, writes: bool) -> Iterator[Fault]:
+    """Every fault of a warehouse; name: of the pipeline whose it should be, None for anybody's."""
     known, *others = OF_A_WAREHOUSE
     unknown = list(known(warehouse, name))
     yield from unknown

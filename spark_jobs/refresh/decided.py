@@ -4,6 +4,7 @@ from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError
 from schemas.manifests import Decided, Manifest, read_manifests
 from schemas.sections.budget import parse_budget
+from spark_jobs.candidates.keys import segments_changed
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.refresh.registered import models_of
@@ -31,6 +32,7 @@ def decide(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Decided, Allowance]
         mixture_from=None if before is None else before.refresh_id,
         model_versions=models.accepted,
         learnt_until=models.learnt_until,
+        keys_of_instances=segments_changed(warehouse.pipeline, warehouse.root, plan.window_start),
     )
     return decided, allowance
 

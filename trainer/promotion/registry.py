@@ -24,6 +24,7 @@ from schemas.registry import (
     artifact_location,
     bundle_folder,
     champion_version,
+    has_model,
     mlflow_client,
     tracking_uri,
 )
@@ -144,13 +145,7 @@ def _experiment(client: "MlflowClient", pipeline: str, place: str | None) -> str
 
 
 def _ensure_model(client: "MlflowClient", name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    if not has_model(client, name):
         client.create_registered_model(name)
 
 
