@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
     "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
+    "register": ("trainer.register", "a model trained elsewhere, through the gate to serve"),
     "rollback": ("trainer.rollback", "let an earlier model version serve again"),
     "status": ("console.status", "the last refreshes, their models, and the one that serves"),
     "show": ("console.show", "one refresh, what it was made from and what was trained on it"),

@@ -145,9 +145,9 @@ def rules_for(
 ) -> Rules:
     """The rules of records and labels of a task.
 
-    segments: keys of each record; None for any. versions: models that the registry has; None for any. classes:
-    that the pipeline file declares. probabilities: whether a column `probability` may stand in for
-    the prediction, before a logit is made of it.
+    segments: keys of each record; None for any. versions: models that the registry has; None for
+    any. classes: that the pipeline file declares. probabilities: whether a column `probability`
+    may stand in for the prediction, before a logit is made of it.
     """
     given = ("prediction", "probability") if probabilities else ("prediction",)
     numbers = (*given, "label")

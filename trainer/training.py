@@ -3,7 +3,7 @@
 The first rank leads; the others read the same sample and take their share of each step of the fits.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +11,6 @@ from torch import nn
 
 from schemas.bundle import ModelCard
 from schemas.counted import Account
-from schemas.inputs import columns_of, model_inputs
 from schemas.log import about, log
 from schemas.pipeline import Pipeline
 from schemas.registry import CHAMPION
@@ -19,7 +18,7 @@ from trainer.data.reader import HeldOut, read_holdout
 from trainer.data.refresh import Refresh, open_refresh
 from trainer.data.sample import Sample, open_sample
 from trainer.data.survey import survey_of
-from trainer.features.held_out import Source, inputs_for
+from trainer.features.held_out import Source
 from trainer.fitting.cost import ledger_metrics, purpose_of
 from trainer.fitting.meter import metered
 from trainer.fitting.own_trial import try_own_model
@@ -30,6 +29,7 @@ from trainer.models.export import Loaded, load_bundle, save_bundle, serving_mode
 from trainer.models.model import build_model
 from trainer.processes.ranks import Ranks
 from trainer.promotion.anchor import Anchor, open_anchor
+from trainer.promotion.asked import read_by_each
 from trainer.promotion.assess import Assessment
 from trainer.promotion.gate import decide
 from trainer.promotion.judge import judge, measure, metrics_by_set
@@ -104,9 +104,7 @@ class Leader:
         if champion is None:
             return held_out
         source = Source(self.registry.warehouse, self.refresh)
-        columns = columns_of(model_inputs(self.pipeline), held_out.rows.inputs)
-        inputs = inputs_for(champion.card, self.pipeline, source, columns)
-        return replace(held_out, others={CHAMPION: inputs})
+        return read_by_each(held_out, self.pipeline, source, {CHAMPION: champion.card})
 
     def _assign(self, sample: Sample, start: Start, *, several: bool, carried: bool) -> Trials:
         """What all ranks fit from here on: a model for each of several pulls, or for the one."""

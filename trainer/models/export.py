@@ -28,7 +28,7 @@ def save_bundle(
     model: nn.Module, card: ModelCard, folder: Path, optimizer: OptimizerState | None = None
 ) -> None:
     """Write the files of a bundle into an existing folder; the model is on the CPU."""
-    torch.export.save(_export(model, card), folder / PROGRAM)
+    torch.export.save(export_program(model, card), folder / PROGRAM)
     (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     save_weights(model, folder)
     if optimizer is not None:
@@ -48,7 +48,7 @@ def require_exportable(model: nn.Module, card: ModelCard) -> bytes:
     """
     content = io.BytesIO()
     try:
-        torch.export.save(_export(model, card), content)
+        torch.export.save(export_program(model, card), content)
     except Exception as error:
         raise ConfigurationError(
             f"model.name = {card.architecture!r}: cannot be exported by torch.export: {error}."
@@ -63,9 +63,9 @@ def require_exportable(model: nn.Module, card: ModelCard) -> bytes:
         ) from reason
 
 
-def _export(model: nn.Module, card: ModelCard) -> torch.export.ExportedProgram:
-    """The program for any number of rows. Not strict: four times faster, and nothing in a model
-    of ours depends on Python state that only the strict tracer would notice."""
+def export_program(model: nn.Module, card: ModelCard) -> torch.export.ExportedProgram:
+    """The program of a module for any number of rows. Not strict: four times faster, and nothing in
+    a model of ours depends on Python state that only the strict tracer would notice."""
     rows = torch.export.Dim("rows", min=1)
     example = example_inputs(card)
     tensors = tuple({0: rows} for _ in card.shapes)  # one argument, of any number of parts

@@ -16,6 +16,7 @@ from trainer.promotion.evaluate import Metrics, evaluate
 from trainer.promotion.gate import HOLDOUT
 
 FORWARD = "forward"
+CHALLENGER = "challenger"
 
 
 def judge(
@@ -38,7 +39,7 @@ def judge(
     def asked(part: HeldOut) -> Assessment:
         return assess(
             pipeline.task,
-            answers(model, pipeline.task, part.rows),
+            answers(model, pipeline.task, part.read_by(CHALLENGER)),
             answered(CHAMPION, champion, part),
             part.rows.label,
             anchor=answered("anchor", anchor, part),
