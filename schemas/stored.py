@@ -1,6 +1,5 @@
 """The rows of a Delta table in Arrow, without Spark: for tables that are small."""
 
-from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -11,7 +10,7 @@ from schemas.places import filesystem
 
 
 def stored(
-    table: Snapshot, schema: pa.Schema, partitions: list[tuple[str, str, Any]] | None = None
+    table: Snapshot, schema: pa.Schema, partitions: list[tuple[str, str, str]] | None = None
 ) -> Dataset | None:
     """The rows of a snapshot in the types of the definition; None where it has no file.
 
@@ -21,7 +20,7 @@ def stored(
     with the definition's schema: Spark's timestamps come without their zone, and an older file
     lacks later columns.
     """
-    files = [unquote(uri) for uri in table.file_uris(partitions)]
+    files = [unquote(uri) for uri in table.file_uris(file_pruning_predicate=partitions)]
     if not files:
         return None
     store, _ = filesystem(files[0])

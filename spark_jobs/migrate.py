@@ -16,8 +16,6 @@ from typing import Any
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError
 from schemas.log import log
-from schemas.pipeline import refused
-from schemas.validation.examine import of_warehouse
 from spark_jobs.migration.columns import column_steps, obstacles
 from spark_jobs.migration.names import name_steps, no_training, require_owners
 from spark_jobs.migration.step import Step
@@ -48,6 +46,11 @@ def migrate(
 
 def _steps(warehouse: Warehouse, before: str | None) -> list[Step]:
     """All changes in their order; every refusal comes before the first of them."""
+    if not any(map(warehouse.exists, warehouse.tables)):
+        raise ConfigurationError(
+            f"--warehouse = {warehouse.root}: holds no table to migrate. Remedy: run `tenforward"
+            " init`, or correct --warehouse."
+        )
     require_owners(warehouse, before)
     found = list(obstacles(warehouse))
     if found:
@@ -81,11 +84,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> changes."""
     args = parser().parse_args(argv)
-    pipeline = pipeline_of(args, warehouse=False)
-    # Whose tables they are is a question of each table here, not of the first one.
-    faults = list(of_warehouse(args.warehouse, None, writes=not args.dry_run))
-    if faults:
-        raise refused(args.pipeline, faults)
+    pipeline = pipeline_of(args, owned=False)  # whose each table is, is asked below
     result = migrate(Warehouse(args.warehouse, pipeline), args.before, dry_run=args.dry_run)
     if args.dry_run and not args.json:
         for step in result["steps"]:

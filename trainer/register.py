@@ -38,6 +38,8 @@ from trainer.promotion.judge import CHALLENGER, judge, metrics_by_set
 from trainer.promotion.record import Record, reports_of
 from trainer.promotion.registry import Registry, open_registry, require_model_name
 
+REFRESH = "the refresh that it was trained on; `tenforward status` lists them"
+
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
@@ -187,14 +189,11 @@ def parser() -> argparse.ArgumentParser:
     add_common_arguments(line)
     line.add_argument(
         "--model",
-        required=True,
         type=Path,
         metavar="PLACE",
         help="a file of torch.export.save, or the folder of a bundle",
     )
-    line.add_argument(
-        "--refresh", required=True, help="what it was trained on; the latest, of several"
-    )
+    line.add_argument("--refresh", help="what it was trained on; of several, the latest")
     line.add_argument("--parent", metavar="VERSION", help="whose weights it began with, if any's")
     line.add_argument("--name", help="in the registry (default: the pipeline's)")
     line.add_argument("--dry-run", action="store_true", help="say what the gate says, then stop")
@@ -204,8 +203,12 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> a version."""
     args = parser().parse_args(argv)
+    pipeline = pipeline_of(args)
+    for option, meaning in (("model", "the file or folder of the model"), ("refresh", REFRESH)):
+        if getattr(args, option) is None:
+            raise ConfigurationError(f"--{option}: missing. Remedy: name {meaning}.")
     result = register(
-        pipeline_of(args),
+        pipeline,
         args.warehouse,
         args.model,
         args.refresh,

@@ -55,11 +55,11 @@ def inputs_for(
     ]
     if other:
         log.info("held-out rows are encoded for another model as well: %s", ", ".join(other))
-        columns = columns | _encoded(encoding.only(other), source)
+        columns = columns | encoded(encoding.only(other), source)
     return stack_inputs(card.features, columns)
 
 
-def _encoded(encoding: Encoding, source: Source) -> Columns:
+def encoded(encoding: Encoding, source: Source) -> Columns:
     """The features of an encoding for the held-out rows."""
     inputs = source.refresh.inputs
     if inputs is None or INSTANCES not in inputs.versions:
