@@ -1,7 +1,8 @@
 """A pipeline file changes between two days of the loop: every command goes on, and says so."""
 
 import json
-import logging
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,25 +11,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable as Snapshot
 from deltalake import write_deltalake
 
+import tenforward
 from inference.registered import find_champion
 from schemas.bundle import read_card
 from schemas.encoding import encoding_of
 from schemas.errors import ConfigurationError
 from schemas.inputs import columns_of, model_inputs
-from spark_jobs.check import check, places_of
 from spark_jobs.migrate import migrate
 from spark_jobs.score import score_day
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.changing import A_DAY, DAYS, looped, of, told, went_on, written
+from tests.helpers.flights_loop import versions
 from tests.helpers.small_warehouse import append, instances, labels
 from trainer.data.reader import read_holdout
 from trainer.data.refresh import newest_refresh, open_refresh
 from trainer.features.held_out import Source, encoded
 from trainer.train import train_refresh
 
+RUNBOOK = Path(__file__).parents[1] / "docs" / "runbook.md"
 FOURTH = DAYS[2].replace(day=4)
 
 
@@ -54,44 +56,70 @@ def all_at_once(file: dict[str, Any]) -> None:
     file["model"] = {"hidden": [32, 16]}
 
 
-def test_the_loop_goes_on_through_every_change(root: str, caplog) -> None:
-    warehouse = Warehouse(root, of(all_at_once))
-    with pytest.raises(ConfigurationError, match=r"instances.segments.*tenforward migrate"):
-        score_day(warehouse, DAYS[2])
-    with pytest.raises(ConfigurationError, match="no such column"):
-        check(warehouse.pipeline, places_of(warehouse.pipeline, root, None, None))
-    assert migrate(warehouse)["status"] == "done"
-    check(warehouse.pipeline, places_of(warehouse.pipeline, root, None, None))
-    versions = {name: Snapshot(warehouse.path(name)).version() for name in warehouse.tables}
-    assert migrate(warehouse)["status"] == "already done"
-    assert versions == {name: Snapshot(warehouse.path(name)).version() for name in warehouse.tables}
+def recipe() -> list[str]:
+    """The commands that the run book has for a changed pipeline, but those for another name."""
+    section = re.search(r"## The pipeline changes\n(.*?)\n## ", RUNBOOK.read_text(), re.DOTALL)
+    assert section is not None
+    lines = re.findall(r"^    tenforward ([^#\n]*?) *(?:#.*)?$", section[1], re.MULTILINE)
+    return [line for line in lines if "--from" not in line and not line.startswith("init")]
 
-    with caplog.at_level(logging.INFO, "tenforward"):
-        day = went_on(warehouse)
-    assert (day["score"]["records"], day["score"]["model_version"]) == (A_DAY, "1")
-    assert "model shops version 1 was trained before the pipeline file changed" in caplog.text
-    assert day["select"]["rejected"] == 0
-    trained = day["train"]
+
+def run(line: str, capfd: pytest.CaptureFixture[str], **places: str) -> tuple[int, Any, str]:
+    """Exit code, result and log of a line of the run book."""
+    words = line.replace("--ds D", f"--ds {DAYS[2]}")
+    for name, place in places.items():
+        words = words.replace(f"${name}", place)
+    code = tenforward.main(shlex.split(words))
+    out, err = capfd.readouterr()
+    return code, json.loads(out.splitlines()[-1]), err
+
+
+def test_the_run_book_leads_through_every_change(
+    root: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    places = {"P": written(of(all_at_once), tmp_path), "W": root}
+    code, told, _ = run(f"score --pipeline $P --warehouse $W --ds {DAYS[2]}", capfd, **places)
+    assert (code, "instances.segments = 'gate'" in told["error"]) == (2, True)
+    code, told, _ = run("check --pipeline $P --warehouse $W --columns", capfd, **places)
+    assert (code, "run `tenforward migrate`" in told["error"]) == (2, True)
+
+    said = [(line.split()[0], *run(line, capfd, **places)) for line in recipe()]
+    steps = ("validate", "migrate", "migrate", "check", "score", "select", "train")
+    assert [(name, code) for name, code, *_ in said] == [(name, 0) for name in steps]
+    (_, planned, _), (_, migrated, _), _, (_, scored, log), (_, selected, _), (_, trained, end) = (
+        one[1:] for one in said[1:]
+    )
+    assert (planned["status"], migrated["status"]) == ("planned", "done")
+    assert planned["steps"] == migrated["steps"]
+    assert (scored["records"], scored["model_version"]) == (A_DAY, "1")
+    assert "model shops version 1 was trained before the pipeline file changed" in log
+    assert selected["rejected"] == 0
     assert trained["parent_version"] is None
     assert trained["started"] == (
         "from scratch: version 1 does not fit, its features differ (+gate, -width,"
         " shop (buckets 8 to 16))"
     )
-    assert f"the training starts {trained['started']}" in caplog.text
+    assert f"the training starts {trained['started']}" in end
     assert set(trained["metrics"]) == {"train", "challenger", "champion", "increase"}
-    # The champion is asked as it was on its own first hold-out: what it reads has not changed.
     champion = find_champion("shops", root)
     assert champion is not None
     card = read_card(champion.folder)
     assert (champion.version, card.started) == ("2", trained["started"])
-    assert card.encoding == encoding_of(warehouse.pipeline)
+    assert card.encoding == encoding_of(of(all_at_once))
 
-    # Records of both models, whose sketches differ in width, are in the next day's window.
+    warehouse = Warehouse(root, of(all_at_once))
+    before = versions(warehouse)
+    assert migrate(warehouse)["status"] == "already done"
+    assert versions(warehouse) == before
+    _records_of_both_models_are_drawn_from_together(warehouse)
+
+
+def _records_of_both_models_are_drawn_from_together(warehouse: Warehouse) -> None:
+    """Whose sketches differ in width, and whose segments in number."""
     asked = [row | {"gate": "a"} for row in instances([FOURTH], A_DAY)]
     append(warehouse, "instances", asked)
     append(warehouse, "labels", labels(asked))
-    last = went_on(warehouse, FOURTH)
-    assert last["train"]["started"] == "from version 2"
+    assert went_on(warehouse, FOURTH)["train"]["started"] == "from version 2"
     kept = warehouse.read("forward_records").collect()
     assert {len(row["sketch"]) for row in kept} == {4, 16}
     assert {len(row["segments"]) for row in kept} == {1, 2}

@@ -1,4 +1,4 @@
-"""Encoding and as-of join of a few rows without Spark: the same as Spark's, which its tests hold."""
+"""Encoding and as-of join of a few rows without Spark: the same as Spark's."""
 
 from datetime import timedelta
 
@@ -20,6 +20,7 @@ from trainer.features.encode import NULL_CODE, encode, xxh64
 UTC = pa.timestamp("us", tz="UTC")
 
 
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(text=st.text(max_size=80))
 def test_strings_are_hashed_as_spark_does(text: str) -> None:
     assert xxh64(text.encode()) == xxhash.xxh64_intdigest(text.encode(), seed=42)
@@ -46,15 +47,15 @@ def test_numbers_and_tensors_have_the_default_for_what_is_none() -> None:
     rows = pa.array([[1.0, None], None, [float("nan"), 2.0]], pa.list_(pa.float32()))
     tensor = Feature(kind="tensor", shape=(2,), default=9.0)
     assert encode("f", pa.chunked_array([rows]), tensor).tolist() == [[1, 9], [9, 9], [9, 2]]
-    with pytest.raises(DataQualityError, match="features.f: a tensor of 2 numbers"):
+    with pytest.raises(DataQualityError, match=r"features.f: a tensor of 2 numbers"):
         encode("f", pa.chunked_array([rows]), Feature(kind="tensor", shape=(3,)))
 
 
 @pytest.mark.parametrize("ttl", [None, "6m"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_join_agrees_with_a_row_by_row_reference(ttl: str | None, seed: int) -> None:
-    asked, known = random_rows(seed, cases=40)
+    asked, known = random_rows(seed, cases=60)
     columns = list(zip(*known, strict=True))
     names = ["case", "key", "event_timestamp", "created", "a", "b"]
     types = [pa.string(), pa.string(), UTC, UTC, pa.int64(), pa.string()]
@@ -68,7 +69,7 @@ def test_the_join_agrees_with_a_row_by_row_reference(ttl: str | None, seed: int)
     moments = micros(pa.chunked_array([pa.array([row[1] for row in asked], UTC)]))
     places = newest(view(ttl), keys, [moment or 0 for moment in moments], rows)
     found = rows.take(pa.array(places, pa.int64())).to_pylist()
-    values = [tuple(row[name] for name in names[2:]) for row in found]
+    values = [tuple(row[name] for name in names[4:]) for row in found]
     result = sorted((*row, *value) for row, value in zip(asked, values, strict=True))
     assert result == reference(asked, known, None if ttl is None else timedelta(minutes=6))
 
