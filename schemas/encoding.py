@@ -88,8 +88,9 @@ def _encoding(features: dict[str, Feature], views: list[FeatureView]) -> Encodin
         table, column = source.split(".")
         if table in known and column in known[table].columns:
             read.setdefault(table, {})[column] = {"type": known[table].columns[column].type}
-        own = {"buckets": feature.buckets} if feature.kind == "category" else {}
-        own |= {"default": feature.default} if feature.kind != "category" else {}
+        own: dict[str, Any] = {"default": feature.default}
+        if feature.kind == "category":
+            own = {"buckets": feature.buckets}
         shape = {"shape": feature.shape} if feature.shape is not None else {}
         kept[name] = Feature.model_validate({"kind": feature.kind, "source": source} | own | shape)
     views_kept = [

@@ -68,13 +68,12 @@ def _registry_steps(root: str, before: str, name: str) -> Iterator[Step]:
                 " name."
             )
         change = f"rename the model {before}, with its versions and aliases, to {name}"
-        rename = partial(client.rename_registered_model, before, name)
-        yield Step("registry", change, rename)
+        yield Step("registry", change, partial(client.rename_registered_model, before, name))
     experiment = client.get_experiment_by_name(before)
     if experiment is not None and client.get_experiment_by_name(name) is None:
         change = f"rename the experiment {before} to {name}"
-        rename = partial(client.rename_experiment, experiment.experiment_id, name)
-        yield Step("registry", change, rename)
+        number = experiment.experiment_id
+        yield Step("registry", change, partial(client.rename_experiment, number, name))
 
 
 def _rename_manifests(warehouse: Warehouse, before: str) -> None:

@@ -59,7 +59,7 @@ def _by_key(view: FeatureView, rows: pa.Table, wanted: set[Key | None]) -> dict[
     found: dict[Key, list[_Row]] = defaultdict(list)
     columns = zip(entity, timestamps, created, ordered, strict=True)
     for place, (parts, timestamp, known, value) in enumerate(columns):
-        if parts in wanted and None not in (*parts, timestamp, known):
+        if timestamp is not None and known is not None and parts in wanted:
             order = (timestamp, known, value)
             found[parts].append(_Row(max(timestamp, known), order, place))
     return found
@@ -85,8 +85,11 @@ Line = tuple[list[int], list[_Row]]
 def _line(rows: list[_Row]) -> Line:
     """The moments at which something becomes usable, and the newest of what then is."""
     rows.sort(key=lambda row: row.usable)
-    newest_so_far = accumulate(rows, lambda one, other: max(one, other, key=lambda r: r.order))
-    return [row.usable for row in rows], list(newest_so_far)
+    return [row.usable for row in rows], list(accumulate(rows, _newer))
+
+
+def _newer(one: _Row, other: _Row) -> _Row:
+    return one if one.order >= other.order else other
 
 
 def _at(line: Line, moment: int, ttl: int | None) -> int | None:
