@@ -21,12 +21,11 @@ FORMAT = 1  # of what this release writes
 
 def of_another(owner: str, pipeline: str, warehouse: str) -> Fault:
     """What is wrong with a warehouse of another pipeline."""
-    problem = f"holds pipeline {owner!r}, not {pipeline!r}"
-    remedy = (
-        "give each pipeline a warehouse of its own; where it is the same one under a new name, run"
-        f" `tenforward migrate --from {owner}`"
+    problem = (
+        f"holds pipeline {owner!r}, not {pipeline!r} (where that is its name of before,"
+        f" `tenforward migrate --from {owner}` takes it along)"
     )
-    return Fault(FIELD, warehouse, problem, remedy)
+    return Fault(FIELD, warehouse, problem, "give each pipeline a warehouse of its own")
 
 
 def later_format(properties: Mapping[str, str | None], warehouse: str) -> Fault | None:

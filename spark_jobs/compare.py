@@ -28,10 +28,10 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
-from spark_jobs.candidates.keys import segments_changed
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.window import window_of
 from spark_jobs.refresh.affordable import affordable
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.report.comparison_plot import draw_plot

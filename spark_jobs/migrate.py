@@ -16,9 +16,9 @@ from typing import Any
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError
 from schemas.log import log
+from spark_jobs.migration.change import Change
 from spark_jobs.migration.columns import column_steps, obstacles
 from spark_jobs.migration.names import name_steps, no_training, require_owners
-from spark_jobs.migration.step import Step
 from spark_jobs.storage.warehouse import Warehouse
 
 
@@ -38,13 +38,13 @@ def migrate(
     with no_training(warehouse.root, *names):
         steps = _steps(warehouse, before)
         for number, step in enumerate(steps, 1):
-            log.info("%d/%d %s: %s", number, len(steps), step.where, step.change)
+            log.info("%d/%d %s: %s", number, len(steps), step.where, step.words)
             step.make()
     warehouse.require(*warehouse.tables)
     return {"status": "done" if steps else "already done", **result, **_told(steps)}
 
 
-def _steps(warehouse: Warehouse, before: str | None) -> list[Step]:
+def _steps(warehouse: Warehouse, before: str | None) -> list[Change]:
     """All changes in their order; every refusal comes before the first of them."""
     if not any(map(warehouse.exists, warehouse.tables)):
         raise ConfigurationError(
@@ -59,7 +59,7 @@ def _steps(warehouse: Warehouse, before: str | None) -> list[Step]:
     return [*column_steps(warehouse), *name_steps(warehouse, before)]
 
 
-def _told(steps: Sequence[Step]) -> dict[str, Any]:
+def _told(steps: Sequence[Change]) -> dict[str, Any]:
     return {"steps": [step.as_dict() for step in steps]}
 
 
@@ -84,7 +84,8 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> changes."""
     args = parser().parse_args(argv)
-    pipeline = pipeline_of(args, owned=False)  # whose each table is, is asked below
+    # With --from, whose each table is will be asked below: some may be of either name.
+    pipeline = pipeline_of(args, owned=args.before is None)
     result = migrate(Warehouse(args.warehouse, pipeline), args.before, dry_run=args.dry_run)
     if args.dry_run and not args.json:
         for step in result["steps"]:

@@ -8,7 +8,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.rules import Rules, rules_of
-from spark_jobs.candidates.keys import with_keys_of
 from spark_jobs.candidates.narrow import (
     Frame,
     forward_share,
@@ -17,6 +16,7 @@ from spark_jobs.candidates.narrow import (
     labels_as_of,
 )
 from spark_jobs.candidates.spark_maturity import with_labels
+from spark_jobs.features.segments import with_keys_of
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 

@@ -21,8 +21,8 @@ from schemas.rules import rules_of
 from schemas.tables import all_tables, forward_records
 from spark_jobs.candidates.arrow_narrow import narrow_labels, narrow_records, seen_from, together
 from spark_jobs.candidates.assemble import assemble
-from spark_jobs.candidates.keys import segments_changed
 from spark_jobs.candidates.maturity import old_until
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import cut_of, window_start
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.records import Records, column

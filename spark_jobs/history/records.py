@@ -9,10 +9,10 @@ from schemas import findings
 from schemas.reasons import DUPLICATE_DIFFERS, LABEL_DIFFERS, REASONS
 from schemas.rules import rules_of
 from spark_jobs.candidates.content import KEY
-from spark_jobs.candidates.keys import segments_changed
 from spark_jobs.candidates.rejects import LABEL_KEY, content, label_fault, record_fault
 from spark_jobs.history.data import Data, any_null, in_the_future
 from spark_jobs.history.found import KIND, RowFinding, examples, finding, named, row_faults
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.registered import models_of
 
 

@@ -13,7 +13,7 @@ from schemas.columns import TYPES, Table
 from schemas.conformance import Finding, differences
 from schemas.ownership import FORMAT, FORMAT_OF
 from schemas.places import for_spark
-from spark_jobs.migration.step import Step
+from spark_jobs.migration.change import Change
 from spark_jobs.storage.properties import give, lacking, of_definition
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -21,11 +21,11 @@ from spark_jobs.storage.warehouse import Warehouse
 OF_FEATURES = ("sampled", "holdout")
 
 
-def column_steps(warehouse: Warehouse) -> Iterator[Step]:
+def column_steps(warehouse: Warehouse) -> Iterator[Change]:
     """What makes every table take what the jobs of this pipeline file write."""
     for name, table in warehouse.tables.items():
         if not warehouse.exists(name):
-            yield Step(name, "create the table", partial(warehouse.create, table))
+            yield Change(name, "create the table", warehouse.create_missing)
             continue
         stored = Snapshot(warehouse.path(name))
         yield from _added(warehouse, table, stored)
@@ -33,7 +33,7 @@ def column_steps(warehouse: Warehouse) -> Iterator[Step]:
         lacks = lacking(warehouse.path(name), of_definition(table) | {FORMAT_OF: str(FORMAT)})
         if lacks:
             told = ", ".join(f"{key} = {value}" for key, value in lacks.items())
-            yield Step(name, f"set {told}", partial(give, warehouse.path(name), lacks))
+            yield Change(name, f"set {told}", partial(give, warehouse.path(name), lacks))
 
 
 def obstacles(warehouse: Warehouse) -> Iterator[Finding]:
@@ -66,12 +66,12 @@ def _names(stored: Snapshot) -> set[str]:
     return set(pa.schema(stored.schema().to_arrow()).names)
 
 
-def _added(warehouse: Warehouse, table: Table, stored: Snapshot) -> Iterator[Step]:
+def _added(warehouse: Warehouse, table: Table, stored: Snapshot) -> Iterator[Change]:
     """Columns that the table lacks; null in the rows that are there."""
     missing = [column for column in table.columns if column.name not in _names(stored)]
     for column in missing:
         change = f"add the column {column.name} {TYPES[column.type].spark}, null in the rows there"
-        yield Step(table.name, change, partial(_add, warehouse, table, column.name))
+        yield Change(table.name, change, partial(_add, warehouse, table, column.name))
 
 
 def _add(warehouse: Warehouse, table: Table, name: str) -> None:
@@ -81,17 +81,17 @@ def _add(warehouse: Warehouse, table: Table, name: str) -> None:
         snapshot.alter.add_columns([Field(f.name, f.type, nullable=True) for f in wanted.fields])
 
 
-def _released(warehouse: Warehouse, table: Table, stored: Snapshot) -> Iterator[Step]:
+def _released(warehouse: Warehouse, table: Table, stored: Snapshot) -> Iterator[Change]:
     """Columns that the pipeline file has dropped: they stay, null in the rows to come."""
     for field in stored.schema().fields:
         if field.name not in table.column_names and not field.nullable:
             change = f"let the column {field.name}, which nothing fills any more, be null"
-            yield Step(table.name, change, partial(_release, warehouse, table.name, field.name))
+            yield Change(table.name, change, partial(_release, warehouse, table.name, field.name))
     names = {f"{field.name}_valid" for field in stored.schema().fields} - {*table.constraints}
     for name in sorted(names):
         if f"delta.constraints.{name}" in stored.metadata().configuration:
             change = f"drop the constraint {name}, which rows without the column would violate"
-            yield Step(table.name, change, partial(_unconstrain, warehouse, table.name, name))
+            yield Change(table.name, change, partial(_unconstrain, warehouse, table.name, name))
 
 
 def _unconstrain(warehouse: Warehouse, table: str, name: str) -> None:

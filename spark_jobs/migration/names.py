@@ -14,7 +14,7 @@ from schemas.manifests import read_manifests
 from schemas.ownership import OWNER, of_another
 from schemas.places import for_spark, state_folder
 from schemas.registry import has_model, mlflow_client, registry_exists
-from spark_jobs.migration.step import Step
+from spark_jobs.migration.change import Change
 from spark_jobs.storage.properties import give
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -38,7 +38,7 @@ def owners(warehouse: Warehouse) -> dict[str, str | None]:
     return {name: found.get(OWNER) for name, found in properties.items()}
 
 
-def name_steps(warehouse: Warehouse, before: str | None) -> Iterator[Step]:
+def name_steps(warehouse: Warehouse, before: str | None) -> Iterator[Change]:
     """What gives everything of the pipeline `before` its name of now; the tables come last, so that
     a migration that was ended before them is refused by every other command, and repeated."""
     name = warehouse.pipeline.name
@@ -49,14 +49,14 @@ def name_steps(warehouse: Warehouse, before: str | None) -> Iterator[Step]:
         old = read_manifests(warehouse.path("refreshes"), pipeline=before)
         if old:
             change = f"name {name} in the manifests of {len(old)} refreshes of {before}"
-            yield Step("refreshes", change, partial(_rename_manifests, warehouse, before))
+            yield Change("refreshes", change, partial(_rename_manifests, warehouse, before))
     for table, owner in owners(warehouse).items():
         if owner == before:
             change = f"let it be {name}'s, not {before}'s"
-            yield Step(table, change, partial(give, warehouse.path(table), {OWNER: name}))
+            yield Change(table, change, partial(give, warehouse.path(table), {OWNER: name}))
 
 
-def _registry_steps(root: str, before: str, name: str) -> Iterator[Step]:
+def _registry_steps(root: str, before: str, name: str) -> Iterator[Change]:
     if not registry_exists(root):
         return
     client = mlflow_client(root)
@@ -68,12 +68,12 @@ def _registry_steps(root: str, before: str, name: str) -> Iterator[Step]:
                 " name."
             )
         change = f"rename the model {before}, with its versions and aliases, to {name}"
-        yield Step("registry", change, partial(client.rename_registered_model, before, name))
+        yield Change("registry", change, partial(client.rename_registered_model, before, name))
     experiment = client.get_experiment_by_name(before)
     if experiment is not None and client.get_experiment_by_name(name) is None:
         change = f"rename the experiment {before} to {name}"
         number = experiment.experiment_id
-        yield Step("registry", change, partial(client.rename_experiment, number, name))
+        yield Change("registry", change, partial(client.rename_experiment, number, name))
 
 
 def _rename_manifests(warehouse: Warehouse, before: str) -> None:

@@ -4,8 +4,8 @@ from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError
 from schemas.manifests import Decided, Manifest, read_manifests
 from schemas.sections.budget import parse_budget
-from spark_jobs.candidates.keys import segments_changed
 from spark_jobs.refresh.affordable import affordable
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.engine import ENGINE

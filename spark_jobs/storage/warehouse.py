@@ -94,10 +94,10 @@ class Warehouse:
             return []
         self.spark.active()  # started here, because the threads below would race to start it
         with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(self.create, missing))
+            list(pool.map(self._create, missing))
         return [table.name for table in missing]
 
-    def create(self, table: Table) -> None:
+    def _create(self, table: Table) -> None:
         """One CREATE TABLE for all of it; as table properties, constraints need no ALTER each."""
         columns = cast(T.StructType, T.StructType.fromDDL(table.spark_ddl))
         builder = DeltaTable.createIfNotExists(self.spark).location(
