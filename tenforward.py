@@ -48,10 +48,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
     "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
+    "register": ("trainer.register", "a model trained elsewhere, through the gate to serve"),
     "rollback": ("trainer.rollback", "let an earlier model version serve again"),
     "status": ("console.status", "the last refreshes, their models, and the one that serves"),
     "show": ("console.show", "one refresh, what it was made from and what was trained on it"),
     "check": ("spark_jobs.check", "are tables, also your own, and their rows as they should be"),
+    "migrate": (
+        "spark_jobs.migrate",
+        "bring the tables along with a changed pipeline file or a new name",
+    ),
     "maintain": ("spark_jobs.maintain", "compact small files, expire rows, delete unused files"),
     "backfill": ("spark_jobs.backfill", "score, select and train over a range of days"),
 }

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from schemas.encoding import Encoding, encoding_of
 from schemas.errors import ConfigurationError
 from schemas.inputs import Kind, ModelInput
-from schemas.pipeline import Task
+from schemas.pipeline import Pipeline, Task
 
 PROGRAM = "program.pt2"
 CARD = "model.json"
@@ -54,13 +55,44 @@ class Blueprint(BaseModel):
 
 
 class ModelCard(Blueprint):
-    """`model.json`: what a program takes and gives, and where it came from."""
+    """`model.json`: what a program takes and gives, and where it came from.
 
-    format: Literal[2] = 2
+    Format 3 brought the encoding: what the pipeline file said when the model was trained.
+    """
+
+    format: Literal[2, 3] = 3
     pipeline: str
     sketch_width: int = Field(ge=1)
     refresh_id: str
     parent_version: str | None = None
+    started: str | None = Field(default=None, description="What its training started from.")
+    encoding: Encoding | None = Field(
+        default=None, description="Where its features are read, and how they become numbers."
+    )
+
+    def encoding_in(self, pipeline: Pipeline) -> Encoding:
+        """The encoding of the features that the model takes; of an earlier release's, which did not
+        keep it, by the features of that name in the pipeline.
+
+        Raises ConfigurationError where the pipeline has none of the name.
+        """
+        if self.encoding is not None:
+            return self.encoding
+        lost = [one.name for one in self.features if one.name not in pipeline.features]
+        if lost:
+            raise ConfigurationError(
+                f"model of refresh {self.refresh_id}: takes {', '.join(lost)}, which the pipeline"
+                " file does not have any more, and an earlier release did not keep where that is"
+                f" read. Remedy: restore [features.{lost[0]}] until the next model serves."
+            )
+        own = {one.name: pipeline.features[one.name] for one in self.features}
+        kept = {
+            one.name: own[one.name].model_copy(
+                update={"buckets": one.buckets} if one.kind == "category" else {}
+            )
+            for one in self.features
+        }
+        return encoding_of(pipeline.model_copy(update={"features": kept}))
 
     def same_shape(self, other: "ModelCard") -> bool:
         """Whether both are built from the same blueprint."""

@@ -52,18 +52,20 @@ def pipeline_of(
     writes: bool = True,
     trains: bool = False,
     warehouse: bool = True,
+    owned: bool = True,
 ) -> Pipeline:
     """The pipeline that a command line names, once every rule holds of it and of its warehouse.
 
     writes: whether the command changes the warehouse. trains: whether it trains. warehouse: whether
-    it looks at the warehouse. The log lines from here on are about the pipeline, and about the day
-    of `--ds`; a job that knows more says so by `about`.
+    it looks at the warehouse. owned: whether that must be the pipeline's. The log lines from here
+    on are about the pipeline, and about the day of `--ds`; a job that knows more says so by
+    `about`.
 
     Raises ConfigurationError with every fault that there is.
     """
     writes = writes and not getattr(args, "dry_run", False)
     place = args.warehouse if warehouse else None
-    read = examine(args.pipeline, place, overrides, writes=writes, trains=trains)
+    read = examine(args.pipeline, place, overrides, writes=writes, trains=trains, owned=owned)
     if read.pipeline is not None:  # what is told of its warehouse is told of it
         about(pipeline=read.pipeline.name, ds=getattr(args, "ds", None))
     if read.faults or read.pipeline is None:

@@ -87,7 +87,7 @@ def _columns(table: Table, stored: Snapshot, where: str) -> list[Finding]:
 
 def _add(column: Column, where: str) -> str:
     kind = TYPES[column.type].spark
-    add = f"ALTER TABLE {where} ADD COLUMN {column.name} {kind}"
+    add = f"run `tenforward migrate`, or ALTER TABLE {where} ADD COLUMN {column.name} {kind}"
     if column.nullable:
         return f"{add} (it may stay null)"
     return f"{add} and fill it ({column.doc.rstrip('.')})"
@@ -103,7 +103,10 @@ def _extra_columns(table: Table, stored: Snapshot, where: str) -> list[Finding]:
             remedy = "none is needed: jobs neither read nor fill it"
             findings.append(Finding("warning", table.name, what, "no such column", kind, remedy))
         else:
-            remedy = f"ALTER TABLE {where} ALTER COLUMN {name} DROP NOT NULL: no job would fill it"
+            remedy = (
+                f"run `tenforward migrate`, or ALTER TABLE {where} ALTER COLUMN {name} DROP NOT"
+                " NULL: no job would fill it"
+            )
             kind = f"{kind} NOT NULL"
             findings.append(Finding("error", table.name, what, "no such column", kind, remedy))
     return findings

@@ -103,6 +103,19 @@ def fill_inputs(
         tensor[...] = columns[feature.name].reshape(tensor.shape)
 
 
+def columns_of(
+    features: Sequence[ModelInput], inputs: Sequence[NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """The columns by feature of what `stack_inputs` stacked of the same features."""
+    categories, numbers, *tensors = inputs
+    places = {
+        "category": iter(categories.T),
+        "number": iter(numbers.T),
+        "tensor": iter(tensors),
+    }
+    return {feature.name: next(places[feature.kind]) for feature in features}
+
+
 def _check_lengths(features: Sequence[ModelInput], columns: Mapping[str, NDArray[Any]]) -> None:
     first = features[0].name
     for feature in features:

@@ -74,7 +74,8 @@ class Decided:
     selection. mixture: the weight of each score, as the refresh `mixture_from` left them.
     model_versions: those that the registry had, a record of any other being refused; None where
     any was taken. learnt_until: the latest cut behind each of them whose origin was known; None
-    where the newest record counted, whatever its model had learnt from.
+    where the newest record counted, whatever its model had learnt from. keys_of_instances: whether
+    the segment keys were those of the instances, because records had some of another definition.
     """
 
     budget: str
@@ -83,6 +84,7 @@ class Decided:
     mixture_from: str | None = None
     model_versions: tuple[str, ...] | None = None
     learnt_until: Mapping[str, datetime] | None = None
+    keys_of_instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,22 @@ def read_cuts(path: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
         decided = json.loads(row["decided"] or "null")
         learnt |= (_decided(decided).learnt_until or {}) if decided else {}
     return {row["refresh_id"]: row["cut"].astimezone(UTC) for row in read}, learnt
+
+
+def read_segments(path: str, pipeline: str) -> list[tuple[date, tuple[str, ...]]]:
+    """The day of each refresh of a pipeline, and the segments as its file defined them then, oldest
+    first; those whose manifest does not say it are left out. Raises as `read_manifests` does."""
+    rows = _rows(path)
+    if rows is None:
+        return []
+    read = rows.to_table(columns=["ds", "config"], filter=field("pipeline") == pipeline)
+    found = [(row["ds"], json.loads(row["config"])) for row in read.to_pylist()]
+    named = [
+        (ds, tuple(config["instances"]["segments"]))
+        for ds, config in found
+        if "segments" in config.get("instances", {})
+    ]
+    return sorted(named)
 
 
 def _rows(path: str) -> Dataset | None:

@@ -21,7 +21,10 @@ FORMAT = 1  # of what this release writes
 
 def of_another(owner: str, pipeline: str, warehouse: str) -> Fault:
     """What is wrong with a warehouse of another pipeline."""
-    problem = f"holds pipeline {owner!r}, not {pipeline!r}"
+    problem = (
+        f"holds pipeline {owner!r}, not {pipeline!r} (where that is its name of before,"
+        f" `tenforward migrate --from {owner}` takes it along)"
+    )
     return Fault(FIELD, warehouse, problem, "give each pipeline a warehouse of its own")
 
 

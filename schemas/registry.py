@@ -92,6 +92,19 @@ def champion_version(
         raise
 
 
+def has_model(client: "MlflowClient", name: str) -> bool:
+    """Whether the registry has a model of the name."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
 def bundle_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
     """The local folder of a version's bundle; a remote one is downloaded to a fresh folder."""
     from mlflow.artifacts import download_artifacts

@@ -118,12 +118,17 @@ _LENGTHS = {
 
 
 def rules_of(
-    pipeline: Pipeline, versions: Collection[str] | None = None, *, probabilities: bool = False
+    pipeline: Pipeline,
+    versions: Collection[str] | None = None,
+    *,
+    probabilities: bool = False,
+    any_segments: bool = False,
 ) -> Rules:
-    """The rules of a pipeline's records and labels; `rules_for` says what the others mean."""
+    """The rules of a pipeline's records and labels; `rules_for` says what the others mean.
+    any_segments: whether records of another definition of the segments count too."""
     return rules_for(
         pipeline.task,
-        segments=len(pipeline.instances.segments),
+        segments=None if any_segments else len(pipeline.instances.segments),
         versions=versions,
         classes=pipeline.labels.classes,
         probabilities=probabilities,
@@ -133,16 +138,16 @@ def rules_of(
 def rules_for(
     task: Task,
     *,
-    segments: int,
+    segments: int | None,
     versions: Collection[str] | None = None,
     classes: int | None = None,
     probabilities: bool = False,
 ) -> Rules:
     """The rules of records and labels of a task.
 
-    segments: keys of each record. versions: models that the registry has; None for any. classes:
-    that the pipeline file declares. probabilities: whether a column `probability` may stand in for
-    the prediction, before a logit is made of it.
+    segments: keys of each record; None for any. versions: models that the registry has; None for
+    any. classes: that the pipeline file declares. probabilities: whether a column `probability`
+    may stand in for the prediction, before a logit is made of it.
     """
     given = ("prediction", "probability") if probabilities else ("prediction",)
     numbers = (*given, "label")
@@ -166,7 +171,7 @@ def rules_for(
     return Rules(record, (Rule(reasons.BAD_LABEL, _no_label(task, classes)),))
 
 
-def _other_lengths(task: Task, segments: int, classes: int | None) -> tuple[Test, ...]:
+def _other_lengths(task: Task, segments: int | None, classes: int | None) -> tuple[Test, ...]:
     """Lists of other lengths than the table, the task and the pipeline file have."""
     tests: list[Test] = [LengthOutside(name, *lengths) for name, lengths in _LENGTHS.items()]
     if task == "multiclass":
@@ -174,7 +179,9 @@ def _other_lengths(task: Task, segments: int, classes: int | None) -> tuple[Test
     if classes is not None:
         tests.append(LengthOutside("logits", classes, classes))
         tests.append(EntryOtherThan("statistics", CLASSES, classes))
-    return (*tests, Absent(("segments",)), LengthOutside("segments", segments, segments))
+    if segments is not None:
+        tests.append(LengthOutside("segments", segments, segments))
+    return (*tests, Absent(("segments",)))
 
 
 def _no_label(task: Task, classes: int | None) -> tuple[Test, ...]:

@@ -31,6 +31,7 @@ from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.window import window_of
 from spark_jobs.refresh.affordable import affordable
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.report.comparison_plot import draw_plot
@@ -71,7 +72,8 @@ def compare_day(
 def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Records, int]:
     """The candidates, and how many of them have no record but in sample."""
     models = models_of(warehouse.pipeline, warehouse.root)
-    window = window_of(warehouse, plan, models.accepted)
+    changed = segments_changed(warehouse.pipeline, warehouse.root, plan.window_start)
+    window = window_of(warehouse, plan, models.accepted, keys_of_instances=changed)
     rows = narrow(
         window.records,
         window.labels,

@@ -21,10 +21,12 @@ from pyspark.sql import functions as F
 from inference.outputs import prediction_columns
 from inference.registered import RegisteredVersion, find_alias, find_champion, find_version
 from inference.worker_model import scorer_of
+from schemas.bundle import read_card
 from schemas.command import add_common_arguments, parse_date, pipeline_of, run_command
+from schemas.encoding import Encoding, encoding_of
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.inputs import feature_column
-from schemas.log import about
+from schemas.log import about, log
 from schemas.pipeline import Pipeline
 from schemas.rules import rules_of
 from spark_jobs.candidates.one_row import repeat
@@ -32,6 +34,8 @@ from spark_jobs.candidates.rejects import first_fault, rejects_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
+from spark_jobs.features.sources import require_sources
+from spark_jobs.storage.logs import require_owned
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -86,10 +90,23 @@ def score_day(warehouse: Warehouse, ds: date, model_version: str | None = None) 
     """Score a day, unless that is done; the result of the command. See `score_days`."""
     name = warehouse.pipeline.name
     about(pipeline=name, ds=ds)
-    warehouse.require(*warehouse.tables)
+    _require_tables(warehouse)
     scored = score_days(warehouse, [ds], model_version)[0]
     about(pipeline=name, ds=ds, table_version=scored["version"])
     return scored
+
+
+def _require_tables(warehouse: Warehouse) -> None:
+    """Refuse a warehouse without what every scoring reads and writes. What the model reads is told
+    by its bundle, so tables that the pipeline file is ahead of are for `migrate`, not for us."""
+    warehouse.require("forward_records", "forward_rejects")
+    there = set(require_owned(warehouse.pipeline, warehouse.root, "instances").names)
+    keys = [key for key in warehouse.pipeline.instances.segments if key not in there]
+    if keys:
+        raise ConfigurationError(
+            f"instances.segments = {keys[0]!r}: the table instances has no such column. Remedy: run"
+            " `tenforward migrate`, or correct the pipeline file."
+        )
 
 
 def score_days(
@@ -148,7 +165,11 @@ def _score(
         return {}
     if repeat(instances, warehouse.path("instances")):
         instances = settle(instances.dropDuplicates(), asked)
-    features = with_features(warehouse, instances, None).drop("event_time")
+    encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
+    whose = f"model {model.name} version {model.version}"
+    require_sources(warehouse.pipeline, warehouse.root, encoding, whose)
+    _say_if_other(encoding, warehouse.pipeline, whose)
+    features = with_features(warehouse, instances, encoding=encoding).drop("event_time")
     answers = forward_passes(features, model)
     records = forward_records(instances, answers, warehouse.pipeline, model.version)
     records = settle(records, asked)
@@ -161,6 +182,13 @@ def _score(
     with ThreadPoolExecutor(max_workers=4) as pool:  # an append mostly waits for its commit
         results = zip(dates, pool.map(finish, dates), strict=True)
         return {ds: result for ds, result in results if result is not None}
+
+
+def _say_if_other(encoding: Encoding, pipeline: Pipeline, whose: str) -> None:
+    differences = encoding.differences(encoding_of(pipeline))
+    if differences:
+        told = "%s was trained before the pipeline file changed (%s): its own encoding is used"
+        log.info(told, whose, ", ".join(differences))
 
 
 class _Numbers(NamedTuple):

@@ -103,7 +103,9 @@ def select_refresh(
     """Candidates -> draw -> tables. before: of the same sample; DataQualityError for another."""
     pipeline = warehouse.pipeline
     policy = configured(pipeline, decided.mixture)
-    window = window_of(warehouse, plan, decided.model_versions)
+    window = window_of(
+        warehouse, plan, decided.model_versions, keys_of_instances=decided.keys_of_instances
+    )
     rows = narrow(
         window.asked.records,
         window.labels,

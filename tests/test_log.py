@@ -61,6 +61,8 @@ FAILING = {
     "select": FUTURE,
     "compare": FUTURE,
     "train": ["--refresh", "absent"],
+    "register": ["--model", "absent", "--refresh", "absent"],
+    "migrate": [],
     "rollback": [],
     "status": [],
     "show": ["absent"],

@@ -1,6 +1,8 @@
 """docs/own-trainer.md as it stands: what is served is calibrated with weight and offset alone."""
 
 import re
+import shlex
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import tenforward
+from inference.registered import find_champion
+from inference.scorer import load_scorer
 from spark_jobs.selection.draw import draw
-from tests.helpers.trainer_tables import chance, random_rows, small_pipeline, write_refresh
+from tests.helpers.pipeline_file import pipeline_file
+from tests.helpers.trainer_tables import (
+    chance,
+    empty_database,
+    random_rows,
+    small_pipeline,
+    write_refresh,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-trainer.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -81,3 +93,26 @@ def test_the_frame_and_the_other_way_to_read_have_the_same_rows(page: dict[str, 
     assert len(page["frame"]) == len(page["sample"])
     ids = page["sample"]["instance_id"].to_pylist()
     assert sorted(page["table"]["instance_id"].to_pylist()) == sorted(ids)
+
+
+def test_the_page_s_program_goes_through_the_gate(
+    page: dict[str, Any], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shutil.copy(empty_database(tmp_path_factory.getbasetemp()), page["warehouse"])
+    model = page["fit_exported"](page["sample"], epochs=4)
+    page["export"](model, page["sample"], tmp_path / "model.pt2")
+    text = PAGE.read_text(encoding="utf-8")
+    lines = re.findall(r"^    tenforward (register [^#\n]*)", text, re.MULTILINE)
+    places = {"P": pipeline_file(tmp_path, small_pipeline()), "REFRESH": page["refresh"]}
+    places["model.pt2"] = str(tmp_path / "model.pt2")
+    for line in lines:
+        words = [places.get(word, word) for word in shlex.split(line)]
+        assert tenforward.main([*words, "--warehouse", page["warehouse"]]) == 0
+    champion = find_champion("small", page["warehouse"])
+    assert champion is not None
+    served = load_scorer(champion.folder)
+    held_out = page["held_out"]
+    columns = {name: held_out[name].to_numpy() for name in page["FEATURES"]}
+    codes, numbers = page["torch_dataset"](held_out).tensors[:2]
+    wanted = model(codes, numbers).detach().numpy()
+    np.testing.assert_allclose(served.score(columns).prediction, wanted, atol=1e-5)

@@ -27,6 +27,8 @@ LINES = {
     "select": ["--ds", "2013-01-08"],
     "compare": ["--ds", "2013-01-08"],
     "train": [],
+    "register": [],
+    "migrate": [],
     "rollback": [],
     "status": [],
     "show": ["2013-01-08-calibrated-12345678"],

@@ -100,6 +100,7 @@ def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:
     return {
         "version": str(version.version),
         "parent_version": None if parent == "none" else parent,
+        "started": version.tags.get("started"),
         "promoted": promoted,
         "reason": version.tags.get("gate_reason", ""),
         "run_id": version.run_id,

@@ -13,20 +13,23 @@ from schemas.bundle import ModelCard
 from schemas.counted import Account
 from schemas.log import about, log
 from schemas.pipeline import Pipeline
-from trainer.data.reader import read_holdout
+from schemas.registry import CHAMPION
+from trainer.data.reader import HeldOut, read_holdout
 from trainer.data.refresh import Refresh, open_refresh
 from trainer.data.sample import Sample, open_sample
 from trainer.data.survey import survey_of
+from trainer.features.held_out import Source
 from trainer.fitting.cost import ledger_metrics, purpose_of
 from trainer.fitting.meter import metered
 from trainer.fitting.own_trial import try_own_model
 from trainer.fitting.pull import Chosen, choose, to_choose_by
 from trainer.fitting.start import Start, prepare
 from trainer.fitting.trials import Assignment, Trials
-from trainer.models.export import load_bundle, save_bundle, serving_model
+from trainer.models.export import Loaded, load_bundle, save_bundle, serving_model
 from trainer.models.model import build_model
 from trainer.processes.ranks import Ranks
 from trainer.promotion.anchor import Anchor, open_anchor
+from trainer.promotion.asked import read_by_each
 from trainer.promotion.assess import Assessment
 from trainer.promotion.gate import decide
 from trainer.promotion.judge import judge, measure, metrics_by_set
@@ -64,7 +67,10 @@ class Leader:
         folder = registry.folder(champion) if champion else None
         loaded = load_bundle(folder, str(champion.version)) if champion and folder else None
         survey = survey_of(sample.parts(), pipeline.task)
-        start = prepare(pipeline, refresh.refresh_id, survey, held_out.rows.label, loaded)
+        start = prepare(
+            pipeline, refresh.refresh_id, survey, held_out.rows.label, loaded, refresh.encoding
+        )
+        held_out = self._for_champion(held_out, loaded)
         if pipeline.model.own:
             settings = settings_of(pipeline, refresh)
             try_own_model(start, pipeline, held_out.rows, refresh.drawn, self.ranks, settings)
@@ -92,6 +98,13 @@ class Leader:
         trials.remove_checkpoints()
         log.info("%s version %s: %s", name, version.version, record.verdict.reason)
         return Trained(version, record)
+
+    def _for_champion(self, held_out: HeldOut, champion: Loaded | None) -> HeldOut:
+        """The held-out rows, as the champion reads them too where its encoding is another."""
+        if champion is None:
+            return held_out
+        source = Source(self.registry.warehouse, self.refresh)
+        return read_by_each(held_out, self.pipeline, source, {CHAMPION: champion.card})
 
     def _assign(self, sample: Sample, start: Start, *, several: bool, carried: bool) -> Trials:
         """What all ranks fit from here on: a model for each of several pulls, or for the one."""
@@ -124,6 +137,7 @@ class Leader:
             ds=refresh.ds,
             sample_digest=refresh.sample_digest,
             parent_version=card.parent_version,
+            started=card.started,
             verdict=decide(sets, pipeline.gate, anchor.words),
             settings=settings_of(pipeline, refresh) | own,
             metrics={"train": history.metrics()} | chosen.metrics() | metrics_by_set(sets),

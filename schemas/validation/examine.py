@@ -23,17 +23,19 @@ def examine(
     *,
     writes: bool,
     trains: bool,
+    owned: bool = True,
 ) -> Read:
     """The pipeline of a file, and every fault of it and of the warehouse.
 
     warehouse: None where it is not looked at. overrides: as `load_pipeline` takes them. writes,
-    trains: whether tables are written, or a model trained.
+    trains: whether tables are written, or a model trained. owned: whether the warehouse must be
+    that pipeline's.
     """
     parts = (*OF_PARTS, *(OF_TRAINING if trains else ()))
     read = read_file(Path(path), Pipeline, overrides, more=parts, more_of_a_file=OF_PARTS_OF_A_FILE)
     if warehouse is None:
         return read
-    name = None if read.pipeline is None else read.pipeline.name
+    name = None if read.pipeline is None or not owned else read.pipeline.name
     return Read(read.pipeline, [*read.faults, *_of_warehouse(warehouse, name, writes=writes)])
 
 

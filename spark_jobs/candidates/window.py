@@ -16,6 +16,7 @@ from spark_jobs.candidates.narrow import (
     labels_as_of,
 )
 from spark_jobs.candidates.spark_maturity import with_labels
+from spark_jobs.features.segments import with_keys_of
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -34,9 +35,14 @@ class Window:
 
 
 def window_of(
-    warehouse: Warehouse, plan: RefreshPlan, model_versions: Collection[str] | None
+    warehouse: Warehouse,
+    plan: RefreshPlan,
+    model_versions: Collection[str] | None,
+    *,
+    keys_of_instances: bool = False,
 ) -> Window:
-    """What a refresh draws from. model_versions: whose records count; None for all."""
+    """What a refresh draws from. model_versions: whose records count; None for all.
+    keys_of_instances: whether the segment keys are those of the instances, not of the records."""
 
     def rows_of(name: str, last: date) -> tuple[DataFrame, int]:
         rows = warehouse.read(name, plan.versions[name])
@@ -47,6 +53,8 @@ def window_of(
     arrived, label_count = rows_of("labels", plan.ds)
     recorded, record_count = rows_of("forward_records", plan.last_drawn)
     instances, instance_count = rows_of("instances", plan.ds)
+    if keys_of_instances:
+        recorded = with_keys_of(instances, recorded, warehouse.pipeline.instances.segments)
     label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
     labels = arrived.select("instance_id", "event_date", "known_at", label)
     others = held_out(warehouse.pipeline.holdout)

@@ -22,6 +22,7 @@ from schemas.tables import all_tables, forward_records
 from spark_jobs.candidates.arrow_narrow import narrow_labels, narrow_records, seen_from, together
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.maturity import old_until
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import cut_of, window_start
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.records import Records, column
@@ -39,7 +40,8 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
     """
     since, cut = cut_of(before), cut_of(ds)
     models, rule = models_of(pipeline, warehouse), pipeline.labels
-    rules = rules_of(pipeline, models.accepted)
+    changed = segments_changed(pipeline, warehouse, window_start(pipeline, ds))
+    rules = rules_of(pipeline, models.accepted, any_segments=changed)
     window = _days(window_start(pipeline, ds), ds)
     arrived = [
         (day, narrow_labels(rows.rename_columns(["instance_id", "known_at", "label"]), rules))

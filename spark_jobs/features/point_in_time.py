@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from schemas.encoding import Encoding, encoding_of
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from schemas.sections.section import parse_duration
@@ -25,18 +26,22 @@ INSTANCES = "instances"
 
 
 def with_features(
-    warehouse: Warehouse, instances: DataFrame, versions: Mapping[str, int] | None = None
+    warehouse: Warehouse,
+    instances: DataFrame,
+    versions: Mapping[str, int] | None = None,
+    encoding: Encoding | None = None,
 ) -> DataFrame:
-    """`instance_id`, `event_time` and one encoded column for each of the pipeline's features.
+    """`instance_id`, `event_time` and one encoded column for each feature.
 
     instances: rows of the table `instances`, with at least its entity keys and feature columns.
-    versions: table versions to read (`features/<view>`), the newest where not given.
+    versions: table versions to read (`features/<view>`), the newest where not given. encoding: a
+    model's own; None for that of the pipeline.
     Only the views and columns that a feature names are read, and only their rows that the span of
     the event times can need; a small job finds that span.
     """
-    pipeline = warehouse.pipeline
-    used = columns_used(pipeline)
-    views = [view for view in pipeline.feature_views if view.name in used]
+    encoding = encoding or encoding_of(warehouse.pipeline)
+    used = columns_used(encoding)
+    views = encoding.feature_views
     keys = {name for view in views for name in view.entity}
     asked = instances.select(
         "instance_id", "event_time", *sorted(keys | used.get(INSTANCES, set()))
@@ -52,17 +57,17 @@ def with_features(
     joined = as_of_joins(asked, known)
     encoded = [
         encode(F.col(f"{table}.{column}"), _type(joined, table, column), feature).alias(name)
-        for name, feature in pipeline.features.items()
-        for table, column in [pipeline.feature_source(name)]
+        for name, feature in encoding.features.items()
+        for table, column in [encoding.feature_source(name)]
     ]
     return joined.select(f"{INSTANCES}.instance_id", f"{INSTANCES}.event_time", *encoded)
 
 
-def columns_used(pipeline: Pipeline) -> dict[str, set[str]]:
+def columns_used(features: Pipeline | Encoding) -> dict[str, set[str]]:
     """The columns that the features are read from, by table: `instances` or a view's name."""
     used: dict[str, set[str]] = {}
-    for name in pipeline.features:
-        table, column = pipeline.feature_source(name)
+    for name in features.features:
+        table, column = features.feature_source(name)
         used.setdefault(table, set()).add(column)
     return used
 

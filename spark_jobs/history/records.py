@@ -1,5 +1,7 @@
 """Faults of `forward_records` and `labels` by themselves: what `select` would refuse of them."""
 
+from datetime import date
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -10,13 +12,15 @@ from spark_jobs.candidates.content import KEY
 from spark_jobs.candidates.rejects import LABEL_KEY, content, label_fault, record_fault
 from spark_jobs.history.data import Data, any_null, in_the_future
 from spark_jobs.history.found import KIND, RowFinding, examples, finding, named, row_faults
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.registered import models_of
 
 
 def look_at_records(data: Data) -> list[RowFinding]:
     """Records that cannot be used, a finding a reason."""
     models = models_of(data.pipeline, data.warehouse.root)
-    rules = rules_of(data.pipeline, models.accepted)
+    changed = segments_changed(data.pipeline, data.warehouse.root, date.min)
+    rules = rules_of(data.pipeline, models.accepted, any_segments=changed)
     judged = data.records.withColumn("fault", record_fault(rules.record))
     sound = judged.where("fault IS NULL")
     twice = _differing(sound.withColumn("said", content(sound)), KEY)

@@ -5,6 +5,7 @@ from schemas.errors import ConfigurationError
 from schemas.manifests import Decided, Manifest, read_manifests
 from schemas.sections.budget import parse_budget
 from spark_jobs.refresh.affordable import affordable
+from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.engine import ENGINE
@@ -31,6 +32,7 @@ def decide(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Decided, Allowance]
         mixture_from=None if before is None else before.refresh_id,
         model_versions=models.accepted,
         learnt_until=models.learnt_until,
+        keys_of_instances=segments_changed(warehouse.pipeline, warehouse.root, plan.window_start),
     )
     return decided, allowance
 

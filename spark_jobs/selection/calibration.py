@@ -16,7 +16,7 @@ import numpy as np
 from schemas.errors import ConfigurationError
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import Records
+from spark_jobs.selection.records import Records, widened
 
 MAX_COLUMNS = 500
 # Drawn rows for each column, below which residuals of several classes are not multiplied with the
@@ -120,8 +120,9 @@ def factors(records: Records, offset: Array, columns: Auxiliary) -> Factors:
         values.append(np.ones(n))
         places.append(before + records.segments[:, place].astype(np.int64))
         before += len(names)
+    sketch = widened(records.sketch, columns.sketch_width)
     for j in range(columns.sketch_width):
-        values.append(records.sketch[:, j].astype(np.float64))
+        values.append(sketch[:, j].astype(np.float64))
         places.append(np.full(n, before + j))
     return Factors(residual, np.stack(values, axis=1), np.stack(places, axis=1))
 

@@ -165,7 +165,7 @@ def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: floa
         version=version,
         day=_day(table),
         segments=segments,
-        sketch=matrix(table, "sketch", np.float32),
+        sketch=_sketch(table),
         vocabulary=Vocabulary(versions, levels),
         kept=table.select(names),
     )
@@ -263,7 +263,8 @@ def _width(name: str, lists: pa.Array) -> int:
 
 
 def matrix(table: pa.Table, name: str, dtype: type) -> Array:
-    """A list column as (n, width); rows without a list are zero, no lists give width 0."""
+    """A list column as (n, width); rows without a list are zero, no lists give width 0. Raises
+    DataQualityError where they differ in length."""
     n = table.num_rows
     if name not in table.column_names or pa.types.is_null(table[name].type):
         return np.zeros((n, 0), dtype)
@@ -274,6 +275,23 @@ def matrix(table: pa.Table, name: str, dtype: type) -> Array:
     if width:
         out[valid] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     return out
+
+
+def _sketch(table: pa.Table) -> Array:
+    """Sketches (n, width) of the widest: models of one window may have others, and what a narrower
+    one lacks is zero, as of a record without any."""
+    if not holds(table, "sketch"):
+        return np.zeros((table.num_rows, 0), np.float32)
+    lists = column(table, "sketch")
+    lengths = np.asarray(pc.fill_null(lists.value_lengths(), 0))
+    out: Array = np.zeros((table.num_rows, int(lengths.max(initial=0))), np.float32)
+    out[np.arange(out.shape[1]) < lengths[:, None]] = lists.flatten().to_numpy(zero_copy_only=False)
+    return out
+
+
+def widened(sketch: Array, width: int) -> Array:
+    """Sketches (n, w) as (n, width), zeros where they end before."""
+    return np.pad(sketch, ((0, 0), (0, width - sketch.shape[1])))
 
 
 def infer_task(table: pa.Table) -> str:
@@ -311,7 +329,8 @@ def joined(parts: Sequence[Records]) -> Records:
     if len(parts) == 1:
         return parts[0]
     vocabulary = reduce(Vocabulary.joined, (part.vocabulary for part in parts))
-    coded = [part.coded(vocabulary) for part in parts]
+    width = max(part.sketch.shape[1] for part in parts)
+    coded = [replace(part.coded(vocabulary), sketch=widened(part.sketch, width)) for part in parts]
     arrays = {name: np.concatenate([getattr(p, name) for p in coded]) for name in _ARRAYS}
     tables = [part.kept for part in coded if part.kept is not None]
     kept = pa.concat_tables(tables) if tables else None
@@ -329,11 +348,13 @@ def contents(records: Records) -> Contents:
 
 
 def require_one_layout(widths: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """(outputs, sketch width) of all blocks; raises ConfigurationError where they differ."""
+    """(outputs, sketch width) of all blocks, the widest sketch's; raises ConfigurationError where
+    the outputs differ."""
     layouts = sorted(set(widths))
-    if len(layouts) > 1:
+    outputs = [layouts[0][0], layouts[-1][0]]
+    if outputs[0] != outputs[1]:
         raise ConfigurationError(
-            f"records: (outputs, sketch width) is {layouts[0]} in some and {layouts[-1]} in others."
+            f"records: {outputs[0]} outputs in some and {outputs[1]} in others."
             " Remedy: shorten selection.window_days to records of one model layout."
         )
-    return layouts[0]
+    return outputs[0], max(width for _, width in layouts)

@@ -91,15 +91,23 @@ def require(pipeline: Pipeline, warehouse: str, *names: str) -> None:
     """
     tables = all_tables(pipeline)
     for name in names:
-        path = within(warehouse, name)
-        if not exists(path):
-            raise ConfigurationError(
-                f"table {name} = {path}: not found. Remedy: run `tenforward ingest`"
-                " (or `tenforward init` for tables of your own), or correct --warehouse."
-            )
-        snapshot = Snapshot(path)
-        require_owner(snapshot, pipeline.name, warehouse)
-        _require_columns(tables[name], pa.schema(snapshot.schema().to_arrow()))
+        _require_columns(tables[name], require_owned(pipeline, warehouse, name))
+
+
+def require_owned(pipeline: Pipeline, warehouse: str, name: str) -> pa.Schema:
+    """The schema of a table, whatever its columns are; it must be there, and be the pipeline's.
+
+    Raises ConfigurationError.
+    """
+    path = within(warehouse, name)
+    if not exists(path):
+        raise ConfigurationError(
+            f"table {name} = {path}: not found. Remedy: run `tenforward ingest`"
+            " (or `tenforward init` for tables of your own), or correct --warehouse."
+        )
+    snapshot = Snapshot(path)
+    require_owner(snapshot, pipeline.name, warehouse)
+    return pa.schema(snapshot.schema().to_arrow())
 
 
 def _require_columns(table: Table, there: pa.Schema) -> None:
@@ -110,6 +118,7 @@ def _require_columns(table: Table, there: pa.Schema) -> None:
         if actual.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
             raise ConfigurationError(
                 f"table {table.name}, column {field.name}: expected {field.type}, found {actual}."
-                " Remedy: run `tenforward init`, which adds what a later release brought; add or"
-                " cast a column of your own, or correct the pipeline file."
+                " Remedy: run `tenforward init`, which adds what a later release brought; or"
+                " `tenforward migrate`, which adds your own columns too (--dry-run says which); or"
+                " correct the pipeline file."
             )

@@ -8,7 +8,7 @@ file groups, a reader and a count each, several of them at a time.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,6 +84,12 @@ class HeldOut:
     rows: Rows
     forward: NDArray[np.bool_]  # (n,), asked after every day that was drawn from
     segments: Mapping[str, NDArray[Any]]  # (n,) levels by segment key
+    # The inputs of models with an encoding of their own, by what the model is: `champion`.
+    others: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
+
+    def read_by(self, other: str) -> Rows:
+        """The rows as a model of another encoding reads them; as they are where it has none."""
+        return replace(self.rows, inputs=self.others.get(other, self.rows.inputs))
 
     def at(self, here: NDArray[np.bool_]) -> "HeldOut":
         """Some of the rows (n,)."""
@@ -91,6 +97,7 @@ class HeldOut:
             self.rows.map(lambda column: column[here]),
             self.forward[here],
             {key: levels[here] for key, levels in self.segments.items()},
+            {of: tuple(one[here] for one in inputs) for of, inputs in self.others.items()},
         )
 
 
@@ -152,16 +159,19 @@ def read_holdout(pipeline: Pipeline, refresh: Refresh) -> HeldOut:
 
 
 def _segments(pipeline: Pipeline, refresh: Refresh) -> dict[str, NDArray[Any]]:
-    """The level (n,) of every held-out row by segment key. By pyarrow: no tensor holds strings."""
-    names = pipeline.instances.segments
+    """The level (n,) of every held-out row by segment key, of the pipeline's those that the rows
+    have. By pyarrow: no tensor holds strings."""
+    names = refresh.segments or tuple(pipeline.instances.segments)
     columns = ["position", "segments"]
     tables = [pq.read_table(f.path, columns=columns, partitioning=None) for f in refresh.holdout]
     if not tables:
-        return {name: np.zeros(0, np.str_) for name in names}
+        return {name: np.zeros(0, np.str_) for name in pipeline.instances.segments}
     levels = pa.concat_tables(tables).sort_by("position")["segments"]
+    width = pc.min(pc.list_value_length(levels)).as_py() or 0
     return {
         name: pc.list_element(levels, place).to_numpy().astype(np.str_)
-        for place, name in enumerate(names)
+        for place, name in enumerate(names[:width])
+        if name in pipeline.instances.segments
     }
 
 

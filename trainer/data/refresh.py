@@ -4,6 +4,7 @@ Three accounts of the sample must agree before a row is read: the manifest, the 
 the pinned version, and storage. A refresh that was vacuumed or altered is refused by name.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.allowance import Allowance
 from schemas.digest import sha256_of
+from schemas.encoding import Encoding, encoding_then
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.footer import least_in, rows_in
-from schemas.manifests import BOOTSTRAP, Manifest, read_manifests
+from schemas.manifests import BOOTSTRAP, Inputs, Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
 
@@ -59,6 +61,9 @@ class Refresh:
     file_groups: tuple[FileGroup, ...]
     holdout: tuple[DataFile, ...]
     allowance: Allowance | None = None
+    inputs: Inputs | None = None
+    encoding: Encoding | None = None  # of the rows; None where an earlier release did not say
+    segments: tuple[str, ...] | None = None  # the keys of the held-out rows; None as for encoding
 
     @property
     def group_sizes(self) -> list[int]:
@@ -89,6 +94,9 @@ def open_refresh(warehouse: str, pipeline: Pipeline | None, refresh_id: str) -> 
             f"--refresh {refresh_id}: belongs to pipeline {manifest.pipeline!r}, not"
             f" {pipeline.name!r}. Remedy: give that pipeline's file as --pipeline."
         )
+    encoding, segments = _encoded(manifest)
+    if pipeline is not None and encoding is not None:
+        _require_features(refresh_id, encoding, pipeline)
     counts = manifest.counts
     sampled = _sampled_files(warehouse, manifest)
     holdout = _pinned(warehouse, "holdout", manifest.holdout.version, refresh_id, counts.held_out)
@@ -104,7 +112,36 @@ def open_refresh(warehouse: str, pipeline: Pipeline | None, refresh_id: str) -> 
         file_groups=_file_groups(refresh_id, sampled),
         holdout=holdout,
         allowance=manifest.allowance,
+        inputs=manifest.inputs,
+        encoding=encoding,
+        segments=segments,
     )
+
+
+def _encoded(manifest: Manifest) -> tuple[Encoding | None, tuple[str, ...] | None]:
+    """How the rows of a refresh were encoded, and their segment keys; None where that is not
+    known."""
+    try:
+        segments = json.loads(manifest.config)["instances"]["segments"]
+        return encoding_then(manifest.config), tuple(segments)
+    except (ValueError, KeyError, TypeError):  # pydantic's errors are ValueErrors
+        return None, None
+
+
+def _require_features(refresh_id: str, encoding: Encoding, pipeline: Pipeline) -> None:
+    """Refuse a refresh whose rows lack a feature of the pipeline. Other buckets, defaults and
+    sources are taken as they are: the model's bundle says by which its rows were encoded."""
+    lacks = [
+        name
+        for name, feature in pipeline.features.items()
+        if name not in encoding.features or encoding.features[name].kind != feature.kind
+    ]
+    if lacks:
+        raise ConfigurationError(
+            f"--refresh {refresh_id}: was selected before {', '.join(lacks)} came into [features]"
+            " as they are now. Remedy: select the day again with this pipeline file, and train on"
+            " that refresh."
+        )
 
 
 def known_refreshes(warehouse: str, pipeline: Pipeline, policy: str | None = None) -> list[str]:

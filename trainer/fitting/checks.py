@@ -4,25 +4,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.bundle import ModelCard
+from schemas.encoding import encoding_of
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
-from schemas.pipeline import Task
+from schemas.pipeline import Pipeline, Task
 from schemas.tables import MAX_LOGITS
 from trainer.data.survey import Survey
 
 
-def comparable(one: ModelCard, other: ModelCard) -> bool:
-    """Whether both models read the same rows and answer alike."""
+def reads_alike(one: ModelCard, other: ModelCard) -> bool:
+    """Whether both models read the same rows, encoded alike, and answer alike."""
     reads = {"task", "features", "outputs"}
-    return one.model_dump(include=reads) == other.model_dump(include=reads)
+    if one.model_dump(include=reads) != other.model_dump(include=reads):
+        return False
+    return None in (one.encoding, other.encoding) or one.encoding == other.encoding
 
 
 def require_comparable(champion: ModelCard, card: ModelCard) -> None:
-    """The gate measures both on the same rows, so both must be able to read them."""
-    if not comparable(champion, card):
+    """The gate compares what both say of the same labels, so both must answer alike. What they read
+    may differ: the held-out rows are encoded for each."""
+    if (champion.task, champion.outputs) != (card.task, card.outputs):
         raise ConfigurationError(
-            "features: the champion was trained on other features, buckets or classes and cannot"
-            " be measured on these rows. Remedy: restore them in the pipeline file, or start a new"
-            " line of models with --model NAME."
+            f"task, labels.classes: the champion answers a {champion.task} task with"
+            f" {champion.outputs} outputs, this model a {card.task} task with {card.outputs}, and"
+            " the gate cannot compare them. Remedy: restore them in the pipeline file, or start a"
+            " new line of models: --model NAME, or another name in the pipeline file"
+            " (`tenforward migrate`)."
+        )
+
+
+def require_rows_of_now(pipeline: Pipeline, champion: ModelCard, card: ModelCard) -> None:
+    """Refuse to train a model of changed features on rows that were encoded before the change."""
+    now, then = encoding_of(pipeline), card.encoding or encoding_of(pipeline)
+    changed = then.differences(now)
+    if changed and champion.features != card.features:
+        raise ConfigurationError(
+            "features: the champion was trained on other features than the pipeline file has, and"
+            f" refresh {card.refresh_id} was selected before they changed ({', '.join(changed)})."
+            " Remedy: select the day again with this pipeline file and train on that refresh, or"
+            " start a new line of models with --model NAME."
         )
 
 

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from schemas.bundle import ModelCard
+from schemas.encoding import Encoding
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.sections.training import Training
 from trainer.data.survey import Survey
-from trainer.fitting.checks import count_outputs, require_comparable
+from trainer.fitting.checks import count_outputs, require_comparable, require_rows_of_now
 from trainer.models.export import Loaded
 from trainer.models.model import build_model, model_card, standardise
 from trainer.models.optimizer_state import OptimizerState
@@ -63,21 +64,36 @@ def prepare(
     survey: Survey,
     held_out: NDArray[np.float32],
     champion: Loaded | None,
+    encoding: Encoding | None = None,
 ) -> Start:
     """The start of a training on a refresh; the champion is the parent where its weights fit.
 
-    held_out: labels (n,) of the held-out rows. Raises what `count_outputs` and
-    `require_comparable` raise.
+    held_out: labels (n,) of the held-out rows. encoding: of the rows, as `model_card` takes it.
+    Raises what `count_outputs`, `require_comparable` and `require_rows_of_now` raise.
     """
     compared = None if champion is None else champion.card
     outputs = count_outputs(pipeline.task, survey, held_out, compared, pipeline.labels.classes)
-    card = model_card(pipeline, refresh_id, outputs)
+    card = model_card(pipeline, refresh_id, outputs, encoding)
     if compared is not None:
         require_comparable(compared, card)
-    parent = champion if pipeline.training.warm_start else None
-    if parent is not None and not parent.fits(card):
-        log.info("the champion has other layers: starting from scratch")
-        parent = None
-    if parent is not None:
-        card = card.model_copy(update={"parent_version": parent.version})
+        require_rows_of_now(pipeline, compared, card)
+    parent, started = _parent(pipeline, champion, card)
+    version = None if parent is None else parent.version
+    card = card.model_copy(update={"parent_version": version, "started": started})
     return Start(card, pipeline.training.seed, survey, parent)
+
+
+def _parent(
+    pipeline: Pipeline, champion: Loaded | None, card: ModelCard
+) -> tuple[Loaded | None, str]:
+    """What the training starts from, and in words."""
+    if champion is None:
+        return None, "from scratch: the first model"
+    if not pipeline.training.warm_start:
+        return None, "from scratch: training.warm_start = false"
+    why = champion.unfit(card)
+    if why is None:
+        return champion, f"from version {champion.version}"
+    started = f"from scratch: version {champion.version} does not fit, {why}"
+    log.warning("the training starts %s", started)
+    return None, started

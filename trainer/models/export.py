@@ -28,7 +28,7 @@ def save_bundle(
     model: nn.Module, card: ModelCard, folder: Path, optimizer: OptimizerState | None = None
 ) -> None:
     """Write the files of a bundle into an existing folder; the model is on the CPU."""
-    torch.export.save(_export(model, card), folder / PROGRAM)
+    torch.export.save(export_program(model, card), folder / PROGRAM)
     (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     save_weights(model, folder)
     if optimizer is not None:
@@ -48,7 +48,7 @@ def require_exportable(model: nn.Module, card: ModelCard) -> bytes:
     """
     content = io.BytesIO()
     try:
-        torch.export.save(_export(model, card), content)
+        torch.export.save(export_program(model, card), content)
     except Exception as error:
         raise ConfigurationError(
             f"model.name = {card.architecture!r}: cannot be exported by torch.export: {error}."
@@ -63,9 +63,9 @@ def require_exportable(model: nn.Module, card: ModelCard) -> bytes:
         ) from reason
 
 
-def _export(model: nn.Module, card: ModelCard) -> torch.export.ExportedProgram:
-    """The program for any number of rows. Not strict: four times faster, and nothing in a model
-    of ours depends on Python state that only the strict tracer would notice."""
+def export_program(model: nn.Module, card: ModelCard) -> torch.export.ExportedProgram:
+    """The program of a module for any number of rows. Not strict: four times faster, and nothing in
+    a model of ours depends on Python state that only the strict tracer would notice."""
     rows = torch.export.Dim("rows", min=1)
     example = example_inputs(card)
     tensors = tuple({0: rows} for _ in card.shapes)  # one argument, of any number of parts
@@ -87,19 +87,38 @@ class Loaded:
     optimizer: OptimizerState | None = None  # None: the next fit begins with a fresh one
 
     def fits(self, card: ModelCard) -> bool:
-        """Whether a model of this card can start with these weights. Of the same blueprint it may
-        still not be: a factory may have changed since they were learnt."""
-        if not self.card.same_shape(card):
-            return False
-        own = build_model(card, seed=0).state_dict()
-        shapes = {name: value.shape for name, value in own.items()}
-        return shapes == {name: value.shape for name, value in self.weights.items()}
+        """Whether a model of this card can start with these weights."""
+        return self.unfit(card) is None
+
+    def unfit(self, card: ModelCard) -> str | None:
+        """Why a model of this card cannot start with these weights; None where it can. Of the same
+        blueprint it may still not: a factory may have changed since they were learnt."""
+        own, other = self.card, card
+        if own.encoding is not None and other.encoding is not None:
+            differences = own.encoding.differences(other.encoding)
+            if differences:
+                return f"its features differ ({', '.join(differences)})"
+        if own.features != other.features:
+            return "its features differ in order or buckets"
+        if not own.same_shape(other):
+            was, now = (_in_words(one) for one in (own, other))
+            return f"it is another network ({was}, now {now})"
+        built = build_model(card, seed=0).state_dict()
+        shapes = {name: value.shape for name, value in built.items()}
+        if shapes != {name: value.shape for name, value in self.weights.items()}:
+            return "its layers are of other shapes"
+        return None
 
     def model(self) -> nn.Module:
         """The model itself, on the CPU."""
         model = build_model(self.card, seed=0)
         model.load_state_dict(self.weights)
         return model.eval()
+
+
+def _in_words(card: ModelCard) -> str:
+    own = ", ".join(f"{name} = {value}" for name, value in card.settings.items())
+    return f"{card.architecture} of {own or 'no settings'}"
 
 
 def load_bundle(folder: Path, version: str | None = None) -> Loaded:

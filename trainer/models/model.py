@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from schemas.bundle import Blueprint, ModelCard
+from schemas.encoding import Encoding, encoding_of
 from schemas.errors import ConfigurationError
 from schemas.inputs import model_inputs
 from schemas.pipeline import Pipeline
@@ -102,8 +103,12 @@ def build_model(blueprint: Blueprint, seed: int) -> SketchedNetwork:
         return SketchedNetwork(built_in.network(blueprint), built_in.sketch_layer, blueprint)
 
 
-def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
-    """The card of the pipeline's model, trained from scratch on a refresh."""
+def model_card(
+    pipeline: Pipeline, refresh_id: str, outputs: int, encoding: Encoding | None = None
+) -> ModelCard:
+    """The card of the pipeline's model, trained from scratch on a refresh, whose rows were encoded
+    by `encoding`; None: as the pipeline says."""
+    encoding = encoding or encoding_of(pipeline)
     blueprint = Blueprint(
         task=pipeline.task,
         architecture=pipeline.model.name,
@@ -117,6 +122,7 @@ def model_card(pipeline: Pipeline, refresh_id: str, outputs: int) -> ModelCard:
         pipeline=pipeline.name,
         sketch_width=build_model(blueprint, seed=0).projection.shape[1],
         refresh_id=refresh_id,
+        encoding=encoding.only(list(pipeline.features)),
     )
 
 

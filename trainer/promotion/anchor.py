@@ -13,7 +13,7 @@ from torch import nn
 from schemas.bundle import ModelCard, read_card
 from schemas.errors import ConfigurationError
 from schemas.registry import PROMOTED, ROLLED_BACK
-from trainer.fitting.checks import comparable
+from trainer.fitting.checks import reads_alike
 from trainer.models.export import serving_model
 from trainer.promotion.registry import Registry
 
@@ -63,7 +63,7 @@ def open_anchor(
         return Anchor(f"the anchor is the champion itself, {name}")
     try:
         folder = registry.folder(version)
-        if comparable(read_card(folder), card):
+        if reads_alike(read_card(folder), card):
             return Anchor(f"anchor {name}", serving_model(folder))
     except ConfigurationError as error:  # its bundle is gone, or of another format
         why = str(error).partition(" Remedy:")[0]

@@ -7,6 +7,7 @@ from torch import nn
 
 from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
+from schemas.registry import CHAMPION
 from schemas.sections.training import Training
 from trainer.data.reader import HeldOut, Rows
 from trainer.models.export import predict
@@ -15,6 +16,7 @@ from trainer.promotion.evaluate import Metrics, evaluate
 from trainer.promotion.gate import HOLDOUT
 
 FORWARD = "forward"
+CHALLENGER = "challenger"
 
 
 def judge(
@@ -25,21 +27,22 @@ def judge(
     anchor: nn.Module | None = None,
 ) -> dict[str, Assessment]:
     """What all did on the held-out rows of the days drawn from, and on those of the days after
-    where the refresh has such days (`selection.forward_days`)."""
+    where the refresh has such days (`selection.forward_days`). A champion of another encoding is
+    asked about the same rows as it reads them (`HeldOut.others`)."""
     sets = {HOLDOUT: held_out.at(~held_out.forward)}
     if held_out.forward.any():
         sets[FORWARD] = held_out.at(held_out.forward)
 
-    def answered(one: nn.Module | None, rows: Rows) -> NDArray[Any] | None:
-        return None if one is None else answers(one, pipeline.task, rows)
+    def answered(name: str, one: nn.Module | None, part: HeldOut) -> NDArray[Any] | None:
+        return None if one is None else answers(one, pipeline.task, part.read_by(name))
 
     def asked(part: HeldOut) -> Assessment:
         return assess(
             pipeline.task,
-            answers(model, pipeline.task, part.rows),
-            answered(champion, part.rows),
+            answers(model, pipeline.task, part.read_by(CHALLENGER)),
+            answered(CHAMPION, champion, part),
             part.rows.label,
-            anchor=answered(anchor, part.rows),
+            anchor=answered("anchor", anchor, part),
             segments=part.segments,
             settings=pipeline.training,
             confidence=pipeline.gate.confidence,

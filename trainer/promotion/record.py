@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
     from mlflow.entities import Metric, Param
 
 
+GIVEN = "given"  # the tag of a version that was trained elsewhere: SHA-256 of its file
+TAG_LENGTH = 1000  # characters that a tag may have in every registry
+
+
 @dataclass(frozen=True)
 class Record:
     """What is kept of one training: settings, metrics, reports, origin, the gate's verdict."""
@@ -32,6 +36,8 @@ class Record:
     series: Mapping[str, list[float]]  # a value an epoch, by metric
     reports: Mapping[str, str]  # text by file name
     started_ms: int
+    started: str | None = None  # what the training started from, in words
+    given: str | None = None  # SHA-256 of the file of a model that was trained elsewhere
 
     def tags(self) -> dict[str, str]:
         """The tags of the run and of the version."""
@@ -40,6 +46,8 @@ class Record:
             "ds": self.ds,
             "sample_digest": self.sample_digest,
             "parent_version": self.parent_version or "none",
+            **({"started": self.started[:TAG_LENGTH]} if self.started else {}),
+            **({GIVEN: self.given} if self.given else {}),
             "gate": "passed" if self.verdict.passed else "failed",
             "gate_reason": self.verdict.reason,
             **{f"ledger.{name}": str(count) for name, count in self.ledger.items()},

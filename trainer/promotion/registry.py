@@ -9,7 +9,7 @@ but by name.
 import logging
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,12 @@ from schemas.registry import (
     artifact_location,
     bundle_folder,
     champion_version,
+    has_model,
     mlflow_client,
     tracking_uri,
 )
 from trainer.processes.lock import exclusive
-from trainer.promotion.record import Record
+from trainer.promotion.record import GIVEN, Record
 
 if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
     from mlflow import MlflowClient
@@ -57,11 +58,17 @@ class Registry:
         return bundle_folder(self.client, version)
 
     def trained(self, refresh_id: str, sample_digest: str) -> "ModelVersion | None":
-        """The newest version trained on this very sample, if any."""
-        wanted = {"refresh_id": refresh_id, "sample_digest": sample_digest}
+        """The newest version that `train` made of this very sample, if any."""
+        found = self._tagged(refresh_id=refresh_id, sample_digest=sample_digest)
+        return _newest(one for one in found if GIVEN not in one.tags)
+
+    def given(self, refresh_id: str, digest: str) -> "ModelVersion | None":
+        """The version that `register` made of a file of that SHA-256 for this refresh, if any."""
+        return _newest(self._tagged(refresh_id=refresh_id, given=digest))
+
+    def _tagged(self, **wanted: str) -> "list[ModelVersion]":
         tags = " and ".join(f"tags.{key} = '{value}'" for key, value in wanted.items())
-        versions = self.client.search_model_versions(f"name = '{self.name}' and {tags}")
-        return max(versions, key=lambda version: int(version.version), default=None)
+        return list(self.client.search_model_versions(f"name = '{self.name}' and {tags}"))
 
     def register(self, record: Record, write_bundle: Callable[[Path], None]) -> "ModelVersion":
         """Log a run with its bundle, create the version, and promote it if its gate passed."""
@@ -114,6 +121,10 @@ class Registry:
         return True
 
 
+def _newest(versions: "Iterable[ModelVersion]") -> "ModelVersion | None":
+    return max(versions, key=lambda version: int(version.version), default=None)
+
+
 def require_model_name(name: str) -> None:
     """Refuse a registry name that would be a path, or end a filter of the registry's.
 
@@ -144,13 +155,7 @@ def _experiment(client: "MlflowClient", pipeline: str, place: str | None) -> str
 
 
 def _ensure_model(client: "MlflowClient", name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    if not has_model(client, name):
         client.create_registered_model(name)
 
 

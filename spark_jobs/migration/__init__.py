@@ -1,0 +1,1 @@
+"""What `tenforward migrate` does to a warehouse: steps, each of which is told, then made."""
