@@ -26,7 +26,7 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import ConfigurationError, NoDataError, TenforwardError
+from schemas.errors import ConfigurationError, EmptyDrawError, NoDataError, TenforwardError
 from schemas.faults import fault_of
 from schemas.log import log
 from schemas.manifests import find_manifest
@@ -34,7 +34,7 @@ from schemas.pipeline import Pipeline
 from schemas.sections.budget import parse_budget
 from schemas.signals import was_interrupted
 from spark_jobs.days.planned import days, plan, without_traffic
-from spark_jobs.days.told import line_of, plan_line, summary_table
+from spark_jobs.days.told import PASSED_OVER, RAN, line_of, plan_line, summary_table
 from spark_jobs.due import due
 from spark_jobs.refresh.claims import numbered
 from spark_jobs.refresh.forward_passes import recounted
@@ -45,7 +45,7 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
 
-IDLE = ("not due", "nothing to do")  # of a step after which the day has no other
+IDLE = ("not due", "nothing to do", PASSED_OVER)  # of a step after which the day has no other
 
 Step = Callable[[Warehouse, date], dict[str, Any]]
 
@@ -67,11 +67,21 @@ def score_asked(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     return {"status": "nothing to do"} | done
 
 
-STEPS: dict[str, Step] = {"score": score_asked, "select": select_day, "train": train_day}
+def select_asked(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[str, Any]:
+    """Select a day; one from whose window nothing can be drawn is passed over: its labels may have
+    to mature first, and its instances are candidates of a later day."""
+    try:
+        return select_day(warehouse, ds, force=force)
+    except EmptyDrawError as error:
+        done = {"pipeline": warehouse.pipeline.name, "ds": ds, "reason": str(error)}
+        return {"status": PASSED_OVER} | done
+
+
+STEPS: dict[str, Step] = {"score": score_asked, "select": select_asked, "train": train_day}
 
 # What --force does anew. A day's records are appended once and for all.
 FORCED: dict[str, Step] = {
-    "select": partial(select_day, force=True),
+    "select": partial(select_asked, force=True),
     "train": partial(train_day, force=True),
 }
 
@@ -286,13 +296,22 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
 
 
 def summary(pipeline: str, done: list[dict[str, Any]]) -> dict[str, Any]:
-    """The result of the command; the exit code of the first day that failed, if one did."""
-    result = {"pipeline": pipeline, "days": done}
+    """The result of the command; the exit code of the first day that failed, if one did, and that
+    of `NoDataError` where days were selected and each of them was passed over."""
+    selected = [day["select"] for day in done if "select" in day]
+    passed = [part for part in selected if part["status"] == PASSED_OVER]
+    result = {"pipeline": pipeline, "days": done, "passed_over": len(passed)}
     failed = [day for day in done if "error" in day]
     if failed:
         return {"status": "failed", "exit_code": failed[0]["exit_code"]} | result
+    if passed:
+        told = f"{len(passed)} of {len(done)} days passed over, nothing could be drawn"
+        log.warning("%s; the first: %s", told, passed[0]["reason"])
+        if not any(part["status"] in RAN for part in selected):
+            error = f"{told}. The first: {passed[0]['reason']}"
+            return {"status": "failed", "exit_code": NoDataError.exit_code, "error": error} | result
     steps = [part for day in done for name, part in day.items() if name in STEPS]
-    fresh = any(part["status"] != "already done" for part in steps)
+    fresh = any(part["status"] not in ("already done", PASSED_OVER) for part in steps)
     return {"status": "done" if fresh else "already done"} | result
 
 

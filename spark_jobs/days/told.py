@@ -9,7 +9,8 @@ _DUE = {
 }
 
 
-_RAN = ("done", "already done")
+RAN = ("done", "already done")
+PASSED_OVER = "passed over"  # of a day from whose window nothing could be drawn
 
 
 def plan_line(day: dict[str, Any]) -> str:
@@ -37,6 +38,8 @@ def line_of(entry: dict[str, Any]) -> str:
         words.append(f"not due: {entry['due']['reason']}")
     if entry.get("select", {}).get("status") == "nothing to do":
         words.append("the budget comes to no row")
+    if _passed_over(entry):
+        words.append(f"passed over: {entry['select']['reason']}")
     if entry.get("select", {}).get("status") == "done":
         words.append(f"drew {entry['select']['drawn']} of {entry['select']['candidates']}")
     if entry.get("train", {}).get("status") == "done":
@@ -55,6 +58,10 @@ def _no_traffic(entry: dict[str, Any]) -> bool:
     return bool(entry.get("score", {}).get("status") == "nothing to do")
 
 
+def _passed_over(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("select", {}).get("status") == PASSED_OVER)
+
+
 def summary_table(done: list[dict[str, Any]]) -> list[str]:
     """The days as a table: a line of headings, then one a day."""
     lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
@@ -63,6 +70,7 @@ def summary_table(done: list[dict[str, Any]]) -> list[str]:
         gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
         gate = "not due" if _not_due(day) else gate
         gate = "no traffic" if _no_traffic(day) else gate
+        gate = PASSED_OVER if _passed_over(day) else gate
         gate = "no row" if selected.get("status") == "nothing to do" else gate
         lines.append(
             f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"
@@ -74,4 +82,4 @@ def summary_table(done: list[dict[str, Any]]) -> list[str]:
 
 def _cell(step: dict[str, Any], name: str) -> str:
     """A figure of a step; what a step that was done before does not tell is `done`."""
-    return str(step.get(name, "done")) if step.get("status", "nothing to do") in _RAN else "-"
+    return str(step.get(name, "done")) if step.get("status", "nothing to do") in RAN else "-"
