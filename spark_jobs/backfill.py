@@ -264,7 +264,9 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     if args.max_parallel > 1:
         _require_independent(args.max_parallel, args.only, pipeline)
     warehouse = Warehouse(args.warehouse, pipeline)
-    planned = plan(warehouse, args.start, args.end, only=args.only)
+    planned = plan(
+        warehouse, args.start, args.end, only=args.only, force=args.force, count=args.dry_run
+    )
     if not args.json:
         for day in planned:
             log.info("%s", plan_line(day))

@@ -32,6 +32,7 @@ from spark_jobs.candidates.census_report import census_report, seen
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.refusal import refuse_bad, refuse_unsound
 from spark_jobs.candidates.window import held_out_rows, window_of
+from spark_jobs.days.estimates import Estimate, estimate_of
 from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
 from spark_jobs.refresh.decided import decide, decided_then
@@ -195,8 +196,12 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
-def _planned(warehouse: Warehouse, ds: date) -> dict[str, Any]:
-    """What a selection of the day would read, what pays for it, and the rows that come to."""
+def _planned(warehouse: Warehouse, ds: date, *, again: bool) -> dict[str, Any]:
+    """What a selection of the day would read, what pays for it, and the rows that come to; again:
+    whether a refresh that is there would be made anew."""
+    there = find_manifest(warehouse.path("refreshes"), refresh_id(warehouse.pipeline, ds))
+    if there is not None and is_unfinished(warehouse, there):
+        there = None
     plan = plan_refresh(warehouse, ds)
     try:
         decided, allowance = decide(warehouse, plan)
@@ -207,7 +212,15 @@ def _planned(warehouse: Warehouse, ds: date) -> dict[str, Any]:
         "predecessor": allowance.predecessor,
         "passes_a_row": allowance.epochs * allowance.pulls,
     }
-    return {**vars(plan), "budget": decided.budget, **paid}
+    if there is not None and not again:
+        status, drawn = "already done", Estimate(there.counts.candidates, there.counts.drawn)
+    else:
+        status, drawn = "planned", estimate_of(warehouse, ds, parse_budget(decided.budget))
+    if not drawn.candidates:
+        log.warning("--ds = %s: no candidate in the window yet: select would end with 3", ds)
+    rows = {"candidates": drawn.candidates, "estimated_rows": drawn.rows}
+    spread = {"give_or_take": drawn.give_or_take, "refused": drawn.refused}
+    return {"status": status, **vars(plan), "budget": decided.budget, **paid, **rows, **spread}
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
@@ -219,10 +232,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     warehouse = Warehouse(args.warehouse, pipeline)
     if args.dry_run:
         warehouse.require(*warehouse.tables)
-        there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, args.ds))
-        whole = there is not None and not is_unfinished(warehouse, there)
-        status = "already done" if whole else "planned"
-        return {"status": status} | _planned(warehouse, args.ds)
+        return _planned(warehouse, args.ds, again=args.force)
     return select_day(warehouse, args.ds, force=args.force, rebuild=args.rebuild)
 
 

@@ -15,15 +15,30 @@ PASSED_OVER = "passed over"  # of a day from whose window nothing could be drawn
 
 def plan_line(day: dict[str, Any]) -> str:
     """What a day has and lacks, in words."""
-    rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
     scored = "scored" if day["scored"] else "to score"
+    if day["to_score"]:
+        scored = f"{day['to_score']} to score"
     scored = "no traffic, to skip" if day["without_traffic"] else scored
     selected = "selected" if day["selected"] else _DUE[day["due"]]
-    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}, about {rows} rows"
+    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}{_rows(day)}"
     for reason in day["stale"]:
         text += f"; stale ({reason}), --force selects anew"
     others = ", ".join(day["other_configurations"])
     return f"{text}; selected under another configuration: {others}" if others else text
+
+
+def _rows(day: dict[str, Any]) -> str:
+    """The rows that a refresh has or will draw, where they were counted."""
+    count, rows = day["candidates"], day["estimated_rows"]
+    if count is None:
+        return ""
+    if rows is None:
+        return f", a number of rows of {count} candidates that is not known yet"
+    if day["refused"]:
+        return ", to be refused: too many records cannot be used"
+    spread = f" (give or take {day['give_or_take']})" if day["give_or_take"] else ""
+    passed = "; to be passed over" if not count and not day["selected"] and day["due"] else ""
+    return f", about {rows} rows{spread} of {count} candidates{passed}"
 
 
 def line_of(entry: dict[str, Any]) -> str:
