@@ -31,6 +31,7 @@ from schemas.faults import fault_of
 from schemas.log import log
 from schemas.manifests import find_manifest
 from schemas.pipeline import Pipeline
+from schemas.progress import Underway, step
 from schemas.sections.budget import parse_budget
 from schemas.signals import was_interrupted
 from spark_jobs.days.planned import days, plan, without_traffic
@@ -95,11 +96,11 @@ def steps_of(pipeline: Pipeline, only: str | None, force: bool) -> dict[str, Ste
     """The steps of each day in their order, `due` among them where the DAG has such a task."""
     steps = STEPS | FORCED if force else STEPS
     chosen: dict[str, Step] = {}
-    for name, step in steps.items():
+    for name, run in steps.items():
         if only in (None, name):
             if name == "select" and pipeline.schedule.conditional:
                 chosen["due"] = due_day
-            chosen[name] = step
+            chosen[name] = run
     return chosen
 
 
@@ -131,8 +132,8 @@ def backfill(
     def day(ds: date) -> dict[str, Any]:
         entry: dict[str, Any] = {"ds": ds}
         try:
-            for name, step in steps.items():
-                entry[name] = _run(name, step, warehouse, ds)
+            for name, run in steps.items():
+                entry[name] = _run(name, run, warehouse, ds)
                 if entry[name]["status"] in IDLE:
                     break
         except TenforwardError as error:
@@ -142,9 +143,11 @@ def backfill(
         return entry
 
     wanted = list(days(start, end))
+    with step("backfill", len(wanted), "days") as through:
+        ran = map(day, wanted) if parallel == 1 else _side_by_side(day, wanted, parallel)
+        entries = _logged(ran, len(wanted), through)
     if parallel == 1:
-        return _logged(map(day, wanted), len(wanted))
-    entries = _logged(_side_by_side(day, wanted, parallel), len(wanted))
+        return entries
     if only == "select":
         _recount(warehouse, wanted)
     return sorted(entries, key=lambda entry: str(entry["ds"]))
@@ -172,7 +175,9 @@ def _side_by_side(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _logged(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def _logged(
+    entries: Iterable[dict[str, Any]], count: int, through: Underway
+) -> list[dict[str, Any]]:
     """The entries, each told in the log as it comes, with the time that the others will take."""
     began, done = time.monotonic(), []
     for number, entry in enumerate(entries, 1):
@@ -180,12 +185,13 @@ def _logged(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any
         words = line_of(entry)
         log.info("%s (%d/%d, about %.0f s left) %s", entry["ds"], number, count, left, words)
         done.append(entry)
+        through.add()
     return done
 
 
-def _run(name: str, step: Step, warehouse: Warehouse, ds: date) -> dict[str, Any]:
+def _run(name: str, run: Step, warehouse: Warehouse, ds: date) -> dict[str, Any]:
     try:
-        return step(warehouse, ds)
+        return run(warehouse, ds)
     except Exception as error:
         if was_interrupted(error):
             raise KeyboardInterrupt from error

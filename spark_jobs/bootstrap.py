@@ -26,6 +26,7 @@ from schemas.command import (
 from schemas.errors import NoDataError
 from schemas.log import log
 from schemas.manifests import BOOTSTRAP, Decided, find_manifest
+from schemas.progress import step
 from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.candidates.one_row import repeat
@@ -42,6 +43,11 @@ from spark_jobs.storage.warehouse import Warehouse
 
 def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     """Write the refresh of all labelled instances in [start, end], unless it is there."""
+    with step(f"bootstrap {start} to {end}"):
+        return _bootstrap(warehouse, start, end)
+
+
+def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     warehouse.require(*warehouse.tables)
     refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
     warehouse = numbered(warehouse, refresh_id)
@@ -58,17 +64,19 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     dates = warehouse.rows_by_date("instances", plan.versions["instances"])
     at_most = sum(count for day, count in dates.items() if start <= day <= end)
     rules = rules_of(warehouse.pipeline)
-    repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
-    labels = settle(_labels(warehouse, plan, rules), at_most)
-    decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
-    count = decisions.count()
+    with step(f"joining labels with at most {at_most:,} instances"):
+        repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
+        labels = settle(_labels(warehouse, plan, rules), at_most)
+        decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
+        count = decisions.count()
     if count == 0:
         raise NoDataError(
             f"--start {start} --end {end}: no labelled instances. Remedy: ingest these days first,"
             " or correct the dates."
         )
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
-    rejects = _rejected(warehouse, plan, rules)
+    with step("looking for labels that cannot be used"):
+        rejects = _rejected(warehouse, plan, rules)
     report = {
         "candidates": count,
         "budget": count,
@@ -85,7 +93,8 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         rejected=sum(rejects.values()),
         repeats=repeats,
     )
-    manifest = write_refresh(warehouse, plan, draft, kept)
+    with step(f"writing {count:,} rows"):
+        manifest = write_refresh(warehouse, plan, draft, kept)
     decisions.unpersist()
     labels.unpersist()
     return outcome(warehouse, "done", manifest)

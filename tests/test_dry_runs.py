@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from spark_jobs import select_sample
+from spark_jobs import backfill, select_sample
+from spark_jobs.days.planned import plan
+from spark_jobs.days.told import plan_line
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers import small_warehouse as small
 
@@ -68,7 +70,12 @@ def of_state(
     return small.filled(folder, pipeline, instances=asked, records=records, labels=arrived)
 
 
-@pytest.mark.parametrize("state", STATES)
+RARE = ("a day without records", "more rows than candidates", "a delay", "labels that stand in")
+
+
+@pytest.mark.parametrize(
+    "state", [pytest.param(s, marks=[pytest.mark.slow] * (s in RARE)) for s in STATES]
+)
 def test_a_dry_run_of_select_says_what_is_drawn(
     state: str, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,5 +94,57 @@ def test_a_dry_run_of_select_says_what_is_drawn(
         select_sample.select_day(warehouse, DAYS[4])
     [(candidates, rows)] = drawn
     assert planned["candidates"] == candidates
-    assert abs(planned["estimated_rows"] - rows) <= planned["give_or_take"]
-    assert (planned["give_or_take"] > 0) == ("chance" in state)
+    assert planned["estimated_rows"] == rows
+    assert not planned["refused"]
+
+
+# --- a backfill, whose later days draw from records that are not there yet ---
+
+
+def answering(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    """In place of a model: a record of each instance of the day that has none."""
+    there = set(warehouse.read("forward_records").select("instance_id").toPandas()["instance_id"])
+    asked = [row for row in small.instances([ds], A_DAY) if row["instance_id"] not in there]
+    small.append(warehouse, "forward_records", small.records(asked))
+    return {"status": "done", "records": len(asked)}
+
+
+@pytest.mark.parametrize(
+    "budget", ["0.4 per forward pass", pytest.param(0.25, marks=pytest.mark.slow)]
+)
+def test_a_dry_run_of_backfill_says_what_is_scored_and_drawn(
+    budget: float | str, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first day has records of its own, labels are a day late, the loop goes on from there."""
+    warehouse = of_state(
+        tmp_path, recorded=DAYS[:1], late=timedelta(days=1), selection={"budget": budget}
+    )
+    few = small.records(small.instances(DAYS[1:2], 10))
+    small.append(warehouse, "forward_records", few)  # whose batch is that of the scoring job
+    planned = plan(warehouse, DAYS[0], DAYS[2])
+    steps = {"score": answering, "select": backfill.select_asked}
+    monkeypatch.setattr(backfill, "STEPS", steps)
+    done = backfill.backfill(warehouse, DAYS[0], DAYS[2])
+    assert [day["to_score"] for day in planned] == [day["score"]["records"] for day in done]
+    for day, then in zip(planned, done, strict=True):
+        drawn = then["select"].get("drawn", 0)
+        assert (day["candidates"], day["estimated_rows"]) == (
+            then["select"].get("candidates", 0),
+            drawn,
+        )
+    assert planned[0]["estimated_rows"] == 0
+    assert plan_line(planned[0]).endswith("about 0 rows of 0 candidates; to be passed over")
+    assert all(day["estimated_rows"] > 0 for day in planned[1:])
+
+
+def test_one_that_scores_or_trains_alone_draws_nothing(tmp_path: Path) -> None:
+    warehouse = of_state(tmp_path, recorded=())
+    for only in ("score", "train"):
+        planned = plan(warehouse, DAYS[0], DAYS[1], only=only)
+        assert [day["estimated_rows"] for day in planned] == [None, None]
+    assert [day["to_score"] for day in plan(warehouse, DAYS[0], DAYS[1], only="score")] == [
+        A_DAY,
+        A_DAY,
+    ]
+    selected = plan(warehouse, DAYS[0], DAYS[1], only="select")
+    assert [day["estimated_rows"] for day in selected] == [0, 0]  # nobody scores them

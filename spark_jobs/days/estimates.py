@@ -1,17 +1,18 @@
 """How many rows refreshes will draw: what their budgets come to, day after day."""
 
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from math import ceil, sqrt
 
 from schemas.errors import ConfigurationError
-from schemas.manifests import Manifest
+from schemas.manifests import Decided, Manifest
 from schemas.sections.budget import Budget, parse_budget
-from spark_jobs.days.outlook import Outlook, outlook
+from spark_jobs.days.chance import drawn_by_chance
+from spark_jobs.days.outlook import Outlook, Reading, outlook
 from spark_jobs.refresh.affordable import by_speed, carried_by, rows_paid
 from spark_jobs.refresh.forward_passes import forward_passes
-from spark_jobs.refresh.plan import refresh_id, window_start
+from spark_jobs.refresh.plan import RefreshPlan, refresh_id, window_start
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
@@ -38,10 +39,14 @@ class _Before:
     carried: float = 0.0
 
 
-def estimate_of(warehouse: Warehouse, ds: date, budget: Budget) -> Estimate:
-    """Of one refresh from the tables as they are. budget: in rows or as a share."""
-    seen = outlook(warehouse.pipeline, warehouse.root, [ds])
-    return _drawn(warehouse, seen, ds, frozenset(), budget)
+def estimate_of(warehouse: Warehouse, plan: RefreshPlan, decided: Decided) -> Estimate:
+    """Of one refresh from the tables as they are."""
+    seen = outlook(warehouse.pipeline, warehouse.root, [plan.ds])
+    told = _drawn(warehouse, seen, plan.ds, frozenset(), parse_budget(decided.budget))
+    if not told.give_or_take:
+        return told
+    rows = drawn_by_chance(Reading.of(warehouse.pipeline, warehouse.root), plan, decided)
+    return replace(told, rows=rows, give_or_take=0)
 
 
 def estimates(

@@ -11,14 +11,21 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.pipeline import Pipeline
-from schemas.rules import Rules, rules_of
+from schemas.progress import step
+from schemas.rules import rules_of
 from schemas.tables import all_tables, forward_records
 from spark_jobs.days.maturing import Maturing, maturing
 from spark_jobs.refresh.plan import cut_of, window_start
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.storage.day_files import Files, files_by_date, rows_of_days
 
-_RECORD = tuple(column.name for column in forward_records().columns if column.name != "event_date")
+_TABLES: dict[str, tuple[str, ...]] = {
+    "instances": ("instance_id", "event_time"),
+    "forward_records": tuple(
+        column.name for column in forward_records().columns if column.name != "event_date"
+    ),
+    "labels": (),  # with the column that the pipeline names
+}
 _SECOND = 1_000_000  # in microseconds
 
 
@@ -60,33 +67,54 @@ class Outlook:
         return [(day, held) for day, held in self.days.items() if first <= day <= last]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The tables that decide who is a candidate, by event date; `days` hold a row to begin with."""
+
+    pipeline: Pipeline
+    warehouse: str
+    files: Mapping[str, Files]
+
+    @staticmethod
+    def of(pipeline: Pipeline, warehouse: str) -> "Reading":
+        """Of a warehouse as it is."""
+        return Reading(
+            pipeline, warehouse, {name: files_by_date(warehouse, name) for name in _TABLES}
+        )
+
+    @property
+    def days(self) -> list[date]:
+        """The event dates of instances and records, in order."""
+        return sorted(self.files["instances"].keys() | self.files["forward_records"].keys())
+
+    def rows(self, name: str, day: date) -> pa.Table:
+        """Of instances id and time, of labels id, moment and label, of records all but the date."""
+        columns = _TABLES[name] or ("instance_id", "known_at", self.pipeline.labels.label)
+        files = self.files[name]
+        found = rows_of_days(self.pipeline, self.warehouse, name, {day}, columns, files)
+        whole = all_tables(self.pipeline)[name].arrow_schema
+        schema = pa.schema([whole.field(one).with_nullable(True) for one in columns])
+        return pa.concat_tables([schema.empty_table(), *(rows.cast(schema) for _, rows in found)])
+
+    def labels(self, day: date) -> pa.Table:
+        """instance_id, known_at and label."""
+        return self.rows("labels", day).rename_columns(["instance_id", "known_at", "label"])
+
+
 def outlook(pipeline: Pipeline, warehouse: str, wanted: Sequence[date]) -> Outlook:
     """Of the refreshes of the days `wanted`, from the tables as they are."""
-    files = {
-        name: files_by_date(warehouse, name) for name in ("instances", "labels", "forward_records")
-    }
-    there = files["instances"].keys() | files["forward_records"].keys()
+    reading = Reading.of(pipeline, warehouse)
     windows = [(window_start(pipeline, ds), ds) for ds in wanted]
-    read = [day for day in there if any(first <= day <= last for first, last in windows)]
     rules = rules_of(pipeline, models_of(pipeline, warehouse).accepted)
-    days = {day: _day(pipeline, warehouse, rules, day, files) for day in sorted(read)}
+
+    def held(day: date) -> Maturing:
+        asked, records = (reading.rows(name, day) for name in ("instances", "forward_records"))
+        return maturing(pipeline, rules, day, asked, records, reading.labels(day))
+
+    within = [day for day in reading.days if any(first <= day <= last for first, last in windows)]
+    with step("counting candidates", len(within), "days") as counted:
+        days = {}
+        for day in within:
+            days[day] = held(day)
+            counted.add()
     return Outlook(pipeline, days)
-
-
-def _day(
-    pipeline: Pipeline, warehouse: str, rules: Rules, day: date, files: Mapping[str, Files]
-) -> Maturing:
-    columns = {
-        "instances": ("instance_id", "event_time"),
-        "forward_records": _RECORD,
-        "labels": ("instance_id", "known_at", pipeline.labels.label),
-    }
-
-    def rows(name: str) -> pa.Table:
-        found = rows_of_days(pipeline, warehouse, name, {day}, columns[name], files[name])
-        schema = all_tables(pipeline)[name].arrow_schema
-        empty = pa.schema([schema.field(one) for one in columns[name]]).empty_table()
-        return pa.concat_tables([empty, *(table.cast(empty.schema) for _, table in found)])
-
-    labels = rows("labels").rename_columns(["instance_id", "known_at", "label"])
-    return maturing(pipeline, rules, day, rows("instances"), rows("forward_records"), labels)

@@ -1,4 +1,4 @@
-"""The rows of a table by event date, read in this process: a file at a time, no Spark."""
+"""The rows of a table, read in this process: a file at a time, no Spark."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import date
@@ -34,15 +34,22 @@ def rows_of_days(
 ) -> Iterator[tuple[date, pa.Table]]:
     """Event date and columns of each file of these days, in the types of their definition; times
     in UTC. files: of the table, where they are known already."""
-    path, schema = within(warehouse, name), all_tables(pipeline)[name].arrow_schema
     known = files_by_date(warehouse, name) if files is None else files
     for day, of_day in known.items():
         for file in of_day if day in days else ():
-            store, place = filesystem(f"{path}/{unquote(file['path'])}")
-            # By ParquetFile: a dataset would read the folder's name as a column.
-            read = pq.ParquetFile(place, filesystem=store).read(columns=list(columns))
-            # Spark's timestamps come without their zone.
-            yield day, pa.table({one: _typed(read, schema.field(one)) for one in columns})
+            yield day, rows_of_file(pipeline, warehouse, name, file, columns)
+
+
+def rows_of_file(
+    pipeline: Pipeline, warehouse: str, name: str, file: Mapping[str, Any], columns: Sequence[str]
+) -> pa.Table:
+    """Columns of one file of a table, in the types of their definition; times in UTC."""
+    path, schema = within(warehouse, name), all_tables(pipeline)[name].arrow_schema
+    store, place = filesystem(f"{path}/{unquote(file['path'])}")
+    # By ParquetFile: a dataset would read the folder's name as a column.
+    read = pq.ParquetFile(place, filesystem=store).read(columns=list(columns))
+    # Spark's timestamps come without their zone.
+    return pa.table({one: _typed(read, schema.field(one)) for one in columns})
 
 
 def _typed(rows: pa.Table, field: pa.Field) -> Any:

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
 from schemas.signals import end_with_command
+from spark_jobs.storage.spark_progress import join_progress
 
 _JVM_S = 10.0
 
@@ -54,6 +55,7 @@ def spark_session(name: str) -> SparkSession:
     spark = builder.getOrCreate()
     if signal.getsignal(signal.SIGINT) is not before:  # a new context, whose handler it is
         _interrupt_for_certain()
+        join_progress(spark.sparkContext)
         end_with_command(_end_jvm)
     spark.sparkContext.setLogLevel("ERROR")
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]

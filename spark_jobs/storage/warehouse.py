@@ -23,6 +23,7 @@ from schemas.manifests import read_manifests
 from schemas.ownership import FORMAT, FORMAT_OF, OWNER
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, within
+from schemas.progress import step
 from schemas.tables import all_tables
 from spark_jobs.storage import logs
 from spark_jobs.storage.links import require_links
@@ -72,7 +73,8 @@ class Warehouse:
     def spark(self) -> SparkSession:
         """The session, started when data are first read or written and not for metadata."""
         require_links(self.root)
-        return spark_session(self.pipeline.name)
+        with step("starting Spark"):
+            return spark_session(self.pipeline.name)
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -93,7 +95,10 @@ class Warehouse:
         if not missing:
             return []
         self.spark.active()  # started here, because the threads below would race to start it
-        with ThreadPoolExecutor(max_workers=4) as pool:
+        with (
+            step(f"creating {len(missing)} tables"),
+            ThreadPoolExecutor(max_workers=4) as pool,
+        ):
             list(pool.map(self._create, missing))
         return [table.name for table in missing]
 
