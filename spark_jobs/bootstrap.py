@@ -1,7 +1,8 @@
 """Bootstrap: the first refresh, of every labelled instance in a range, before any model answers.
 
 There are no forward records yet, so nothing can be scored: all rows are drawn, each with
-probability 1 and weight 1. Training on it gives the first champion.
+probability 1 and weight 1. Training on it gives the first champion, which answers the days after
+the range: leave some (docs/cold-start.md).
 """
 
 import argparse
@@ -9,7 +10,8 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
+from shlex import quote
 from typing import Any
 
 from pyspark.sql import DataFrame, Window
@@ -32,6 +34,7 @@ from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import label_faults, reject
 from spark_jobs.candidates.spark_maturity import with_labels
+from spark_jobs.days.cold_start import advice
 from spark_jobs.refresh.claims import numbered
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
@@ -174,7 +177,22 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     pipeline = pipeline_of(args)
     require_order(args.start, args.end)
     require_over(args.end, "--end")
-    return bootstrap(Warehouse(args.warehouse, pipeline), args.start, args.end)
+    warehouse = Warehouse(args.warehouse, pipeline)
+    done = bootstrap(warehouse, args.start, args.end)
+    where = f"--pipeline {quote(args.pipeline)} --warehouse {quote(args.warehouse)}"
+    told = advice(
+        where,
+        (args.start, args.end),
+        done["refresh_id"],
+        warehouse.rows_by_date("instances"),
+        pipeline.selection.window_days,
+        datetime.now(UTC).date(),
+    )
+    (log.warning if told.warns else log.info)("%s", told.told)
+    if not args.json:
+        for one in told.commands:
+            log.info("next: %s", one)
+    return done | {"note": told.told, "next": told.commands}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

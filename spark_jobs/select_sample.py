@@ -33,6 +33,7 @@ from spark_jobs.candidates.census_report import census_report, seen
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.refusal import refuse_bad, refuse_unsound
 from spark_jobs.candidates.window import held_out_rows, window_of
+from spark_jobs.days.cold_start import coverage_line
 from spark_jobs.days.estimates import Estimate, estimate_of
 from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
@@ -90,6 +91,9 @@ def _select_day(warehouse: Warehouse, ds: date, *, force: bool, rebuild: bool) -
         manifest = select_refresh(warehouse, plan, decided, allowance)
     with step("writing the report card"):
         write_card(warehouse, manifest)
+        days, counts = manifest.report.get("coverage", {}).get("days", ()), manifest.counts
+        if line := coverage_line(days, counts.drawn, counts.candidates):
+            log.info("%s", line)
         return outcome(warehouse, "done", manifest)
 
 

@@ -33,7 +33,8 @@ def refuse_bad(warehouse: Warehouse, plan: RefreshPlan, window: Window, counts: 
     if counts.records == 0:
         raise EmptyDrawError(
             f"--ds = {plan.ds}: no forward records from {plan.window_start} to {plan.ds}."
-            " Remedy: run `tenforward score` for these days first, or correct the date."
+            " Remedy: run `tenforward score` for days after the bootstrap's first"
+            " (docs/cold-start.md), or correct the date."
         )
     bad = counts.rejected
     if bad:

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
 from schemas.signals import end_with_command
+from spark_jobs.storage import small_data
 from spark_jobs.storage.spark_progress import join_progress
 
 _JVM_S = 10.0
@@ -43,8 +44,8 @@ REQUIRED = {
 }
 
 
-def spark_session(name: str) -> SparkSession:
-    """The running session, or a new one.
+def spark_session(name: str, *, small: bool = False) -> SparkSession:
+    """The running session, or a new one; small: for small data, if it is a new one.
 
     Raises ConfigurationError where Delta or the log store of folders is not to be had.
     """
@@ -52,7 +53,7 @@ def spark_session(name: str) -> SparkSession:
     before = signal.getsignal(signal.SIGINT)
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    spark = small_data.started(builder, small=small)
     if signal.getsignal(signal.SIGINT) is not before:  # a new context, whose handler it is
         _interrupt_for_certain()
         join_progress(spark.sparkContext)

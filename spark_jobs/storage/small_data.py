@@ -10,8 +10,8 @@ and under spark-submit, whose Java is running already, nothing is chosen.
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from pyspark import SparkContext
@@ -37,10 +37,10 @@ SPARK = {
     "spark.databricks.delta.snapshotPartitions": "2",
 }
 # Compile quickly rather than well: a session of a minute or two never sees the better code.
-QUICK = "-XX:TieredStopAtLevel=1"
+QUICK = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
 
 
-def is_small(root: str, names: Iterator[str] | list[str]) -> bool:
+def is_small(root: str, names: Iterable[str]) -> bool:
     """Whether the session of a warehouse is one for small data: by the variable, else by the bytes
     of its tables, from their logs. Raises ConfigurationError for another value of the variable."""
     chosen = os.environ.get(VARIABLE) or "auto"
@@ -73,11 +73,27 @@ def archive() -> str:
     return f"-XX:SharedArchiveFile={file} -Xlog:cds*=off" if file.exists() else ""
 
 
+def started(builder: SparkSession.Builder, *, small: bool) -> SparkSession:
+    """The running session, or a new one; small: for small data, where nobody else says otherwise.
+
+    Java, where this process starts it, maps the archived classes in either case.
+    """
+    fresh = starts_java()
+    with _java(archive(), QUICK if small else "") if fresh else nullcontext():
+        spark = builder.getOrCreate()
+    if small and fresh:
+        given = spark.sparkContext.getConf()
+        for key, value in SPARK.items():
+            if not given.contains(key):
+                spark.conf.set(key, value)
+    return spark
+
+
 @contextmanager
-def started_with(options: str) -> Iterator[None]:
-    """Java that is started meanwhile has these options; of two the user's own wins."""
+def _java(*options: str) -> Iterator[None]:
+    """Java that is started meanwhile has these options; of two that differ the user's own wins."""
     before = os.environ.get(JAVA)
-    os.environ[JAVA] = " ".join(part for part in (options, before) if part)
+    os.environ[JAVA] = " ".join(part for part in (*options, before) if part)
     try:
         yield
     finally:
@@ -85,11 +101,3 @@ def started_with(options: str) -> Iterator[None]:
             del os.environ[JAVA]
         else:
             os.environ[JAVA] = before
-
-
-def set_for_small(spark: SparkSession) -> None:
-    """Set what nobody else has set."""
-    given = spark.sparkContext.getConf()
-    for key, value in SPARK.items():
-        if not given.contains(key):
-            spark.conf.set(key, value)

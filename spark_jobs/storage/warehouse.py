@@ -28,6 +28,7 @@ from schemas.tables import all_tables
 from spark_jobs.storage import logs
 from spark_jobs.storage.links import require_links
 from spark_jobs.storage.session import spark_session
+from spark_jobs.storage.small_data import is_small, starts_java
 
 # Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
 CONFLICTS = (
@@ -74,7 +75,8 @@ class Warehouse:
         """The session, started when data are first read or written and not for metadata."""
         require_links(self.root)
         with step("starting Spark"):
-            return spark_session(self.pipeline.name)
+            small = starts_java() and is_small(self.root, self.tables)
+            return spark_session(self.pipeline.name, small=small)
 
     @property
     def tables(self) -> dict[str, Table]:
