@@ -48,6 +48,8 @@ from spark_jobs.storage.warehouse import Warehouse
 
 IDLE = ("not due", "nothing to do", PASSED_OVER)  # of a step after which the day has no other
 
+LASTING = 5  # days, from which on Java compiles well rather than quickly
+
 Step = Callable[[Warehouse, date], dict[str, Any]]
 
 
@@ -269,7 +271,8 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     require_over(args.end, "--end")
     if args.max_parallel > 1:
         _require_independent(args.max_parallel, args.only, pipeline)
-    warehouse = Warehouse(args.warehouse, pipeline)
+    lasts = (args.end - args.start).days >= LASTING
+    warehouse = Warehouse(args.warehouse, pipeline, lasts=lasts)
     planned = plan(
         warehouse, args.start, args.end, only=args.only, force=args.force, count=args.dry_run
     )

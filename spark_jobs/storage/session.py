@@ -44,8 +44,8 @@ REQUIRED = {
 }
 
 
-def spark_session(name: str, *, small: bool = False) -> SparkSession:
-    """The running session, or a new one; small: for small data, if it is a new one.
+def spark_session(name: str, *, small: bool = False, lasts: bool = False) -> SparkSession:
+    """The running session, or a new one; small, lasts: see `small_data.started`.
 
     Raises ConfigurationError where Delta or the log store of folders is not to be had.
     """
@@ -53,7 +53,7 @@ def spark_session(name: str, *, small: bool = False) -> SparkSession:
     before = signal.getsignal(signal.SIGINT)
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
-    spark = small_data.started(builder, small=small)
+    spark = small_data.started(builder, small=small, lasts=lasts)
     if signal.getsignal(signal.SIGINT) is not before:  # a new context, whose handler it is
         _interrupt_for_certain()
         join_progress(spark.sparkContext)

@@ -73,13 +73,14 @@ def archive() -> str:
     return f"-XX:SharedArchiveFile={file} -Xlog:cds*=off" if file.exists() else ""
 
 
-def started(builder: SparkSession.Builder, *, small: bool) -> SparkSession:
+def started(builder: SparkSession.Builder, *, small: bool, lasts: bool = False) -> SparkSession:
     """The running session, or a new one; small: for small data, where nobody else says otherwise.
 
-    Java, where this process starts it, maps the archived classes in either case.
+    lasts: whether it will be used for many minutes. Java, where this process starts it, maps the
+    archived classes in any case.
     """
     fresh = starts_java()
-    with _java(archive(), QUICK if small else "") if fresh else nullcontext():
+    with _java(archive(), QUICK if small and not lasts else "") if fresh else nullcontext():
         spark = builder.getOrCreate()
     if small and fresh:
         given = spark.sparkContext.getConf()

@@ -69,6 +69,7 @@ class Warehouse:
     root: str
     pipeline: Pipeline
     claim: Claim | None = None
+    lasts: bool = False  # whether its session lasts for many minutes: Java then compiles well
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -76,7 +77,7 @@ class Warehouse:
         require_links(self.root)
         with step("starting Spark"):
             small = starts_java() and is_small(self.root, self.tables)
-            return spark_session(self.pipeline.name, small=small)
+            return spark_session(self.pipeline.name, small=small, lasts=self.lasts)
 
     @property
     def tables(self) -> dict[str, Table]:
