@@ -72,9 +72,9 @@ def train_refresh(
     if dry_run and not registry_exists(warehouse):
         dismiss(ranks)
         return {"status": "planned"} | result | _plan(pipeline, warehouse, refresh, None)
-    with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
-        with step("opening the registry"):
-            registry = open_registry(warehouse, pipeline.name, name)
+    lock = state_folder(warehouse) / f".train-{name}.lock"
+    with exclusive(lock, wait=False), step(f"train {refresh.refresh_id}"):
+        registry = open_registry(warehouse, pipeline.name, name)
         before = registry.trained(refresh.refresh_id, refresh.sample_digest)
         if before is not None and not force:
             dismiss(ranks)
@@ -92,8 +92,7 @@ def train_refresh(
         except ConfigurationError:
             dismiss(ranks)
             raise
-        with step(f"train {refresh.refresh_id}"):
-            version, record = Leader(pipeline, refresh, registry, ranks, began).train()
+        version, record = Leader(pipeline, refresh, registry, ranks, began).train()
     result |= _outcome(version, record.verdict.passed)
     result |= {"metrics": record.metrics, "ledger": dict(record.ledger)}
     return {"status": "done"} | result | {"seconds": round(time.monotonic() - clock, 3)}
