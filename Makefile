@@ -25,8 +25,9 @@ unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 # archive is ignored, in silence, because Java would complain on standard output.
 archive := -XX:SharedArchiveFile=$(CURDIR)/.venv/spark.jsa -Xlog:cds*=off
 quick_start := -XX:TieredStopAtLevel=1 $(archive)
-# A query over a thousand rows takes longer to compile and to re-plan than to run: days of flights
-# are scored and selected in two thirds of the time without.
+# A query over a thousand rows takes longer to compile and to re-plan than to run. Commands choose
+# these options by themselves (docs/small-data.md); here they are for spark-submit and for sessions
+# of tests. Benchmarks measure Spark as large tables have it.
 small_data := -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN \
 	-Dspark.sql.adaptive.enabled=false
 # The tests' sessions last for minutes all the same. The quick compiler has room for 48 MB of code,
@@ -38,6 +39,7 @@ torture: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data)
 test test-slow: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data) $(long_session)
 # The demonstration's one session lasts for minutes: compiling well pays there.
 demo up: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
+bench bench-check: export TENFORWARD_SMALL_DATA := no
 
 .PHONY: help
 help: ## list the commands

@@ -36,6 +36,7 @@ from spark_jobs.candidates.window import held_out_rows, window_of
 from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.select_sample import select_day
+from spark_jobs.storage.small_data import VARIABLE
 from spark_jobs.storage.warehouse import Warehouse
 
 BUDGET = 0.1
@@ -64,6 +65,7 @@ WIDE_ARMS: dict[str, dict[str, object]] = {
 def configure_spark() -> None:
     """Settings of the session, before it starts: the driver is the executor too, and caches."""
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"{CONF} pyspark-shell")
+    os.environ.setdefault(VARIABLE, "no")  # the tables are empty when the session starts
 
 
 def configured(pipeline: Pipeline, settings: dict[str, object]) -> Pipeline:

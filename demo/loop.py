@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     configure_logging()
     began = time.monotonic()
-    warehouse = Warehouse(args.warehouse, load_pipeline(PIPELINE))
+    warehouse = Warehouse(args.warehouse, load_pipeline(PIPELINE), lasts=True)
     ends = [START + WEEK * number for number in range(args.weeks)]
     first = prepare(warehouse, ends[-1] + WEEK)
     with step(f"weekly refreshes, {START} to {ends[-2]}"):

@@ -61,7 +61,7 @@ def _prepare(warehouse: str, last: date) -> None:
     from spark_jobs.storage.warehouse import Warehouse
 
     configure_logging()
-    prepare(Warehouse(warehouse, load_pipeline(ROOT / PIPELINE)), last)
+    prepare(Warehouse(warehouse, load_pipeline(ROOT / PIPELINE), lasts=True), last)
 
 
 def newest_day(warehouse: str) -> date | None:

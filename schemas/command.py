@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from schemas.errors import ConfigurationError
 from schemas.faults import fault_of
 from schemas.log import about, configure_logging, log, without_passwords
 from schemas.pipeline import Pipeline, refused
+from schemas.progress import told
 from schemas.signals import (
     INTERRUPTED,
     TERMINATED,
@@ -93,9 +94,13 @@ def parse_date(text: str) -> date:
 
 
 def run_command(
-    job: Callable[[Sequence[str] | None], dict[str, Any]], argv: Sequence[str] | None
+    job: Callable[[Sequence[str] | None], dict[str, Any]],
+    argv: Sequence[str] | None,
+    *,
+    tells: bool = True,
 ) -> int:
-    """Run `job(argv)`, print its result on stdout, return the exit code.
+    """Run `job(argv)`, print its result on stdout, return the exit code. tells: whether long steps
+    are told of on stderr; one process of several does.
 
     The result is one line of JSON; on a terminal, where --json is not given, tables.
 
@@ -108,7 +113,8 @@ def run_command(
         job(argv)  # argparse prints the help and exits; stdout is still the caller's
     with stdout_kept_for_result(writer(given)) as emit, terminable() as asked:
         try:
-            result = job(argv)
+            with told("working") if tells else nullcontext():
+                result = job(argv)
             log.info("%s", result.get("status", "done"))
             emit(result)
             return int(result.get("exit_code", 0))

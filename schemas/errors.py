@@ -40,6 +40,10 @@ class NoDataError(TenforwardError):
     exit_code = 3
 
 
+class EmptyDrawError(NoDataError):
+    """A refresh would have no row: no candidate in its window yet, or an empty draw."""
+
+
 class DataQualityError(TenforwardError):
     """The data are there and must not be used; nothing was written from them."""
 

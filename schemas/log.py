@@ -3,10 +3,12 @@
 import json
 import logging
 import re
+import shutil
 import sys
+from contextlib import nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 log = logging.getLogger("tenforward")
 
@@ -32,11 +34,39 @@ def without_passwords(text: str) -> str:
     return _USER.sub("", text)
 
 
+_CLEAR = "\r\x1b[K"  # the terminal's line, from its beginning
+_drawn = False  # whether a line that will be redrawn stands there
+
+
 class _PlainLines(logging.Formatter):
-    """For people."""
+    """For people; a line that is redrawn makes way."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_passwords(super().format(record))
+        global _drawn
+        clear, _drawn = _CLEAR if _drawn else "", False
+        return clear + without_passwords(super().format(record))
+
+
+def on_terminal() -> bool:
+    """Whether the log goes to a terminal."""
+    return any(isinstance(one.formatter, _PlainLines) for one in _own_handlers())
+
+
+def redraw(text: str) -> None:
+    """Show a text on the terminal's last line, in place of the one shown so before; none for ""."""
+    global _drawn
+    for handler in _own_handlers():
+        with handler.lock or nullcontext():  # or a line of the log would come in between
+            if text or _drawn:
+                width = shutil.get_terminal_size().columns - 1
+                handler.stream.write(_CLEAR + without_passwords(text)[:width])
+                handler.flush()
+            _drawn = bool(text)
+
+
+def _own_handlers() -> "list[logging.StreamHandler[TextIO]]":
+    mine = [one for one in log.handlers if one.name == log.name]
+    return [one for one in mine if isinstance(one, logging.StreamHandler)]
 
 
 class _JsonLines(logging.Formatter):
@@ -56,7 +86,7 @@ class _JsonLines(logging.Formatter):
 
 def configure_logging() -> None:
     """Plain lines on a terminal, JSON lines elsewhere; safe to call more than once."""
-    for old in [one for one in log.handlers if one.name == log.name]:
+    for old in _own_handlers():
         log.removeHandler(old)  # sys.stderr may have been replaced meanwhile
     handler = logging.StreamHandler(sys.stderr)
     handler.name = log.name

@@ -26,15 +26,16 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import ConfigurationError, NoDataError, TenforwardError
+from schemas.errors import ConfigurationError, EmptyDrawError, NoDataError, TenforwardError
 from schemas.faults import fault_of
 from schemas.log import log
 from schemas.manifests import find_manifest
 from schemas.pipeline import Pipeline
+from schemas.progress import Underway, step
 from schemas.sections.budget import parse_budget
 from schemas.signals import was_interrupted
 from spark_jobs.days.planned import days, plan, without_traffic
-from spark_jobs.days.told import line_of, plan_line, summary_table
+from spark_jobs.days.told import PASSED_OVER, RAN, line_of, plan_line, summary_table
 from spark_jobs.due import due
 from spark_jobs.refresh.claims import numbered
 from spark_jobs.refresh.forward_passes import recounted
@@ -45,7 +46,9 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
 
-IDLE = ("not due", "nothing to do")  # of a step after which the day has no other
+IDLE = ("not due", "nothing to do", PASSED_OVER)  # of a step after which the day has no other
+
+LASTING = 5  # days, from which on Java compiles well rather than quickly
 
 Step = Callable[[Warehouse, date], dict[str, Any]]
 
@@ -67,11 +70,21 @@ def score_asked(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     return {"status": "nothing to do"} | done
 
 
-STEPS: dict[str, Step] = {"score": score_asked, "select": select_day, "train": train_day}
+def select_asked(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[str, Any]:
+    """Select a day; one from whose window nothing can be drawn is passed over: its labels may have
+    to mature first, and its instances are candidates of a later day."""
+    try:
+        return select_day(warehouse, ds, force=force)
+    except EmptyDrawError as error:
+        done = {"pipeline": warehouse.pipeline.name, "ds": ds, "reason": str(error)}
+        return {"status": PASSED_OVER} | done
+
+
+STEPS: dict[str, Step] = {"score": score_asked, "select": select_asked, "train": train_day}
 
 # What --force does anew. A day's records are appended once and for all.
 FORCED: dict[str, Step] = {
-    "select": partial(select_day, force=True),
+    "select": partial(select_asked, force=True),
     "train": partial(train_day, force=True),
 }
 
@@ -85,11 +98,11 @@ def steps_of(pipeline: Pipeline, only: str | None, force: bool) -> dict[str, Ste
     """The steps of each day in their order, `due` among them where the DAG has such a task."""
     steps = STEPS | FORCED if force else STEPS
     chosen: dict[str, Step] = {}
-    for name, step in steps.items():
+    for name, run in steps.items():
         if only in (None, name):
             if name == "select" and pipeline.schedule.conditional:
                 chosen["due"] = due_day
-            chosen[name] = step
+            chosen[name] = run
     return chosen
 
 
@@ -121,8 +134,8 @@ def backfill(
     def day(ds: date) -> dict[str, Any]:
         entry: dict[str, Any] = {"ds": ds}
         try:
-            for name, step in steps.items():
-                entry[name] = _run(name, step, warehouse, ds)
+            for name, run in steps.items():
+                entry[name] = _run(name, run, warehouse, ds)
                 if entry[name]["status"] in IDLE:
                     break
         except TenforwardError as error:
@@ -132,9 +145,11 @@ def backfill(
         return entry
 
     wanted = list(days(start, end))
+    with step("backfill", len(wanted), "days") as through:
+        ran = map(day, wanted) if parallel == 1 else _side_by_side(day, wanted, parallel)
+        entries = _logged(ran, len(wanted), through)
     if parallel == 1:
-        return _logged(map(day, wanted), len(wanted))
-    entries = _logged(_side_by_side(day, wanted, parallel), len(wanted))
+        return entries
     if only == "select":
         _recount(warehouse, wanted)
     return sorted(entries, key=lambda entry: str(entry["ds"]))
@@ -162,7 +177,9 @@ def _side_by_side(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _logged(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def _logged(
+    entries: Iterable[dict[str, Any]], count: int, through: Underway
+) -> list[dict[str, Any]]:
     """The entries, each told in the log as it comes, with the time that the others will take."""
     began, done = time.monotonic(), []
     for number, entry in enumerate(entries, 1):
@@ -170,12 +187,13 @@ def _logged(entries: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any
         words = line_of(entry)
         log.info("%s (%d/%d, about %.0f s left) %s", entry["ds"], number, count, left, words)
         done.append(entry)
+        through.add()
     return done
 
 
-def _run(name: str, step: Step, warehouse: Warehouse, ds: date) -> dict[str, Any]:
+def _run(name: str, run: Step, warehouse: Warehouse, ds: date) -> dict[str, Any]:
     try:
-        return step(warehouse, ds)
+        return run(warehouse, ds)
     except Exception as error:
         if was_interrupted(error):
             raise KeyboardInterrupt from error
@@ -253,8 +271,11 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     require_over(args.end, "--end")
     if args.max_parallel > 1:
         _require_independent(args.max_parallel, args.only, pipeline)
-    warehouse = Warehouse(args.warehouse, pipeline)
-    planned = plan(warehouse, args.start, args.end, only=args.only)
+    lasts = (args.end - args.start).days >= LASTING
+    warehouse = Warehouse(args.warehouse, pipeline, lasts=lasts)
+    planned = plan(
+        warehouse, args.start, args.end, only=args.only, force=args.force, count=args.dry_run
+    )
     if not args.json:
         for day in planned:
             log.info("%s", plan_line(day))
@@ -286,13 +307,22 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
 
 
 def summary(pipeline: str, done: list[dict[str, Any]]) -> dict[str, Any]:
-    """The result of the command; the exit code of the first day that failed, if one did."""
-    result = {"pipeline": pipeline, "days": done}
+    """The result of the command; the exit code of the first day that failed, if one did, and that
+    of `NoDataError` where days were selected and each of them was passed over."""
+    selected = [day["select"] for day in done if "select" in day]
+    passed = [part for part in selected if part["status"] == PASSED_OVER]
+    result = {"pipeline": pipeline, "days": done, "passed_over": len(passed)}
     failed = [day for day in done if "error" in day]
     if failed:
         return {"status": "failed", "exit_code": failed[0]["exit_code"]} | result
+    if passed:
+        told = f"{len(passed)} of {len(done)} days passed over, nothing could be drawn"
+        log.warning("%s; the first: %s", told, passed[0]["reason"])
+        if not any(part["status"] in RAN for part in selected):
+            error = f"{told}. The first: {passed[0]['reason']}"
+            return {"status": "failed", "exit_code": NoDataError.exit_code, "error": error} | result
     steps = [part for day in done for name, part in day.items() if name in STEPS]
-    fresh = any(part["status"] != "already done" for part in steps)
+    fresh = any(part["status"] not in ("already done", PASSED_OVER) for part in steps)
     return {"status": "done" if fresh else "already done"} | result
 
 

@@ -1,7 +1,8 @@
 """Bootstrap: the first refresh, of every labelled instance in a range, before any model answers.
 
 There are no forward records yet, so nothing can be scored: all rows are drawn, each with
-probability 1 and weight 1. Training on it gives the first champion.
+probability 1 and weight 1. Training on it gives the first champion, which answers the days after
+the range: leave some (docs/cold-start.md).
 """
 
 import argparse
@@ -9,7 +10,8 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
+from shlex import quote
 from typing import Any
 
 from pyspark.sql import DataFrame, Window
@@ -26,11 +28,13 @@ from schemas.command import (
 from schemas.errors import NoDataError
 from schemas.log import log
 from schemas.manifests import BOOTSTRAP, Decided, find_manifest
+from schemas.progress import step
 from schemas.rules import Rules, rules_of
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import label_faults, reject
 from spark_jobs.candidates.spark_maturity import with_labels
+from spark_jobs.days.cold_start import advice
 from spark_jobs.refresh.claims import numbered
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
@@ -42,6 +46,11 @@ from spark_jobs.storage.warehouse import Warehouse
 
 def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     """Write the refresh of all labelled instances in [start, end], unless it is there."""
+    with step(f"bootstrap {start} to {end}"):
+        return _bootstrap(warehouse, start, end)
+
+
+def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     warehouse.require(*warehouse.tables)
     refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
     warehouse = numbered(warehouse, refresh_id)
@@ -58,17 +67,19 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     dates = warehouse.rows_by_date("instances", plan.versions["instances"])
     at_most = sum(count for day, count in dates.items() if start <= day <= end)
     rules = rules_of(warehouse.pipeline)
-    repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
-    labels = settle(_labels(warehouse, plan, rules), at_most)
-    decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
-    count = decisions.count()
+    with step(f"joining labels with at most {at_most:,} instances"):
+        repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
+        labels = settle(_labels(warehouse, plan, rules), at_most)
+        decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
+        count = decisions.count()
     if count == 0:
         raise NoDataError(
             f"--start {start} --end {end}: no labelled instances. Remedy: ingest these days first,"
             " or correct the dates."
         )
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
-    rejects = _rejected(warehouse, plan, rules)
+    with step("looking for labels that cannot be used"):
+        rejects = _rejected(warehouse, plan, rules)
     report = {
         "candidates": count,
         "budget": count,
@@ -85,7 +96,8 @@ def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         rejected=sum(rejects.values()),
         repeats=repeats,
     )
-    manifest = write_refresh(warehouse, plan, draft, kept)
+    with step(f"writing {count:,} rows"):
+        manifest = write_refresh(warehouse, plan, draft, kept)
     decisions.unpersist()
     labels.unpersist()
     return outcome(warehouse, "done", manifest)
@@ -165,7 +177,22 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     pipeline = pipeline_of(args)
     require_order(args.start, args.end)
     require_over(args.end, "--end")
-    return bootstrap(Warehouse(args.warehouse, pipeline), args.start, args.end)
+    warehouse = Warehouse(args.warehouse, pipeline)
+    done = bootstrap(warehouse, args.start, args.end)
+    where = f"--pipeline {quote(args.pipeline)} --warehouse {quote(args.warehouse)}"
+    told = advice(
+        where,
+        (args.start, args.end),
+        done["refresh_id"],
+        warehouse.rows_by_date("instances"),
+        pipeline.selection.window_days,
+        datetime.now(UTC).date(),
+    )
+    (log.warning if told.warns else log.info)("%s", told.told)
+    if not args.json:
+        for one in told.commands:
+            log.info("next: %s", one)
+    return done | {"note": told.told, "next": told.commands}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

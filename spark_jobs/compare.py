@@ -26,6 +26,7 @@ from schemas.command import (
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import log
 from schemas.pipeline import Pipeline
+from schemas.progress import step
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.narrow import narrow
@@ -59,13 +60,16 @@ def compare_day(
     warehouse.require("forward_records", "labels", "refreshes")
     plan = plan_refresh(warehouse, ds)
     budgets = {name: affordable(warehouse, plan, one)[0] for name, one in budgets.items()}
-    records, in_sample = _candidates(warehouse, plan)
+    with step(f"compare {ds}: gathering candidates"):
+        records, in_sample = _candidates(warehouse, plan)
     policies = {name: on_records(policy, in_sample) for name, policy in policies.items()}
     seeds = [plan.seed + draw for draw in range(draws)]
     lines = []
-    for line in compare(records, warehouse.pipeline.task, policies, budgets, seeds):
-        log.info("%s", _shown(line))
-        lines.append(line)
+    with step(f"compare {ds}", len(policies) * len(budgets), "policies and budgets") as judged:
+        for line in compare(records, warehouse.pipeline.task, policies, budgets, seeds):
+            log.info("%s", _shown(line))
+            lines.append(line)
+            judged.add()
     return lines, {"candidates": records.size, "in_sample": in_sample, "draws": draws}
 
 

@@ -31,6 +31,7 @@ from schemas.faults import fault_of
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, is_remote
+from schemas.progress import step
 from schemas.sections.records import RecordsSource
 from spark_jobs.candidates.rejects import content, rejects_of
 from spark_jobs.imported.footers import require_one_form
@@ -47,7 +48,11 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
     Raises ConfigurationError for a log that does not fit its map, NoDataError where it has no row
     of these dates, ConflictError where another import overtakes this one.
     """
-    source = _source(warehouse.pipeline)
+    with step(f"import {start} to {end}"):
+        return _import(warehouse, _source(warehouse.pipeline), start, end)
+
+
+def _import(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -> dict[str, Any]:
     warehouse.require("forward_records", "forward_rejects")
     # Numbered before the look for what is there: an import unseen competes for these numbers.
     names = ("forward_rejects", "forward_records")
@@ -57,7 +62,8 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
     rows = _against_earlier(warehouse, rows, start, end)
     rows = rows.withColumn("batch_id", F.lit(batch)).persist()
     try:
-        counts = {row["fault"]: row["count"] for row in rows.groupBy("fault").count().collect()}
+        with step("reading and judging the log"):
+            counts = {row["fault"]: row["count"] for row in rows.groupBy("fault").count().collect()}
         if not counts:
             raise NoDataError(
                 f"--ds = {end}: no rows from {start} to {end} in {source.path}. Remedy: correct the"
@@ -65,13 +71,14 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
             )
         good, bad = rows.where("fault IS NULL").dropDuplicates(KEY), rows.where("fault IS NOT NULL")
         # Rejects first: when the good ones are in, the dates are done.
-        rejects, records = (
-            warehouse.append_numbered(frame, name, APPLICATION, number[name])
-            for name, frame in (
-                ("forward_rejects", _new_rejects(warehouse, bad.drop("there"), batch)),
-                ("forward_records", good.where(~F.col("there")).drop("there", "record")),
+        with step(f"writing what is new of {sum(counts.values()):,} rows"):
+            rejects, records = (
+                warehouse.append_numbered(frame, name, APPLICATION, number[name])
+                for name, frame in (
+                    ("forward_rejects", _new_rejects(warehouse, bad.drop("there"), batch)),
+                    ("forward_records", good.where(~F.col("there")).drop("there", "record")),
+                )
             )
-        )
     finally:
         rows.unpersist()
     return {

@@ -26,10 +26,12 @@ from schemas.command import (
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.log import log
 from schemas.pipeline import Pipeline
+from schemas.progress import step
 from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
 from spark_jobs.imported.frames import new_rows, require_kind
 from spark_jobs.sources import find_source
+from spark_jobs.storage.day_files import rows_of_file
 from spark_jobs.storage.warehouse import Warehouse
 
 ALREADY_DONE = "already done"
@@ -52,10 +54,11 @@ def ingest(
     counts: dict[str, int | str] = dict.fromkeys(names, ALREADY_DONE)
     if pending:
         log.info("ingest: reading source %s", pipeline.source)
-        frames = trim(load(), pipeline, start, end)
-        ready = {name: to_arrow(frames, warehouse.tables[name]) for name in pending}
+        with step("ingest: reading the source"):
+            frames = trim(load(), pipeline, start, end)
+            ready = {name: to_arrow(frames, warehouse.tables[name]) for name in pending}
         if dry_run:
-            counts |= {name: rows.num_rows for name, rows in ready.items()}
+            counts |= {name: _lacking(warehouse, name, rows) for name, rows in ready.items()}
         else:
             counts |= _append(warehouse, ready, start, end)
     status = "planned" if dry_run and pending else "done" if pending else ALREADY_DONE
@@ -169,10 +172,26 @@ def _append(
         return count
 
     *others, last = ready
+    every = sum(rows.num_rows for rows in ready.values())
     # A small append is mostly waiting for Delta's log; side by side they take half as long.
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        counts = dict(zip(others, pool.map(append, others), strict=True))
-    return counts | {last: append(last)}
+    with step(f"ingest: writing at most {every:,} rows"):
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            counts = dict(zip(others, pool.map(append, others), strict=True))
+        return counts | {last: append(last)}
+
+
+def _lacking(warehouse: Warehouse, name: str, rows: pa.Table) -> int | str:
+    """How many of the rows are not there yet, by their keys alone and without Spark."""
+    if not warehouse.exists(name) or warehouse.version(name) == 0:
+        return rows.num_rows
+    keys = _keys(warehouse.pipeline, name)
+    wanted = rows.select(keys)
+    there = [wanted.schema.empty_table()]
+    for file in warehouse.files(name):
+        read = rows_of_file(warehouse.pipeline, warehouse.root, name, file, keys)
+        there.append(read.cast(wanted.schema))
+    known = pa.concat_tables(there).group_by(keys).aggregate([])
+    return wanted.join(known, keys, join_type="left anti").num_rows or ALREADY_DONE
 
 
 def _keys(pipeline: Pipeline, name: str) -> list[str]:

@@ -10,12 +10,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.log import log
-from spark_jobs.storage.compaction import compact, compactable, to_compact
+from schemas.progress import step
+from spark_jobs.storage.compaction import compact, compactable, in_partition, to_compact
 from spark_jobs.storage.properties import give, lacking, of_settings
 from spark_jobs.storage.retention import (
     delete_unused_files,
@@ -51,17 +53,20 @@ def maintain(
     pinned = pinned_refreshes(warehouse, now)
     versions = pinned_versions(pinned.values())
     reports, conflicts = {}, []
-    for name in names:
-        keep = readable(warehouse, name, versions.get(name, ()))
-        try:
-            given = _give_properties(warehouse, name, keep, now, dry_run)
-            reports[name] = _maintain_table(warehouse, name, list(pinned), keep, now, dry_run)
-            reports[name] |= {"properties": given}
-        except ConflictError as error:
-            log.error("%s", error)
-            conflicts.append(str(error))
-        else:
-            log.info("%s: %s", name, _line(reports[name]))
+    with step("maintain", len(names), "tables") as through:
+        for name in names:
+            keep = readable(warehouse, name, versions.get(name, ()))
+            try:
+                with step(name):
+                    given = _give_properties(warehouse, name, keep, now, dry_run)
+                    report = _maintain_table(warehouse, name, list(pinned), keep, now, dry_run)
+                reports[name] = report | {"properties": given}
+            except ConflictError as error:
+                log.error("%s", error)
+                conflicts.append(str(error))
+            else:
+                log.info("%s: %s", name, _line(reports[name]))
+            through.add()
     if conflicts:
         raise ConflictError(" ".join(conflicts))
     did = any(_line(report) != NOTHING for report in reports.values())
@@ -96,12 +101,19 @@ def _maintain_table(
     before = warehouse.files(name)
     rows, due = expired_rows(warehouse, name, pinned, now.date())
     if due and not dry_run:
-        expire(warehouse, name, due)
-    partitions = to_compact(warehouse, name) if name in compactable(warehouse) else []
+        with step(f"expiring {rows:,} rows"):
+            expire(warehouse, name, due)
+    partitions = to_compact(warehouse, name, due) if name in compactable(warehouse) else []
     if partitions and not dry_run:
-        compact(warehouse, warehouse.tables[name], partitions)
-    deleted = delete_unused_files(warehouse, name, keep, dry_run=dry_run)
-    after = warehouse.files(name)
+        with step(f"compacting {sum(one.files for one in partitions):,} files"):
+            compact(warehouse, warehouse.tables[name], partitions)
+    with step("looking for unused files"):
+        deleted = delete_unused_files(warehouse, name, keep, dry_run=dry_run)
+    after, fewer = warehouse.files(name), 0
+    if dry_run:  # what expiry would leave, and of its small files those that would be made of them
+        after = [file for file in after if not in_partition(file, due)]
+        target = warehouse.pipeline.maintenance.target_mb << 20
+        fewer = sum(one.files - ceil(one.bytes / target) for one in partitions)
     return {
         "expired_rows": rows,
         "expired_partitions": len(due),
@@ -109,7 +121,7 @@ def _maintain_table(
         "compacted_files": sum(one.files for one in partitions),
         "deleted_files": len(deleted),
         "kept_versions": list(keep),
-        "files": [len(before), len(after)],
+        "files": [len(before), len(after) - fewer],
         "bytes": [sum(file["bytes"] for file in files) for files in (before, after)],
         "version": warehouse.version(name),
     }

@@ -28,6 +28,7 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.inputs import feature_column
 from schemas.log import about, log
 from schemas.pipeline import Pipeline
+from schemas.progress import step
 from schemas.rules import rules_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import first_fault, rejects_of
@@ -120,6 +121,14 @@ def score_days(
     a day without instances, DataQualityError where rows of one id differ, ConflictError where
     another run scores one of the days meanwhile.
     """
+    days = f"{dates[0]}" if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    with step(f"score {days}"):
+        return _score_days(warehouse, dates, model_version)
+
+
+def _score_days(
+    warehouse: Warehouse, dates: Sequence[date], model_version: str | None
+) -> list[dict[str, Any]]:
     now, version = datetime.now(UTC), warehouse.version("instances")
     state = states(warehouse, version)
     done = answered_days(warehouse, dates, state, model_version)
@@ -155,16 +164,18 @@ def _score(
             )
     # Numbered before the look for what is there: a run unseen competes for these numbers.
     numbers = {ds: _Numbers.next(warehouse, ds) for ds in dates}
-    model = _answering(warehouse, model_version)
+    with step("fetching the model"):
+        model = _answering(warehouse, model_version)
     day = warehouse.read("instances", version).where(F.col("event_date").isin(*dates))
     day = day.where(F.col("event_time") <= F.lit(now))
     asked = sum(counts[ds] for ds in dates)
-    lacking = unanswered(warehouse, day, dates, model.version, serves=model_version is None)
-    instances = settle(lacking, asked)
-    if instances.isEmpty():
-        return {}
-    if repeat(instances, warehouse.path("instances")):
-        instances = settle(instances.dropDuplicates(), asked)
+    with step(f"looking for what lacks an answer among {asked:,} instances"):
+        lacking = unanswered(warehouse, day, dates, model.version, serves=model_version is None)
+        instances = settle(lacking, asked)
+        if instances.isEmpty():
+            return {}
+        if repeat(instances, warehouse.path("instances")):
+            instances = settle(instances.dropDuplicates(), asked)
     encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
     whose = f"model {model.name} version {model.version}"
     require_sources(warehouse.pipeline, warehouse.root, encoding, whose)
@@ -172,14 +183,16 @@ def _score(
     features = with_features(warehouse, instances, encoding=encoding).drop("event_time")
     answers = forward_passes(features, model)
     records = forward_records(instances, answers, warehouse.pipeline, model.version)
-    records = settle(records, asked)
+    with step(f"answering at most {asked:,} instances"):
+        records = settle(records, asked)
     kind = SERVED if model_version is None else NAMED
 
     def finish(ds: date) -> dict[str, Any] | None:
         batch = f"{kind}{ds}/{model.version}/{numbers[ds].records}"
         return _append(warehouse, ds, records.withColumn("batch_id", F.lit(batch)), numbers[ds])
 
-    with ThreadPoolExecutor(max_workers=4) as pool:  # an append mostly waits for its commit
+    # An append mostly waits for its commit.
+    with step("writing records"), ThreadPoolExecutor(max_workers=4) as pool:
         results = zip(dates, pool.map(finish, dates), strict=True)
         return {ds: result for ds, result in results if result is not None}
 

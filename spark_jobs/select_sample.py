@@ -25,6 +25,7 @@ from schemas.findings import REPEATED
 from schemas.log import about, log
 from schemas.manifests import Decided, Manifest, find_manifest
 from schemas.pipeline import Pipeline
+from schemas.progress import step
 from schemas.sections.budget import parse_budget
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.candidates.assemble import Counts
@@ -32,6 +33,8 @@ from spark_jobs.candidates.census_report import census_report, seen
 from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.refusal import refuse_bad, refuse_unsound
 from spark_jobs.candidates.window import held_out_rows, window_of
+from spark_jobs.days.cold_start import coverage_line
+from spark_jobs.days.estimates import Estimate, estimate_of
 from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
 from spark_jobs.refresh.decided import decide, decided_then
@@ -55,9 +58,14 @@ def select_day(
     killed run of either has begun is done to its end, whatever is asked.
     """
     pipeline = warehouse.pipeline
-    name = refresh_id(pipeline, ds)
-    about(pipeline=pipeline.name, ds=ds, refresh_id=name)
+    about(pipeline=pipeline.name, ds=ds, refresh_id=refresh_id(pipeline, ds))
     configured(pipeline)  # refuse before anything is read
+    with step(f"select {ds}"):
+        return _select_day(warehouse, ds, force=force, rebuild=rebuild)
+
+
+def _select_day(warehouse: Warehouse, ds: date, *, force: bool, rebuild: bool) -> dict[str, Any]:
+    pipeline, name = warehouse.pipeline, refresh_id(warehouse.pipeline, ds)
     warehouse.require(*warehouse.tables)
     warehouse = numbered(warehouse, name)
     there = find_manifest(warehouse.path("refreshes"), name)
@@ -75,13 +83,18 @@ def select_day(
         manifest = select_refresh(warehouse, plan, decided, before.allowance, before)
     else:
         try:
-            decided, allowance = decide(warehouse, plan)
+            with step("counting forward passes"):
+                decided, allowance = decide(warehouse, plan)
         except NoRowError as error:
             log.warning("%s", error)
             return {"status": "nothing to do", "pipeline": pipeline.name, "reason": str(error)}
         manifest = select_refresh(warehouse, plan, decided, allowance)
-    write_card(warehouse, manifest)
-    return outcome(warehouse, "done", manifest)
+    with step("writing the report card"):
+        write_card(warehouse, manifest)
+        days, counts = manifest.report.get("coverage", {}).get("days", ()), manifest.counts
+        if line := coverage_line(days, counts.drawn, counts.candidates):
+            log.info("%s", line)
+        return outcome(warehouse, "done", manifest)
 
 
 def _to_rebuild(plan: RefreshPlan, there: Manifest | None) -> Manifest:
@@ -116,13 +129,17 @@ def select_refresh(
         asked=window.asked,
     )
     provisional = pipeline.selection.provisional_label
-    blocks, counts = blocks_of(rows, window.at_most, plan.seed, provisional, decided.learnt_until)
+    with step(f"gathering candidates from at most {window.at_most:,} rows"):
+        blocks, counts = blocks_of(
+            rows, window.at_most, plan.seed, provisional, decided.learnt_until
+        )
     with closing(blocks):
         refuse_bad(warehouse, plan, window, counts)
         assert counts.census is not None  # asked for above
         refuse_unsound(warehouse, plan, window, counts.census)
         policy, budget = on_records(policy, counts.in_sample), parse_budget(decided.budget)
-        selection = select(blocks, policy, budget, plan.seed, pipeline.task)
+        with step(f"scoring {blocks.count:,} candidates"):
+            selection = select(blocks, policy, budget, plan.seed, pipeline.task)
         if before is not None:
             _require_same(plan, before.sample_digest, selection.digest)
         draft = Draft(
@@ -136,7 +153,9 @@ def select_refresh(
             rejected=counts.rejected,
             repeats=REPEATED in counts.census.found,
         )
-        return write_refresh(warehouse, plan, draft, held_out_rows(warehouse, plan, window.labels))
+        with step(f"writing {draft.count:,} drawn rows"):
+            held_out = held_out_rows(warehouse, plan, window.labels)
+            return write_refresh(warehouse, plan, draft, held_out)
 
 
 def _require_same(plan: RefreshPlan, before: str, now: str) -> None:
@@ -197,8 +216,12 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
-def _planned(warehouse: Warehouse, ds: date) -> dict[str, Any]:
-    """What a selection of the day would read, what pays for it, and the rows that come to."""
+def _planned(warehouse: Warehouse, ds: date, *, again: bool) -> dict[str, Any]:
+    """What a selection of the day would read, what pays for it, and the rows that come to; again:
+    whether a refresh that is there would be made anew."""
+    there = find_manifest(warehouse.path("refreshes"), refresh_id(warehouse.pipeline, ds))
+    if there is not None and is_unfinished(warehouse, there):
+        there = None
     plan = plan_refresh(warehouse, ds)
     try:
         decided, allowance = decide(warehouse, plan)
@@ -209,7 +232,14 @@ def _planned(warehouse: Warehouse, ds: date) -> dict[str, Any]:
         "predecessor": allowance.predecessor,
         "passes_a_row": allowance.epochs * allowance.pulls,
     }
-    return {**vars(plan), "budget": decided.budget, **paid}
+    if there is not None and not again:
+        status, drawn = "already done", Estimate(there.counts.candidates, there.counts.drawn)
+    else:
+        status, drawn = "planned", estimate_of(warehouse, plan, decided)
+    if not drawn.candidates:
+        log.warning("--ds = %s: no candidate in the window yet: select would end with 3", ds)
+    rows = {"candidates": drawn.candidates, "estimated_rows": drawn.rows, "refused": drawn.refused}
+    return {"status": status, **vars(plan), "budget": decided.budget, **paid, **rows}
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
@@ -221,10 +251,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     warehouse = Warehouse(args.warehouse, pipeline)
     if args.dry_run:
         warehouse.require(*warehouse.tables)
-        there = find_manifest(warehouse.path("refreshes"), refresh_id(pipeline, args.ds))
-        whole = there is not None and not is_unfinished(warehouse, there)
-        status = "already done" if whole else "planned"
-        return {"status": status} | _planned(warehouse, args.ds)
+        return _planned(warehouse, args.ds, again=args.force)
     return select_day(warehouse, args.ds, force=args.force, rebuild=args.rebuild)
 
 

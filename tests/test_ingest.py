@@ -84,7 +84,8 @@ def test_ingest_appends_each_row_exactly_once(
     assert set(repeated["rows"].values()) == {ALREADY_DONE}
     assert {name: warehouse.version(name) for name in warehouse.tables} == versions
 
-    ingest(warehouse, two, three)  # one day of it is there already
+    planned = ingest(warehouse, two, three, dry_run=True)  # one day of it is there already
+    assert ingest(warehouse, two, three)["rows"] == planned["rows"]
     wanted = trim(year, warehouse.pipeline, one, three)
     assert warehouse.read("instances").count() == len(wanted["instances"])
     assert warehouse.read("labels").count() == len(wanted["labels"])

@@ -165,8 +165,17 @@ def test_every_pull_that_is_tried_counts(root):
     held = random_rows(400, seed=97) | {"forward": np.arange(400) >= 200}
     train_refresh(PIPELINE, str(root), "paid")
     write_refresh(root, pulls, "odd", random_rows(300, seed=2), held, day=5)
+    planned = train_refresh(pulls, str(root), "odd", dry_run=True)
     train_refresh(pulls, str(root), "odd")
+    assert planned["backward_passes"] == counted(root, "odd")
     assert counted(root, "odd") == 300 * 3 * 2
+
+
+def test_a_dry_run_counts_the_one_fit_of_a_model_without_a_parent(root):
+    pulls = small_pipeline(training={"pulls": [0.0, 1.0]}, selection={"forward_days": 1})
+    planned = train_refresh(pulls, str(root), "paid", dry_run=True)
+    train_refresh(pulls, str(root), "paid", force=True)  # the plan was for one pull
+    assert planned["backward_passes"] == counted(root, "paid") == 1500
 
 
 # --- status and show ---

@@ -76,6 +76,7 @@ def test_small_files_are_compacted_once_and_every_row_stays(crowd):
     done = maintain(crowd, ["forward_records", "sampled"])
     report = done["tables"]["forward_records"]
     assert report["files"][1] == report["files"][0] - 5
+    assert planned["files"] == report["files"]
     assert ids(crowd, "forward_records") == before[0]
     assert done["tables"]["sampled"]["version"] == before[1]["sampled"]
     actions = pa.table(Snapshot(crowd.path("forward_records")).get_add_actions(flatten=True))
@@ -116,7 +117,12 @@ def test_rows_that_are_due_expire_by_partition_and_pinned_refreshes_keep_theirs(
     # Nothing is young on a day of next year; what stays is the newest of each policy.
     later = datetime.now(UTC) + timedelta(days=365)
     expiring = with_settings(crowd, keep=keep, unused_files="1s")
-    tables = maintain(expiring, ["forward_records", "sampled"], now=later)["tables"]
+    names = ["forward_records", "sampled"]
+    planned = maintain(expiring, names, now=later, dry_run=True)["tables"]
+    tables = maintain(expiring, names, now=later)["tables"]
+    for name in names:
+        for key in ("expired_rows", "expired_partitions", "compacted_files", "files", "bytes"):
+            assert planned[name][key] == tables[name][key], (name, key)
     assert ids(crowd, "forward_records") == []
     assert tables["forward_records"]["expired_partitions"] == 3
     settings = Snapshot(crowd.path("forward_records")).metadata().configuration

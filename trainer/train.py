@@ -18,9 +18,12 @@ from schemas.ledger import read_spent
 from schemas.log import about
 from schemas.pipeline import Pipeline
 from schemas.places import state_folder
+from schemas.progress import step
 from schemas.registry import registry_exists, tracking_uri
+from trainer.data.reader import read_holdout
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
 from trainer.fitting.cost import purpose_of, require_affordable
+from trainer.fitting.pull import to_choose_by
 from trainer.processes.launch import launch, own_stdout
 from trainer.processes.lock import exclusive
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
@@ -69,7 +72,8 @@ def train_refresh(
     if dry_run and not registry_exists(warehouse):
         dismiss(ranks)
         return {"status": "planned"} | result | _plan(pipeline, warehouse, refresh, None)
-    with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
+    lock = state_folder(warehouse) / f".train-{name}.lock"
+    with exclusive(lock, wait=False), step(f"train {refresh.refresh_id}"):
         registry = open_registry(warehouse, pipeline.name, name)
         before = registry.trained(refresh.refresh_id, refresh.sample_digest)
         if before is not None and not force:
@@ -116,16 +120,29 @@ def _plan(
     pipeline: Pipeline, warehouse: str, refresh: Refresh, champion: "ModelVersion | None"
 ) -> dict[str, Any]:
     """What a training would read, compare with, and cost at most."""
-    allowance = refresh.allowance
+    allowance, training = refresh.allowance, pipeline.training
+    passes = training.epochs * _pulls(pipeline, refresh, champion)
     return {
         "files": len(refresh.sampled),
         "bytes": sum(file.bytes for file in refresh.sampled),
         "held_out": refresh.held_out,
         "champion_version": None if champion is None else str(champion.version),
-        "backward_passes": refresh.drawn * pipeline.training.passes,
+        "backward_passes": refresh.drawn * passes,
+        "may_stop_early": training.patience is not None,
         "backward_passes_planned": None if allowance is None else allowance.backward_passes,
         "backward_passes_spent": _spent(warehouse, refresh),
     }
+
+
+def _pulls(pipeline: Pipeline, refresh: Refresh, champion: "ModelVersion | None") -> int:
+    """How many pulls a training would try: one where there is no parent to be pulled to, or too few
+    rows to choose by. (Whether the parent's layers fit is seen when it is loaded.)"""
+    training = pipeline.training
+    if not training.pulls or not training.warm_start or champion is None:
+        return 1
+    held_out = read_holdout(pipeline, refresh)
+    chosen, _ = to_choose_by(pipeline, held_out, warm=True)
+    return 1 if chosen is None else len(training.pulls)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -165,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         own_stdout()
     elif not launched() and (processes := wanted_processes(arguments)) > 1:
         return launch(processes, arguments)
-    return run_command(command, arguments)
+    return run_command(command, arguments, tells=not helps())
 
 
 def wanted_processes(arguments: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from schemas.bundle import ModelCard
 from schemas.counted import Account
 from schemas.log import about, log
 from schemas.pipeline import Pipeline
+from schemas.progress import step
 from schemas.registry import CHAMPION
 from trainer.data.reader import HeldOut, read_holdout
 from trainer.data.refresh import Refresh, open_refresh
@@ -62,11 +63,14 @@ class Leader:
         pipeline, refresh, registry = self.pipeline, self.refresh, self.registry
         self.ranks.broadcast(refresh.refresh_id)  # the others read it meanwhile: `follow`
         sample = open_sample(pipeline, refresh, self.ranks)
-        held_out = read_holdout(pipeline, refresh)
-        champion = registry.champion()
-        folder = registry.folder(champion) if champion else None
-        loaded = load_bundle(folder, str(champion.version)) if champion and folder else None
-        survey = survey_of(sample.parts(), pipeline.task)
+        with step(f"reading {refresh.held_out:,} held-out rows"):
+            held_out = read_holdout(pipeline, refresh)
+        with step("fetching the champion"):
+            champion = registry.champion()
+            folder = registry.folder(champion) if champion else None
+            loaded = load_bundle(folder, str(champion.version)) if champion and folder else None
+        with step(f"surveying {refresh.drawn:,} rows"):
+            survey = survey_of(sample.parts(), pipeline.task)
         start = prepare(
             pipeline, refresh.refresh_id, survey, held_out.rows.label, loaded, refresh.encoding
         )
@@ -87,14 +91,17 @@ class Leader:
         purpose = purpose_of(refresh, name, pipeline.name)
         with metered(warehouse, Account.new(refresh.refresh_id, refresh.ds, purpose)) as meter:
             fits, spent = trials.fit(start.model, carried, meter), meter.total
-        chosen = choose(fits, forward_loss)
-        anchor = open_anchor(registry, refresh.ds, pipeline.gate.anchor_days, champion, start.card)
-        serving = serving_model(folder) if folder else None
-        sets = judge(pipeline, chosen.model, serving, to_judge, anchor.model)
+        with step(f"judging on {len(to_judge.rows.label):,} held-out rows"):
+            chosen = choose(fits, forward_loss)
+            days = pipeline.gate.anchor_days
+            anchor = open_anchor(registry, refresh.ds, days, champion, start.card)
+            serving = serving_model(folder) if folder else None
+            sets = judge(pipeline, chosen.model, serving, to_judge, anchor.model)
         record = self._record(start.card, chosen, sets, anchor, spent)
         left = chosen.history.optimizer
         write = partial(save_bundle, chosen.model, start.card, optimizer=left)
-        version = registry.register(record, write)
+        with step("registering the model"):
+            version = registry.register(record, write)
         trials.remove_checkpoints()
         log.info("%s version %s: %s", name, version.version, record.verdict.reason)
         return Trained(version, record)

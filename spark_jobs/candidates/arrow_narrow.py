@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,10 +17,12 @@ from schemas.sections.store import Labels
 from schemas.tables import forward_records
 from spark_jobs.candidates.content import content
 from spark_jobs.candidates.maturity import counting
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.hashing import hash_columns
 from spark_jobs.selection.records import column
 
 _KEPT = ("instance_id", "event_time", "model_version", "prediction", "logits", "statistics")
+HOLDOUT_STEPS = 1_000_000  # of a share that is held out
 _RECORD = forward_records().arrow_schema
 NARROW = pa.schema(
     [
@@ -32,6 +35,12 @@ NARROW = pa.schema(
         pa.field("tie", pa.int64()),  # of equal moments the larger is newer
     ]
 )
+
+
+def held_out(ids: pa.Array, share: float) -> Array:
+    """`candidates.narrow.held_out` of each id (n,)."""
+    hashes = hash_columns(ids, pa.repeat("holdout", len(ids)))
+    return np.asarray(hashes % HOLDOUT_STEPS < round(share * HOLDOUT_STEPS))
 
 
 def narrow_records(records: pa.Table, rules: Rules) -> pa.Table:

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from schemas.rules import Rules
 from schemas.sections.store import Labels
+from spark_jobs.candidates.arrow_narrow import HOLDOUT_STEPS
 from spark_jobs.candidates.census import DAY, ROLE, Role
 from spark_jobs.candidates.rejects import (
     content,
@@ -17,8 +18,6 @@ from spark_jobs.candidates.rejects import (
     record_fault,
 )
 from spark_jobs.candidates.spark_maturity import counting
-
-_HOLDOUT_STEPS = 1_000_000
 
 
 class Frame(NamedTuple):
@@ -32,8 +31,8 @@ class Frame(NamedTuple):
 
 def held_out(share: float) -> Column:
     """True for the share of ids that is never trained on: a hash of the id and nothing else."""
-    place = F.pmod(F.xxhash64("instance_id", F.lit("holdout")), F.lit(_HOLDOUT_STEPS))
-    return place < F.lit(round(share * _HOLDOUT_STEPS))
+    place = F.pmod(F.xxhash64("instance_id", F.lit("holdout")), F.lit(HOLDOUT_STEPS))
+    return place < F.lit(round(share * HOLDOUT_STEPS))
 
 
 def forward_share(holdout: float, window_days: int, forward_days: int) -> float:

@@ -4,7 +4,7 @@ so is one whose instances contradict each other."""
 from pyspark.sql import functions as F
 
 from schemas import findings
-from schemas.errors import DataQualityError, NoDataError
+from schemas.errors import DataQualityError, EmptyDrawError
 from schemas.reasons import DUPLICATE_DIFFERS, NO_INSTANCE
 from spark_jobs.candidates.assemble import Counts
 from spark_jobs.candidates.census import Census
@@ -28,12 +28,13 @@ COUNTED = {
 def refuse_bad(warehouse: Warehouse, plan: RefreshPlan, window: Window, counts: Counts) -> None:
     """Put unusable rows into `forward_rejects`; refuse the refresh when they are too many.
 
-    Raises NoDataError for a window without a record, DataQualityError for too many rejects.
+    Raises EmptyDrawError for a window without a record, DataQualityError for too many rejects.
     """
     if counts.records == 0:
-        raise NoDataError(
+        raise EmptyDrawError(
             f"--ds = {plan.ds}: no forward records from {plan.window_start} to {plan.ds}."
-            " Remedy: run `tenforward score` for these days first, or correct the date."
+            " Remedy: run `tenforward score` for days after the bootstrap's first"
+            " (docs/cold-start.md), or correct the date."
         )
     bad = counts.rejected
     if bad:

@@ -11,12 +11,17 @@ the day. While these are the same there is nothing to look for.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction
 from deltalake import DeltaTable as Snapshot
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from inference.registered import find_champion
+from spark_jobs.storage.day_files import rows_of_days
 from spark_jobs.storage.warehouse import Warehouse
 
 SERVED, NAMED = "score/", "shadow/"
@@ -78,6 +83,26 @@ def mark(
 
 def _mark(day: date, model_version: str | None) -> str:
     return f"scored/{day}" if model_version is None else f"scored/{day}/{model_version}"
+
+
+def to_score(warehouse: Warehouse, day: date) -> int:
+    """How many instances of a day the champion has yet to answer, counted without Spark."""
+    read = partial(rows_of_days, warehouse.pipeline, warehouse.root, days={day})
+    ids = [rows["instance_id"] for _, rows in read("instances", columns=("instance_id",))]
+    asked = pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string()).unique()
+    named = ("instance_id", "batch_id", "model_version")
+    answered = []
+    for _, rows in read("forward_records", columns=named):
+        by = pc.starts_with(rows["batch_id"], SERVED)
+        if not pc.all(by).as_py():
+            champion = find_champion(warehouse.pipeline.name, warehouse.root)
+            version = None if champion is None else champion.version
+            by = pc.or_kleene(by, pc.equal(rows["model_version"], pa.scalar(version, pa.string())))
+        answered.append(rows.filter(by)["instance_id"])
+    for _, rows in read("forward_rejects", columns=named[:2]):
+        answered.append(rows.filter(pc.starts_with(rows["batch_id"], SERVED))["instance_id"])
+    known = pa.chunked_array([chunk for one in answered for chunk in one.chunks], pa.string())
+    return len(asked) - int(pc.sum(pc.is_in(asked, value_set=known)).as_py() or 0)
 
 
 def unanswered(

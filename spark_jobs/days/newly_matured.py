@@ -5,20 +5,15 @@ later one and was none from that of the earlier, on the records that are there n
 instances count like any other.
 """
 
-from collections.abc import Iterator, Sequence, Set
 from datetime import date, datetime, timedelta
-from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from schemas.pipeline import Pipeline
-from schemas.places import filesystem, within
 from schemas.rules import rules_of
-from schemas.tables import all_tables, forward_records
+from schemas.tables import forward_records
 from spark_jobs.candidates.arrow_narrow import narrow_labels, narrow_records, seen_from, together
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.maturity import old_until
@@ -26,7 +21,7 @@ from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import cut_of, window_start
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.records import Records, column
-from spark_jobs.storage import logs
+from spark_jobs.storage.day_files import rows_of_days
 
 _RECORD = tuple(column.name for column in forward_records().columns if column.name != "event_date")
 _SEED = 1  # of the order of the rows, on which nothing here depends
@@ -45,7 +40,7 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
     window = _days(window_start(pipeline, ds), ds)
     arrived = [
         (day, narrow_labels(rows.rename_columns(["instance_id", "known_at", "label"]), rules))
-        for day, rows in _read(
+        for day, rows in rows_of_days(
             pipeline, warehouse, "labels", window, ("instance_id", "known_at", rule.label)
         )
     ]
@@ -54,7 +49,7 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
         days |= _days(old_until(rule, since).date(), old_until(rule, cut).date()) & window
     records = [
         narrow_records(rows, rules)
-        for _, rows in _read(pipeline, warehouse, "forward_records", days, _RECORD)
+        for _, rows in rows_of_days(pipeline, warehouse, "forward_records", days, _RECORD)
     ]
     rows = together(records, [rows for day, rows in arrived if day in days])
     now, then = (
@@ -73,31 +68,6 @@ def _has_come(labels: pa.Table, since: datetime, cut: datetime) -> bool:
     moment = labels["moment"]
     come = pc.and_(pc.greater(moment, first), pc.less_equal(moment, last))
     return bool(pc.any(come, min_count=0).as_py())
-
-
-def _read(
-    pipeline: Pipeline, warehouse: str, name: str, days: Set[date], columns: Sequence[str]
-) -> Iterator[tuple[date, pa.Table]]:
-    """Event date and columns of each file of these days; times in UTC.
-
-    By ParquetFile: a dataset would read the folder's name as a column.
-    """
-    path = within(warehouse, name)
-    schema = all_tables(pipeline)[name].arrow_schema
-    for file in logs.files(path):
-        day = file["partition"]["event_date"]
-        if day in days:
-            store, place = filesystem(f"{path}/{unquote(file['path'])}")
-            read = pq.ParquetFile(place, filesystem=store).read(columns=list(columns))
-            # Spark's timestamps come without their zone.
-            yield day, pa.table({one: _typed(read, schema.field(one)) for one in columns})
-
-
-def _typed(rows: pa.Table, field: pa.Field) -> Any:
-    """A column in the type of its definition; null in a file that is older than the column."""
-    if field.name not in rows.column_names:
-        return pa.nulls(rows.num_rows, field.type)
-    return rows[field.name].cast(field.type)
 
 
 def _days(first: date, last: date) -> set[date]:

@@ -1,16 +1,18 @@
-"""What a backfill finds and would do, from logs and manifests: no Spark, no data read."""
+"""What a backfill finds and would do; no Spark."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from deltalake.exceptions import DeltaError
 
 from schemas.manifests import Manifest, read_manifests
-from schemas.sections.budget import parse_budget
-from spark_jobs.days.answered import answered_days, states
+from spark_jobs.days.answered import answered_days, states, to_score
 from spark_jobs.days.by_dates import foresee
-from spark_jobs.refresh.plan import refresh_id, window_start
+from spark_jobs.days.estimates import Estimate, estimates
+from spark_jobs.days.outlook import outlook
+from spark_jobs.refresh.plan import refresh_id
 from spark_jobs.storage.warehouse import Warehouse
 
 # Tables whose rows of the window decide the candidates. Labels are left out: those that came
@@ -25,13 +27,21 @@ def days(start: date, end: date) -> Iterator[date]:
 
 
 def plan(
-    warehouse: Warehouse, start: date, end: date, *, only: str | None = None
+    warehouse: Warehouse,
+    start: date,
+    end: date,
+    *,
+    only: str | None = None,
+    force: bool = False,
+    count: bool = True,
 ) -> list[dict[str, Any]]:
-    """What each day has and lacks, what is stale, whether it is due, and about how many rows it
-    would draw.
+    """What each day has and lacks, what is stale, whether it is due, and how many rows it would
+    score and draw.
 
-    only: the one step that will run, where it is one. A day without instances is not scored, and
-    then not selected either.
+    only: the one step that will run, where it is one. force: whether what is selected will be
+    selected anew. count: whether rows are counted, for which the tables are read; without, what is
+    not done yet has no figures. A day without instances is not scored, and then not selected
+    either.
     """
     warehouse.require(*warehouse.tables)
     wanted = list(days(start, end))
@@ -40,13 +50,61 @@ def plan(
     scored = answered_days(warehouse, wanted, states(warehouse))
     empty = {ds for ds in wanted if not now["instances"].get(ds)}
     missed = set() if only == "select" else empty
-    due = foresee(warehouse.pipeline, manifests, wanted, missed)
-    selected = {one.ds for one in manifests if one.policy == warehouse.pipeline.selection.policy}
-    selected |= {ds for ds in wanted if due[ds] is not False and ds not in missed}
+    fresh = {ds for ds in wanted if ds not in scored | empty} if only in (None, "score") else set()
+    work = _Work(warehouse, wanted, manifests, missed, set() if only else fresh, force)
+    due, told = work.counted() if count and only in (None, "select") else work.uncounted()
+    lacking = {ds: to_score(warehouse, ds) for ds in fresh} if count else {}
     return [
-        _planned(warehouse, ds, now, manifests, ds in scored, due[ds], _last(selected, ds))
+        _planned(warehouse, ds, now, manifests, due[ds], told.get(ds))
+        | {"scored": ds in scored, "to_score": lacking.get(ds, None if ds in fresh else 0)}
         for ds in wanted
     ]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Days to select, and what stands when they are reached.
+
+    missed: those that will not be selected. answered: those of which every instance has a record.
+    """
+
+    warehouse: Warehouse
+    wanted: Sequence[date]
+    manifests: Sequence[Manifest]
+    missed: Set[date]
+    answered: Set[date]
+    force: bool
+
+    def counted(self) -> tuple[dict[date, bool | None], dict[date, Estimate]]:
+        """Which days are due, and what each that may be selected will draw; nothing of the others.
+
+        A day from whose window nothing can be drawn is passed over, and the next is due in its
+        place.
+        """
+        pipeline = self.warehouse.pipeline
+        seen = outlook(pipeline, self.warehouse.root, self.wanted)
+        nothing = {
+            ds
+            for ds in self.wanted
+            if not seen.candidates(ds, {day for day in self.answered if day <= ds})
+        }
+        due = foresee(pipeline, self.manifests, self.wanted, {*self.missed, *nothing})
+        runs = [ds for ds in self.wanted if due[ds] is not False and ds not in self.missed]
+        given = estimates(
+            self.warehouse, seen, runs, self.answered, self.manifests, force=self.force
+        )
+        return due, dict.fromkeys(self.wanted, Estimate(0, 0)) | dict(given)
+
+    def uncounted(self) -> tuple[dict[date, bool | None], dict[date, Estimate]]:
+        """Which days are due, and the rows of the refreshes that are there."""
+        pipeline = self.warehouse.pipeline
+        names = {refresh_id(pipeline, ds): ds for ds in self.wanted}
+        there = {
+            names[one.refresh_id]: Estimate(one.counts.candidates, one.counts.drawn)
+            for one in self.manifests
+            if one.refresh_id in names
+        }
+        return foresee(pipeline, self.manifests, self.wanted, self.missed), there
 
 
 def without_traffic(instances: Mapping[date, int], ds: date) -> bool:
@@ -58,19 +116,13 @@ def without_traffic(instances: Mapping[date, int], ds: date) -> bool:
     return ds not in there and bool(there) and min(there) < ds < max(there)
 
 
-def _last(selected: Set[date], ds: date) -> date:
-    """The last day before `ds` that has a refresh, or will have one; the first of all without."""
-    return max((day for day in selected if day < ds), default=date.min)
-
-
 def _planned(
     warehouse: Warehouse,
     ds: date,
     now: Mapping[str, Mapping[date, int]],
     manifests: list[Manifest],
-    scored: bool,
     due: bool | None,
-    last: date,
+    told: Estimate | None,
 ) -> dict[str, Any]:
     own = refresh_id(warehouse.pipeline, ds)
     instances = now["instances"]
@@ -80,7 +132,6 @@ def _planned(
         "ds": ds,
         "instances": instances.get(ds, 0),
         "without_traffic": without_traffic(instances, ds),
-        "scored": scored,
         "selected": there is not None,
         "due": due,
         "refresh_id": own,
@@ -92,41 +143,11 @@ def _planned(
             and one.policy == warehouse.pipeline.selection.policy
             and one.refresh_id != own
         ],
-        "estimated_rows": _estimate(warehouse, ds, instances, there, due, last),
+        "candidates": None if told is None else told.candidates,
+        "estimated_rows": None if told is None else told.rows,
+        "give_or_take": 0 if told is None else told.give_or_take,
+        "refused": False if told is None else told.refused,
     }
-
-
-def _estimate(
-    warehouse: Warehouse,
-    ds: date,
-    instances: Mapping[date, int],
-    there: Manifest | None,
-    due: bool | None,
-    last: date,
-) -> int | None:
-    """Rows of the refresh that is there; else those that the budget draws, if the day is due and
-    every instance of the window has a record and a label; None for GPU hours.
-
-    last: the day of the refresh before; the instances after it are its forward passes.
-    """
-    if there is not None:
-        return there.counts.drawn
-    if due is False:
-        return 0
-    pipeline = warehouse.pipeline
-    budget = parse_budget(pipeline.selection.budget)
-    if budget.unit == "gpu hours":
-        return None
-    first, end = window_start(pipeline, ds), ds - timedelta(days=pipeline.selection.forward_days)
-    asked = round(_in_window(instances, first, end) * (1 - pipeline.holdout))
-    if budget.unit == "per forward pass":
-        paid = budget.amount * _in_window(instances, max(first, _next(last)), ds)
-        return min(asked, int(paid / pipeline.training.passes))
-    return budget.rows(asked) if asked else 0
-
-
-def _next(day: date) -> date:
-    return day + timedelta(days=1)
 
 
 def _changed_inputs(

@@ -9,20 +9,36 @@ _DUE = {
 }
 
 
-_RAN = ("done", "already done")
+RAN = ("done", "already done")
+PASSED_OVER = "passed over"  # of a day from whose window nothing could be drawn
 
 
 def plan_line(day: dict[str, Any]) -> str:
     """What a day has and lacks, in words."""
-    rows = "unknown" if day["estimated_rows"] is None else day["estimated_rows"]
     scored = "scored" if day["scored"] else "to score"
+    if day["to_score"]:
+        scored = f"{day['to_score']} to score"
     scored = "no traffic, to skip" if day["without_traffic"] else scored
     selected = "selected" if day["selected"] else _DUE[day["due"]]
-    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}, about {rows} rows"
+    text = f"{day['ds']}: {day['instances']} instances, {scored}, {selected}{_rows(day)}"
     for reason in day["stale"]:
         text += f"; stale ({reason}), --force selects anew"
     others = ", ".join(day["other_configurations"])
     return f"{text}; selected under another configuration: {others}" if others else text
+
+
+def _rows(day: dict[str, Any]) -> str:
+    """The rows that a refresh has or will draw, where they were counted."""
+    count, rows = day["candidates"], day["estimated_rows"]
+    if count is None:
+        return ""
+    if rows is None:
+        return f", a number of rows of {count} candidates that is not known yet"
+    if day["refused"]:
+        return ", to be refused: too many records cannot be used"
+    spread = f" (give or take {day['give_or_take']})" if day["give_or_take"] else ""
+    passed = "; to be passed over" if not count and not day["selected"] and day["due"] else ""
+    return f", about {rows} rows{spread} of {count} candidates{passed}"
 
 
 def line_of(entry: dict[str, Any]) -> str:
@@ -37,6 +53,8 @@ def line_of(entry: dict[str, Any]) -> str:
         words.append(f"not due: {entry['due']['reason']}")
     if entry.get("select", {}).get("status") == "nothing to do":
         words.append("the budget comes to no row")
+    if _passed_over(entry):
+        words.append(f"passed over: {entry['select']['reason']}")
     if entry.get("select", {}).get("status") == "done":
         words.append(f"drew {entry['select']['drawn']} of {entry['select']['candidates']}")
     if entry.get("train", {}).get("status") == "done":
@@ -55,6 +73,10 @@ def _no_traffic(entry: dict[str, Any]) -> bool:
     return bool(entry.get("score", {}).get("status") == "nothing to do")
 
 
+def _passed_over(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("select", {}).get("status") == PASSED_OVER)
+
+
 def summary_table(done: list[dict[str, Any]]) -> list[str]:
     """The days as a table: a line of headings, then one a day."""
     lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
@@ -63,6 +85,7 @@ def summary_table(done: list[dict[str, Any]]) -> list[str]:
         gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
         gate = "not due" if _not_due(day) else gate
         gate = "no traffic" if _no_traffic(day) else gate
+        gate = PASSED_OVER if _passed_over(day) else gate
         gate = "no row" if selected.get("status") == "nothing to do" else gate
         lines.append(
             f"{day['ds']!s:<10}  {_cell(scored, 'records'):>9}  {_cell(selected, 'candidates'):>10}"
@@ -74,4 +97,4 @@ def summary_table(done: list[dict[str, Any]]) -> list[str]:
 
 def _cell(step: dict[str, Any], name: str) -> str:
     """A figure of a step; what a step that was done before does not tell is `done`."""
-    return str(step.get(name, "done")) if step.get("status", "nothing to do") in _RAN else "-"
+    return str(step.get(name, "done")) if step.get("status", "nothing to do") in RAN else "-"

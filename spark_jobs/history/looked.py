@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from schemas.log import log
+from schemas.progress import step
 from spark_jobs.history import instances, joined, records, views
 from spark_jobs.history.data import Data
 from spark_jobs.history.found import RowFinding
@@ -57,5 +58,6 @@ def look(
 def _told(what: str) -> Iterator[None]:
     began = time.monotonic()
     log.info("checking %s", what)
-    yield
+    with step(f"checking {what}"):
+        yield
     log.info("checked %s in %.1f s", what, time.monotonic() - began)

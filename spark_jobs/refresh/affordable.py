@@ -42,13 +42,13 @@ def affordable(warehouse: Warehouse, plan: RefreshPlan, budget: Budget) -> tuple
         pulls=training.passes // training.epochs,
     )
     if budget.unit == "gpu hours":
-        return _by_speed(warehouse, budget), allowance
+        return by_speed(warehouse, budget), allowance
     if budget.unit == "per forward pass":
-        return _by_forward_passes(plan, budget, allowance, _carried(before))
+        return _by_forward_passes(plan, budget, allowance, carried_by(before))
     return budget, allowance
 
 
-def _carried(before: Manifest | None) -> float:
+def carried_by(before: Manifest | None) -> float:
     """What the refresh before has left below one row."""
     return 0.0 if before is None or before.allowance is None else before.allowance.carried
 
@@ -57,10 +57,10 @@ def _by_forward_passes(
     plan: RefreshPlan, budget: Budget, allowance: Allowance, carried: float
 ) -> tuple[Budget, Allowance]:
     """Whole rows for amount x forward passes and what was carried; the rest is carried on."""
-    a_row = allowance.epochs * allowance.pulls
-    backward = budget.amount * allowance.forward_passes + carried
-    rows = floor(backward / a_row + _ROUNDING)
+    a_row, paid = allowance.epochs * allowance.pulls, allowance.forward_passes
+    rows, left = rows_paid(budget.amount, paid, carried, a_row)
     if rows < 1:
+        backward = budget.amount * paid + carried
         raise NoRowError(
             f'--ds = {plan.ds}: selection.budget = "{budget}" of {allowance.forward_passes} forward'
             f" passes since {allowance.predecessor or 'the beginning'} is {backward:.4g} backward"
@@ -68,12 +68,18 @@ def _by_forward_passes(
             " day, which will count these forward passes too, lower training.epochs, or raise the"
             " budget."
         )
-    left = max(0.0, backward - rows * a_row)
     return Budget(rows, "rows"), replace(allowance, carried=left)
 
 
-def _by_speed(warehouse: Warehouse, budget: Budget) -> Budget:
-    """GPU hours by the median speed of the last training runs."""
+def rows_paid(amount: float, passes: int, carried: float, a_row: int) -> tuple[int, float]:
+    """Whole rows for so many forward passes, and what is left below one, in backward passes."""
+    backward = amount * passes + carried
+    rows = floor(backward / a_row + _ROUNDING)
+    return rows, max(0.0, backward - rows * a_row)
+
+
+def by_speed(warehouse: Warehouse, budget: Budget) -> Budget:
+    """GPU hours by the median speed of the last training runs. ConfigurationError without one."""
     speed = _median_speed(warehouse)
     if speed is None:
         raise ConfigurationError(

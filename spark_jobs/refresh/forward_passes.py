@@ -23,6 +23,7 @@ from pyspark.sql import functions as F
 from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.places import filesystem, size_of
+from schemas.progress import step
 from spark_jobs.storage.warehouse import Warehouse
 
 TABLE = "forward_records"
@@ -126,10 +127,17 @@ def _place(warehouse: Warehouse, path: str) -> str:
 
 
 def _here(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: _Input | None) -> int:
-    ids = pa.chunked_array(_ids(warehouse, own, fresh), pa.string()).unique()
-    known = np.zeros(len(ids), bool)
-    for some in () if seen is None else _ids(warehouse, seen, seen.files.keys()):
-        known |= np.asarray(pc.is_in(ids, value_set=some))
+    rows = own.rows(fresh) + (0 if seen is None else seen.rows())
+    with step("comparing ids", rows) as compared:
+        parts = []
+        for some in _ids(warehouse, own, fresh):
+            parts.append(some)
+            compared.add(len(some))
+        ids = pa.chunked_array(parts, pa.string()).unique()
+        known = np.zeros(len(ids), bool)
+        for some in () if seen is None else _ids(warehouse, seen, seen.files.keys()):
+            known |= np.asarray(pc.is_in(ids, value_set=some))
+            compared.add(len(some))
     return int((~known).sum())
 
 

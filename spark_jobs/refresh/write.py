@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from schemas.allowance import Allowance
 from schemas.manifests import Decided, Inputs, Manifest, RowCounts
+from schemas.progress import step
 from spark_jobs.refresh.candidate_files import store_candidates
 from spark_jobs.refresh.claims import claimed
 from spark_jobs.refresh.parts import part_of
@@ -69,15 +70,19 @@ def write_refresh(
     """
     warehouse = claimed(warehouse, plan.refresh_id)
     held_out = held_out.persist()
-    at_most = draft.count + held_out.count()
-    wanted = settle(wanted_rows(draft.drawn, held_out), at_most)
-    trained = training_rows(warehouse, plan, wanted, at_most, repeats=draft.repeats)
-    rows = settle(trained, at_most)
-    versions = _write_tables(warehouse, plan, draft, rows)
+    with step("counting the hold-out"):
+        at_most = draft.count + held_out.count()
+    with step(f"joining features of {at_most:,} rows"):
+        wanted = settle(wanted_rows(draft.drawn, held_out), at_most)
+        trained = training_rows(warehouse, plan, wanted, at_most, repeats=draft.repeats)
+        rows = settle(trained, at_most)
+    with step("committing the tables"):
+        versions = _write_tables(warehouse, plan, draft, rows)
     for kept in (rows, wanted, held_out):
         kept.unpersist()
     manifest = _manifest(warehouse, plan, draft, versions)
-    write_manifest(warehouse, manifest)
+    with step("committing the manifest"):
+        write_manifest(warehouse, manifest)
     return manifest
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import NoDataError
+from schemas.errors import EmptyDrawError, NoDataError
 from schemas.sections.budget import Budget
 from spark_jobs.selection import calibration, kernels, mixture, solver, strata
 from spark_jobs.selection.arrays import Array
@@ -57,14 +57,14 @@ class SelectionResult:
 
 
 def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> SelectionResult:
-    """Choose `budget` of the candidates. Raises NoDataError where there are none.
+    """Choose `budget` of the candidates. Raises EmptyDrawError where there are none.
 
     The passes: survey, with the means of the scores; sizes, and caps where probabilities reach 1;
     what the design must know; with calibration the drawn rows, and Newton steps over those; the
     report card. Writing the rows is one more.
     """
     if blocks.count == 0:
-        raise NoDataError(
+        raise EmptyDrawError(
             "no candidates: no record in the window has a matured label. Remedy: score and label"
             " the days of the window first, or widen selection.window_days."
         )
@@ -263,7 +263,7 @@ def _finished(
 
 def _require_drawn(plan: Plan, drawn: int) -> None:
     if drawn == 0:
-        raise NoDataError(
+        raise EmptyDrawError(
             f"budget = {plan.scale.budget} rows of {plan.scale.count}: the {plan.policy.design}"
             " draw is empty. Remedy: raise the budget, or choose a design of fixed size."
         )

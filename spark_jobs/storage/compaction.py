@@ -3,7 +3,7 @@
 `sampled` and `holdout` are left alone: the trainer reads the files that the manifest lists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -52,10 +52,16 @@ def compactable(warehouse: Warehouse) -> list[str]:
     return [name for name in warehouse.tables if name not in LAID_OUT_FOR_TRAINING]
 
 
-def to_compact(warehouse: Warehouse, name: str) -> list[Crowded]:
-    """What there is to do in one table, from its log alone."""
+def to_compact(warehouse: Warehouse, name: str, expired: Collection[Any] = ()) -> list[Crowded]:
+    """What there is to do in one table, from its log alone, but in partitions that expire first."""
     settings = warehouse.pipeline.maintenance
-    return crowded(warehouse.files(name), settings.target_mb << 20, settings.min_files)
+    files = [file for file in warehouse.files(name) if not in_partition(file, expired)]
+    return crowded(files, settings.target_mb << 20, settings.min_files)
+
+
+def in_partition(file: Mapping[str, Any], values: Collection[Any]) -> bool:
+    """Whether a file lies in the partition of one of these values."""
+    return any(value in values for value in file["partition"].values())
 
 
 def compact(warehouse: Warehouse, table: Table, partitions: Sequence[Crowded]) -> None:

@@ -9,6 +9,8 @@ from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
 from schemas.signals import end_with_command
+from spark_jobs.storage import small_data
+from spark_jobs.storage.spark_progress import join_progress
 
 _JVM_S = 10.0
 
@@ -42,8 +44,8 @@ REQUIRED = {
 }
 
 
-def spark_session(name: str) -> SparkSession:
-    """The running session, or a new one.
+def spark_session(name: str, *, small: bool = False, lasts: bool = False) -> SparkSession:
+    """The running session, or a new one; small, lasts: see `small_data.started`.
 
     Raises ConfigurationError where Delta or the log store of folders is not to be had.
     """
@@ -51,9 +53,10 @@ def spark_session(name: str) -> SparkSession:
     before = signal.getsignal(signal.SIGINT)
     for key, value in REQUIRED.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    spark = small_data.started(builder, small=small, lasts=lasts)
     if signal.getsignal(signal.SIGINT) is not before:  # a new context, whose handler it is
         _interrupt_for_certain()
+        join_progress(spark.sparkContext)
         end_with_command(_end_jvm)
     spark.sparkContext.setLogLevel("ERROR")
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]

@@ -23,10 +23,12 @@ from schemas.manifests import read_manifests
 from schemas.ownership import FORMAT, FORMAT_OF, OWNER
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, within
+from schemas.progress import step
 from schemas.tables import all_tables
 from spark_jobs.storage import logs
 from spark_jobs.storage.links import require_links
 from spark_jobs.storage.session import spark_session
+from spark_jobs.storage.small_data import is_small, starts_java
 
 # Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
 CONFLICTS = (
@@ -67,12 +69,15 @@ class Warehouse:
     root: str
     pipeline: Pipeline
     claim: Claim | None = None
+    lasts: bool = False  # whether its session lasts for many minutes: Java then compiles well
 
     @cached_property
     def spark(self) -> SparkSession:
         """The session, started when data are first read or written and not for metadata."""
         require_links(self.root)
-        return spark_session(self.pipeline.name)
+        with step("starting Spark"):
+            small = starts_java() and is_small(self.root, self.tables)
+            return spark_session(self.pipeline.name, small=small, lasts=self.lasts)
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -93,7 +98,10 @@ class Warehouse:
         if not missing:
             return []
         self.spark.active()  # started here, because the threads below would race to start it
-        with ThreadPoolExecutor(max_workers=4) as pool:
+        with (
+            step(f"creating {len(missing)} tables"),
+            ThreadPoolExecutor(max_workers=4) as pool,
+        ):
             list(pool.map(self._create, missing))
         return [table.name for table in missing]
 

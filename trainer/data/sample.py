@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from schemas.inputs import model_inputs
 from schemas.log import log
 from schemas.pipeline import Pipeline
+from schemas.progress import step
 from schemas.sections.training import Training
 from schemas.tables import sampled
 from trainer.data.batches import Batch, Resident
@@ -146,11 +147,13 @@ def read_packed(pipeline: Pipeline, refresh: Refresh) -> Packed:
     features = model_inputs(pipeline)
     whole = Packed.room(refresh.drawn, features)
 
-    def fill(group: FileGroup, columns: Columns) -> None:
+    def fill(group: FileGroup, columns: Columns) -> int:
         whole.part(group.start, group.start + group.rows).fill(features, columns)
+        return group.rows
 
-    for _ in read_file_groups(pipeline, refresh, refresh.file_groups, fill):
-        pass
+    with step("reading the sample", refresh.drawn) as read:
+        for rows in read_file_groups(pipeline, refresh, refresh.file_groups, fill):
+            read.add(rows)
     return whole
 
 

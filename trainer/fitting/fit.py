@@ -15,6 +15,8 @@ from tqdm import tqdm
 from schemas.errors import DataQualityError
 from schemas.log import log
 from schemas.pipeline import Task
+from schemas.progress import Underway
+from schemas.progress import step as underway
 from schemas.sections.training import Training
 from trainer.data.batches import Batch
 from trainer.data.epoch import steps
@@ -109,11 +111,12 @@ def fit(
     an_epoch = steps(len(sample), settings.batch_size)
     clock, seen, began = _Waiting(), 0, time.perf_counter()
     with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
-        for epoch in _with_progress(settings, done):
+        for epoch, met in _with_progress(settings, done, len(sample)):
             for batch in clock.over(sample.epoch(epoch, settings, ranks, done.step)):
                 number = epoch * an_epoch + done.step
                 done.sums.append(step.take(batch, number, number / an_epoch, done.validation))
                 seen += min(settings.batch_size, len(sample) - done.step * settings.batch_size)
+                met.add(batch.rows)
                 done.step += 1
                 if meter:
                     meter.add(batch.rows)
@@ -241,9 +244,10 @@ def _save(checkpoint: Checkpoint, step: Step, done: Progress) -> None:
         checkpoint.save(step.model, step.optimizer, done)
 
 
-def _with_progress(settings: Training, done: Progress) -> Iterator[int]:
-    """The epochs that are left, with a bar on a terminal; elsewhere a log line now and then, and at
-    the end. `done` grows meanwhile, and says when the end is near."""
+def _with_progress(settings: Training, done: Progress, rows: int) -> Iterator[tuple[int, Underway]]:
+    """The epochs that are left, each with the step that its rows are counted in; with a bar on a
+    terminal, elsewhere a log line now and then, and at the end. `done` grows meanwhile, and says
+    when the end is near."""
     terminal, spoken = sys.stderr.isatty(), time.monotonic()
     with tqdm(
         desc="training",
@@ -254,7 +258,10 @@ def _with_progress(settings: Training, done: Progress) -> Iterator[int]:
         total=settings.epochs,
     ) as bar:
         while done.epoch < last_epoch(done.validation, settings):
-            yield done.epoch
+            words = f"epoch {done.epoch + 1} of {settings.epochs}"
+            with underway(words, rows, own_bar=True) as met:
+                met.add(done.step * settings.batch_size)
+                yield done.epoch, met
             bar.update()
             end = last_epoch(done.validation, settings)
             if not terminal and (done.epoch == end or time.monotonic() - spoken > QUIET_S):

@@ -1,0 +1,59 @@
+"""The rows of a table, read in this process: a file at a time, no Spark."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from datetime import date
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.pipeline import Pipeline
+from schemas.places import filesystem, within
+from schemas.tables import all_tables
+from spark_jobs.storage import logs
+
+Files = Mapping[date, Sequence[Mapping[str, Any]]]  # of each event date, as `logs.files` gives them
+
+
+def files_by_date(warehouse: str, name: str) -> Files:
+    """The data files of each event date of a table, now."""
+    found: dict[date, list[dict[str, Any]]] = {}
+    for file in logs.files(within(warehouse, name)):
+        found.setdefault(file["partition"]["event_date"], []).append(file)
+    return found
+
+
+def rows_of_days(
+    pipeline: Pipeline,
+    warehouse: str,
+    name: str,
+    days: Set[date],
+    columns: Sequence[str],
+    files: Files | None = None,
+) -> Iterator[tuple[date, pa.Table]]:
+    """Event date and columns of each file of these days, in the types of their definition; times
+    in UTC. files: of the table, where they are known already."""
+    known = files_by_date(warehouse, name) if files is None else files
+    for day, of_day in known.items():
+        for file in of_day if day in days else ():
+            yield day, rows_of_file(pipeline, warehouse, name, file, columns)
+
+
+def rows_of_file(
+    pipeline: Pipeline, warehouse: str, name: str, file: Mapping[str, Any], columns: Sequence[str]
+) -> pa.Table:
+    """Columns of one file of a table, in the types of their definition; times in UTC."""
+    path, schema = within(warehouse, name), all_tables(pipeline)[name].arrow_schema
+    store, place = filesystem(f"{path}/{unquote(file['path'])}")
+    # By ParquetFile: a dataset would read the folder's name as a column.
+    read = pq.ParquetFile(place, filesystem=store).read(columns=list(columns))
+    # Spark's timestamps come without their zone.
+    return pa.table({one: _typed(read, schema.field(one)) for one in columns})
+
+
+def _typed(rows: pa.Table, field: pa.Field) -> Any:
+    """A column in the type of its definition; null in a file that is older than the column."""
+    if field.name not in rows.column_names:
+        return pa.nulls(rows.num_rows, field.type)
+    return rows[field.name].cast(field.type)
