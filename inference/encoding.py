@@ -105,14 +105,14 @@ def encode_column(name: str, column: pa.Array, feature: Feature) -> NDArray[Any]
 def _category(_: str, column: pa.Array, feature: Feature) -> NDArray[np.int32]:
     """0 for null, else 1 + the hash of a string, or an integer itself, modulo (buckets - 1)."""
     if pa.types.is_integer(column.type):
-        filled = pc.fill_null(column.cast(pa.int64()), 0)
-        whole = filled.to_numpy(zero_copy_only=False)
+        whole = _known(column.cast(pa.int64()))
     else:
         texts = column.to_pylist()
         hashes = (0 if text is None else _hash(text) for text in texts)
         whole = np.fromiter(hashes, np.int64, len(texts))
     codes = whole % np.int64(feature.buckets - 1) + 1  # of a negative number too, at least 1
-    return np.where(column.is_null(), NULL_CODE, codes).astype(np.int32)
+    codes[_nulls(column)] = NULL_CODE
+    return codes.astype(np.int32)
 
 
 @lru_cache(KEPT)
@@ -148,14 +148,25 @@ KINDS: dict[str, Callable[[str, pa.Array, Feature], NDArray[Any]]] = {
 
 def _singles(column: pa.Array) -> NDArray[np.float32]:
     """float32, NaN where null; a flag as 0 or 1, a moment in seconds since 1970, UTC."""
-    missing = np.asarray(column.is_null())
     moments = pa.types.is_timestamp(column.type)
     if moments or pa.types.is_boolean(column.type):
         column = column.cast(pa.int64())
-    values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
+    values = _known(column)
     with np.errstate(over="ignore"):
         singles = (values / 1e6 if moments else values).astype(np.float32)
-    return np.where(missing, np.float32(np.nan), singles)
+    singles[_nulls(column)] = np.nan
+    return singles
+
+
+def _known(column: pa.Array) -> NDArray[Any]:
+    """The values, with 0 in the place of null: NumPy has no null, and would make floats of all."""
+    filled = pc.fill_null(column, 0) if column.null_count else column
+    return filled.to_numpy(zero_copy_only=False)
+
+
+def _nulls(column: pa.Array) -> NDArray[np.bool_] | slice:
+    """Where a column is null, as an index."""
+    return np.asarray(column.is_null()) if column.null_count else slice(0, 0)
 
 
 def _usable(values: NDArray[np.float32], default: float) -> NDArray[np.float32]:
