@@ -7,7 +7,6 @@ text, so it is refused.
 import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -77,13 +76,13 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, Real) and not isinstance(value, bool) and value == int(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
         return int(value)
     raise TypeError
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
     try:
         return float(value)

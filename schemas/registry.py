@@ -121,5 +121,5 @@ def bundle_folder(
     return folder
 
 
-def _is_local(source: str) -> bool:
-    return source.startswith(("file:", "/"))
+def _is_local(source: str | None) -> bool:
+    return (source or "").startswith(("file:", "/"))

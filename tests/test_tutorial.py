@@ -14,7 +14,7 @@ import pytest
 from reference.plain_tables import stored
 from schemas.pipeline import load_pipeline
 from schemas.validation.examine import examine
-from tests.helpers.films import ratings_into
+from tests.helpers.films import A_DAY, DAYS, WHEEL, generated, ratings_into
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -38,11 +38,21 @@ def test_every_block_is_a_file_with_a_name_or_lines_of_a_shell() -> None:
 
 def test_its_pipeline_file_is_sound_and_its_scripts_are_python(tmp_path: Path) -> None:
     write_files(tmp_path)
-    read = examine(str(tmp_path / "films.toml"), str(tmp_path / "warehouse"), writes=True)
+    file, warehouse = str(tmp_path / "films.toml"), str(tmp_path / "warehouse")
+    read = examine(file, warehouse, writes=True, trains=False)
     assert read.faults == []
     for name in FILES:
         if name.endswith(".py"):
             compile(FILES[name], name, "exec")
+
+
+def test_a_generated_set_of_ratings_has_the_form_that_its_script_reads(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    generated(tmp_path / WHEEL)
+    command = [sys.executable, "rows.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{DAYS * A_DAY} ratings until 1997-11-07\n"
 
 
 @pytest.fixture(scope="module")
