@@ -1,5 +1,5 @@
-"""The wheel beside current packages, as a model server has them: it records, encodes, draws and reads
-alike.
+"""The wheel beside current packages, as a model server has them: it records, encodes, draws and
+reads alike.
 
 Skipped where there is no later Python than the environment's, or no registry to install from.
 """
