@@ -19,6 +19,7 @@ from inference.xxh64 import xxh64
 from schemas.bounds import LARGEST
 from schemas.bundle import ModelCard
 from schemas.columns import ColumnType
+from schemas.encoding import INSTANCES, encoding_of
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.sections.store import Feature
@@ -68,18 +69,29 @@ class Encoded(NamedTuple):
 def encoded_features(pipeline: Pipeline, card: ModelCard | None = None) -> dict[str, Encoded]:
     """The features of a pipeline in the order of its file, or those that a model's card names.
 
-    Raises ConfigurationError where the pipeline has none of the name and kind.
+    Raises ConfigurationError where the pipeline has none of the name and kind, or not its column.
     """
-    tables = {view.name: view.columns for view in pipeline.feature_views}
-    tables["instances"] = pipeline.instances.columns
-
-    def found(name: str, feature: Feature) -> Encoded:
-        table, column = pipeline.feature_source(name)
-        return Encoded(feature, tables[table][column].type)
-
-    if card is None:
-        return {name: found(name, feature) for name, feature in pipeline.features.items()}
+    if card is not None:
+        _require_known(pipeline, card)
+    encoding = encoding_of(pipeline) if card is None else card.encoding_in(pipeline)
+    tables = {view.name: view.columns for view in encoding.feature_views}
+    tables[INSTANCES] = pipeline.instances.columns
+    names = list(pipeline.features) if card is None else [one.name for one in card.features]
     known: dict[str, Encoded] = {}
+    for name in names:
+        table, column = encoding.feature_source(name)
+        if column not in tables[table]:
+            raise ConfigurationError(
+                f"features.{name}: the model that answers reads it from {table}.{column}, which the"
+                f" pipeline file does not have any more. Remedy: restore {column} in"
+                " [instances.columns] until the next model serves."
+            )
+        known[name] = Encoded(encoding.features[name], tables[table][column].type)
+    return known
+
+
+def _require_known(pipeline: Pipeline, card: ModelCard) -> None:
+    """What a server sends are the features of its pipeline file: a model may take no other."""
     for one in card.features:
         own = pipeline.features.get(one.name)
         if own is None or own.kind != one.kind:
@@ -88,9 +100,6 @@ def encoded_features(pipeline: Pipeline, card: ModelCard | None = None) -> dict[
                 f" this name, the pipeline file has {'none' if own is None else f'a {own.kind}'}."
                 " Remedy: restore it in the file, or let a model serve that was trained on it."
             )
-        changed = {"buckets": one.buckets or own.buckets, "shape": one.shape}
-        known[one.name] = found(one.name, own.model_copy(update=changed))
-    return known
 
 
 def encode_column(name: str, column: pa.Array, feature: Feature) -> NDArray[Any]:
