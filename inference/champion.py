@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.encoding import encode, encoded_features
+from inference.encoding import Encoded, encode_features, encoded_features
 from inference.recording.metrics import COUNTER, GAUGE, prometheus
 from inference.registered import find_champion, serving_version
 from inference.scorer import Scorer, load_scorer
@@ -50,13 +50,13 @@ class Answer(NamedTuple):
 class Serving:
     """A loaded version, which never changes."""
 
-    pipeline: Pipeline
     version: str
     scorer: Scorer
+    features: Mapping[str, Encoded]
 
     def answer(self, values: Mapping[str, Any]) -> Answer:
         """Encode and score n instances; values: as `encode` takes them, and raises what it does."""
-        columns = encode(self.pipeline, values, self.scorer.card)
+        columns = encode_features(self.features, values)
         return Answer(*self.scorer.score(columns), self.version)
 
 
@@ -182,11 +182,12 @@ class LiveChampion:
                     f"model {self.pipeline.name}: no champion in the registry. Remedy: run"
                     " `tenforward train`."
                 )
-            serving = Serving(self.pipeline, champion.version, load_scorer(champion.folder))
+            scorer = load_scorer(champion.folder)
         finally:
             shutil.rmtree(into)
-        unknown = {name: [None] for name in encoded_features(self.pipeline, serving.scorer.card)}
-        serving.answer(unknown)
+        features = encoded_features(self.pipeline, scorer.card)
+        serving = Serving(champion.version, scorer, features)
+        serving.answer({name: [None] for name in features})
         return serving
 
     def _tell(self, error: Exception) -> None:

@@ -29,6 +29,13 @@ NULL_CODE = 0
 KEPT = 1 << 16  # hashes of texts, as a server sees the same ones again
 
 
+class Encoded(NamedTuple):
+    """A feature, and the declared type of the column that it is read from."""
+
+    feature: Feature
+    type: ColumnType
+
+
 def encode(
     pipeline: Pipeline | str | Path,
     values: Mapping[str, Any],
@@ -39,15 +46,21 @@ def encode(
 
     pipeline: or its file. values: by feature, n each as the table holds them, None where unknown:
     lists, arrays, an Arrow table or a data frame; other columns are passed over. card: of the model
-    that is to answer, whose own features and buckets count then.
+    that is to answer, whose own features count then, as it was trained with them.
 
     Raises ConfigurationError where a feature is not among the values, or where the card has one
     that the pipeline lacks; DataQualityError for a value of another type than its column's.
     """
     pipeline = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
-    inputs = encoded_features(pipeline, card)
+    return encode_features(encoded_features(pipeline, card), values)
+
+
+def encode_features(
+    features: Mapping[str, Encoded], values: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """The same of `encoded_features`, for who asks for them once and encodes often."""
     names = getattr(values, "column_names", values)
-    missing = [name for name in inputs if name not in names]
+    missing = [name for name in features if name not in names]
     if missing:
         raise ConfigurationError(
             f"features: {', '.join(missing)} not among the values. Remedy: send a list for each"
@@ -55,15 +68,8 @@ def encode(
         )
     return {
         name: encode_column(name, typed_column(name, values[name], one.type), one.feature)
-        for name, one in inputs.items()
+        for name, one in features.items()
     }
-
-
-class Encoded(NamedTuple):
-    """A feature, and the declared type of the column that it is read from."""
-
-    feature: Feature
-    type: ColumnType
 
 
 def encoded_features(pipeline: Pipeline, card: ModelCard | None = None) -> dict[str, Encoded]:

@@ -107,9 +107,13 @@ def test_the_page_leads_from_an_empty_folder_to_a_second_model_and_a_dag(
     assert trained["parent_version"] == "1"
     assert re.fullmatch(r"\{'1': \d+\}\n", week), week + ran.log
     assert re.search(r"^\{'2': \d+\}$", later, re.M), later + ran.log
-    (compared,) = results(own)
+    compared, judged = results(own)
     assert compared["refresh"] == selected["refresh_id"]
-    assert 0.4 < compared["hold-out loss"]["version 2"] < compared["hold-out loss"]["own"] + 0.1
+    losses = compared["hold-out loss"]
+    assert 0.4 < losses["champion"] < losses["own"] + 0.1
+    assert judged["status"] == "planned"
+    assert judged["metrics"]["challenger"]["loss"] == pytest.approx(losses["own"], abs=1e-3)
+    assert judged["metrics"]["champion"]["loss"] == pytest.approx(losses["champion"], abs=1e-3)
     for dag in ("select_films", "train_films", "maintain_films", "own_trainer_films"):
         assert dag in airflow, airflow
     assert '"hold-out loss"' in airflow + ran.stderr
