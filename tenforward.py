@@ -1,6 +1,6 @@
 """`tenforward COMMAND ...`, whose subcommands are the jobs, and the one name to import:
 
-    from tenforward import ForwardRecorder, draw, read_refresh
+    from tenforward import ForwardRecorder, LiveChampion, draw, encode, read_refresh
 
 What a name needs is imported when it is first used, so that none asks for Spark or torch, and the
 command starts at once.
@@ -13,6 +13,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inference.champion import LiveChampion
+    from inference.encoding import encode
     from inference.recorder import ForwardRecorder
     from spark_jobs.selection.draw import draw
     from trainer.data.table import read_refresh, torch_dataset
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "COMMANDS",
     "ForwardRecorder",
+    "LiveChampion",
     "draw",
+    "encode",
     "main",
     "read_refresh",
     "torch_dataset",
@@ -30,7 +34,9 @@ __all__ = [
 # Where each public name stands; __getattr__ fetches it from there.
 PUBLIC = {
     "ForwardRecorder": "inference.recorder",
+    "LiveChampion": "inference.champion",
     "draw": "spark_jobs.selection.draw",
+    "encode": "inference.encoding",
     "read_refresh": "trainer.data.table",
     "torch_dataset": "trainer.data.table",
 }

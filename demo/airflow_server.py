@@ -8,6 +8,7 @@ person's machine and for tests.
 """
 
 import json
+import os
 import secrets
 import socket
 import subprocess
@@ -69,7 +70,7 @@ def end(processes: Sequence[subprocess.Popen[bytes]], limit: float) -> None:
 
     One that is asked while it is only starting may end before it takes its children along.
     """
-    families = [_descendants(process) for process in processes]
+    families = [_family(process) for process in processes]
     for process in processes:
         process.terminate()
     for process, family in zip(processes, families, strict=True):
@@ -86,12 +87,19 @@ def end(processes: Sequence[subprocess.Popen[bytes]], limit: float) -> None:
                 one.kill()
 
 
-def _descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def _family(process: subprocess.Popen[bytes]) -> set[psutil.Process]:
+    """The descendants of a process, and what is left of its session where it was killed."""
+    found = {one for one in psutil.process_iter() if _session(one) == process.pid}
+    with suppress(psutil.NoSuchProcess):
+        found |= set(psutil.Process(process.pid).children(recursive=True))
+    return {one for one in found if one.pid != process.pid}
+
+
+def _session(process: psutil.Process) -> int | None:
     try:
-        found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    return found
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 @dataclass
@@ -102,6 +110,7 @@ class AirflowServer:
     folder: Path
     port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    killed: list[subprocess.Popen[bytes]] = field(default_factory=list)  # and started again since
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -126,6 +135,8 @@ class AirflowServer:
 
     def launch(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         """Start one component; its log is NAME.log in the folder."""
+        if name in self.processes:
+            self.killed.append(self.processes[name])
         with (self.folder / f"{name}.log").open("ab") as log:
             # In a session of its own, so that Ctrl-C reaches the supervisor alone.
             self.processes[name] = subprocess.Popen(
@@ -228,6 +239,9 @@ class AirflowServer:
         """The scheduler first: it waits for its running task. Then the others."""
         for names in (("scheduler",), ("dag-processor", "api-server")):
             end([self.processes.pop(name) for name in names if name in self.processes], STOPPED)
+        # The workers of a scheduler that was killed wait for work for ever.
+        end(self.killed, STOPPED)
+        self.killed.clear()
 
     def __enter__(self) -> "AirflowServer":
         try:

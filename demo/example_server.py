@@ -2,7 +2,8 @@
 
     python -m demo.example_server --pipeline pipelines/flights.toml --journal /var/tmp/journal
 
-POST /score takes encoded features, as the model does; GET /metrics tells what was recorded.
+POST /score takes features as the tables hold them. When another champion is promoted it answers
+from then on, and each record names the version that answered. GET /metrics tells both.
 """
 
 import argparse
@@ -12,20 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
+from inference.champion import LiveChampion
 from inference.recorder import ForwardRecorder, JournalFullError
-from inference.registered import find_champion
-from inference.scorer import Scorer, load_scorer
 from schemas.command import add_common_arguments
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
-
-TYPES = {"category": np.int32, "number": np.float32, "tensor": np.float32}
 
 
 class Asked(BaseModel):
@@ -34,50 +31,55 @@ class Asked(BaseModel):
     ids: list[str]
     event_times: list[datetime]
     segments: dict[str, list[str | None]] = {}
-    features: dict[str, list[Any]]  # numbers; of a tensor a list of them an instance
+    features: dict[str, list[Any]]  # as the tables hold them, null where not known
 
 
-def answer(scorer: Scorer, recorder: ForwardRecorder, asked: Asked) -> list[Any]:
+class Answered(BaseModel):
+    """The answer: a prediction an instance, and the version that made them."""
+
+    predictions: list[Any]
+    model_version: str
+
+
+def answer(champion: LiveChampion, recorder: ForwardRecorder, asked: Asked) -> Answered:
     """One prediction an instance; its record is in the journal."""
-    columns = {
-        feature.name: np.asarray(asked.features.get(feature.name, []), TYPES[feature.kind])
-        for feature in scorer.card.features
-    }
-    scored = scorer.score(columns)
+    answered = champion.answer(asked.features)
     recorder.record(
         asked.ids,
         asked.event_times,
-        scored.prediction,
+        answered.prediction,
         segments=asked.segments,
-        sketch=scored.sketch,
+        sketch=answered.sketch,
+        model_version=answered.model_version,
     )
-    return scored.prediction.tolist()
+    return Answered(predictions=answered.prediction.tolist(), model_version=answered.model_version)
 
 
-def create_app(pipeline: Pipeline, warehouse: str, journal: str | Path) -> FastAPI:
-    """The server of a pipeline's champion. ConfigurationError where none serves."""
-    champion = find_champion(pipeline.name, warehouse)
-    if champion is None:
-        raise ConfigurationError(
-            f"model {pipeline.name}: no champion in the registry. Remedy: run `tenforward train`."
-        )
-    scorer = load_scorer(champion.folder)
+def create_app(
+    pipeline: Pipeline, warehouse: str, journal: str | Path, every_s: float = 30.0
+) -> FastAPI:
+    """The server of a pipeline's champion, which is looked for every so many seconds.
+
+    Raises ConfigurationError where none serves.
+    """
+    champion = LiveChampion(pipeline, warehouse=warehouse, every_s=every_s)
     recorder = ForwardRecorder(
-        pipeline, warehouse=warehouse, model_version=champion.version, journal=journal
+        pipeline, warehouse=warehouse, journal=journal, model_version=champion.now().version
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        champion.close()
         recorder.close()
 
-    app = FastAPI(title=f"{pipeline.name}, version {champion.version}", lifespan=lifespan)
+    app = FastAPI(title=pipeline.name, lifespan=lifespan)
 
     @app.post("/score")
-    def score(asked: Asked) -> dict[str, list[Any]]:
+    def score(asked: Asked) -> Answered:
         """Predictions of the instances, which are recorded before the answer is sent."""
         try:
-            return {"predictions": answer(scorer, recorder, asked)}
+            return answer(champion, recorder, asked)
         except (ConfigurationError, DataQualityError) as error:
             raise HTTPException(422, str(error)) from error
         except JournalFullError as error:
@@ -85,8 +87,8 @@ def create_app(pipeline: Pipeline, warehouse: str, journal: str | Path) -> FastA
 
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> str:
-        """The recorder's numbers, as Prometheus reads them."""
-        return recorder.metrics().prometheus()
+        """The champion's and the recorder's numbers, as Prometheus reads them."""
+        return champion.metrics().prometheus() + recorder.metrics().prometheus()
 
     return app
 

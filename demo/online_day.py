@@ -14,25 +14,40 @@ import httpx
 from pyspark.sql import functions as F
 
 from schemas.pipeline import load_pipeline
-from spark_jobs.features.point_in_time import with_features
+from spark_jobs.features.point_in_time import as_of_joins, columns_used
 from spark_jobs.storage.warehouse import Warehouse
 
 
 def requests(warehouse: Warehouse, ds: date, size: int) -> Iterator[dict[str, Any]]:
-    """The day's instances with their features, in requests of `size`."""
+    """The day's instances with their features as the tables hold them, in requests of `size`: what
+    an online store would know of each at its event time."""
+    pipeline, keys = warehouse.pipeline, warehouse.pipeline.instances.segments
     instances = warehouse.read("instances").where(F.col("event_date") == F.lit(ds))
-    keys = warehouse.pipeline.instances.segments
-    asked = with_features(warehouse, instances).join(
-        instances.select("instance_id", *(F.col(k).alias(f"key_{k}") for k in keys)), "instance_id"
+    used = columns_used(pipeline)
+    views = []
+    for view in (one for one in pipeline.feature_views if one.name in used):
+        times = (view.timestamp_field, view.created_timestamp_column)
+        rows = warehouse.read(f"features/{view.name}")
+        views.append((view, rows.select(*view.entity, *times, *sorted(used[view.name]))))
+    sources = {name: ".".join(pipeline.feature_source(name)) for name in pipeline.features}
+    asked = (
+        as_of_joins(instances, views)
+        .orderBy("instances.event_time", "instances.instance_id")
+        .select(
+            "instances.instance_id",
+            "instances.event_time",
+            *(F.col(f"instances.{key}").alias(f"key_{key}") for key in keys),
+            *(F.col(source).alias(f"feature_{name}") for name, source in sources.items()),
+        )
+        .collect()
     )
-    rows = asked.orderBy("event_time", "instance_id").collect()
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
+    for start in range(0, len(asked), size):
+        part = asked[start : start + size]
         yield {
             "ids": [row["instance_id"] for row in part],
             "event_times": [row["event_time"].astimezone().isoformat() for row in part],
             "segments": {key: [row[f"key_{key}"] for row in part] for key in keys},
-            "features": {n: [row[n] for row in part] for n in warehouse.pipeline.features},
+            "features": {n: [row[f"feature_{n}"] for row in part] for n in pipeline.features},
         }
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import ConfigurationError
-from schemas.registry import bundle_folder, champion_version, mlflow_client, registry_exists
+from schemas.registry import (
+    CHAMPION,
+    bundle_folder,
+    champion_version,
+    mlflow_client,
+    registry_exists,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,16 +28,33 @@ class RegisteredVersion:
     folder: Path
 
 
-def find_champion(name: str, warehouse: str) -> RegisteredVersion | None:
+def find_champion(name: str, warehouse: str, into: Path | None = None) -> RegisteredVersion | None:
     """The version that serves under `name` (usually the pipeline's), None before the first one.
 
-    The bundle of a local registry is used where it lies; another is downloaded.
+    The bundle of a local registry is used where it lies; another is downloaded, to the folder
+    `into` or a fresh one.
     """
     if not registry_exists(warehouse):
         return None
     client = mlflow_client(warehouse)
     version = champion_version(client, name)
-    return None if version is None else _fetch(client, version)
+    return None if version is None else _fetch(client, version, into)
+
+
+def serving_version(name: str, warehouse: str) -> str:
+    """Which version serves under `name`; its bundle is not touched.
+
+    Raises ConfigurationError where none does any more.
+    """
+    version = None
+    if registry_exists(warehouse):
+        version = champion_version(mlflow_client(warehouse), name)
+    if version is None:
+        raise ConfigurationError(
+            f"model {name}: no version bears the alias {CHAMPION!r} any more. Remedy: set it in the"
+            " registry, or run `tenforward rollback`."
+        )
+    return str(version.version)
 
 
 def find_alias(name: str, alias: str, warehouse: str) -> RegisteredVersion:
@@ -66,10 +89,12 @@ def find_version(name: str, version: str, warehouse: str) -> RegisteredVersion:
         raise
 
 
-def _fetch(client: "MlflowClient", version: "ModelVersion") -> RegisteredVersion:
+def _fetch(
+    client: "MlflowClient", version: "ModelVersion", into: Path | None = None
+) -> RegisteredVersion:
     return RegisteredVersion(
         name=version.name,
         version=str(version.version),
         refresh_id=version.tags.get("refresh_id", ""),
-        folder=bundle_folder(client, version),
+        folder=bundle_folder(client, version, into),
     )

@@ -105,14 +105,21 @@ def has_model(client: "MlflowClient", name: str) -> bool:
     return True
 
 
-def bundle_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
-    """The local folder of a version's bundle; a remote one is downloaded to a fresh folder."""
+def bundle_folder(
+    client: "MlflowClient", version: "ModelVersion", into: Path | None = None
+) -> Path:
+    """The local folder of a version's bundle; a remote one is downloaded, to the folder `into` or a
+    fresh one."""
     from mlflow.artifacts import download_artifacts
 
     wanted = [PROGRAM, CARD, WEIGHTS]
     try:
         folder = Path(
-            download_artifacts(artifact_uri=version.source, tracking_uri=client.tracking_uri)
+            download_artifacts(
+                artifact_uri=version.source,
+                dst_path=None if into is None or _is_local(version.source) else str(into),
+                tracking_uri=client.tracking_uri,
+            )
         )
         missing = [name for name in wanted if not (folder / name).is_file()]
     except OSError as error:  # also where the whole folder is gone
@@ -125,3 +132,7 @@ def bundle_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
             f" {version.source}. Remedy: move the alias {CHAMPION!r} to a version that is whole."
         )
     return folder
+
+
+def _is_local(source: str | None) -> bool:
+    return (source or "").startswith(("file:", "/"))

@@ -1,4 +1,5 @@
-"""The wheel beside current packages, as a model server has them: it records, draws and reads alike.
+"""The wheel beside current packages, as a model server has them: it records, encodes, draws and
+reads alike.
 
 Skipped where there is no later Python than the environment's, or no registry to install from.
 """
@@ -32,10 +33,11 @@ import numpy, pyarrow
 sys.path.append(".")  # logged_records
 import logged_records
 from datetime import UTC, datetime
-from tenforward import ForwardRecorder, read_refresh
+from tenforward import ForwardRecorder, encode, read_refresh
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.policies import POLICIES
 from schemas.errors import ConfigurationError
+from schemas.pipeline import load_pipeline
 
 sample, pipeline, warehouse = sys.argv[1:]
 
@@ -49,6 +51,9 @@ def drawn(task, policy):
 tasks = "binary", "multiclass", "regression"
 digests = {f"{task}/{policy}": drawn(task, policy) for task in tasks for policy in POLICIES}
 rows = read_refresh(sample, "first").to_pylist()
+texts = {name: ["UA", None, "Zürich"] for name in ("carrier", "origin", "dest")}
+raw = {name: [7, None, 12.0] for name in load_pipeline(pipeline).features} | texts
+codes = {name: column.tolist() for name, column in encode(pipeline, raw).items()}
 asked = datetime(2013, 1, 7, 12, tzinfo=UTC)
 keys = {"origin": ["JFK", None], "carrier": ["UA", "AA"]}
 with ForwardRecorder(
@@ -60,6 +65,7 @@ print(json.dumps({
     "numpy": numpy.__version__,
     "pyarrow": pyarrow.__version__,
     "draws": digests,
+    "codes": codes,
     "sample": hashlib.sha256(repr(rows).encode()).hexdigest(),
     "heavy": sorted({"torch", "pyspark", "petastorm"} & set(sys.modules)),
 }))
@@ -147,6 +153,8 @@ def test_the_wheel_draws_records_and_reads_beside_current_packages(
     assert there["draws"] == here["draws"]
     assert len(set(there["draws"].values()) - {"refused"}) > 35  # each is a draw of its own
     assert there["sample"] == here["sample"]
+    assert there["codes"] == here["codes"]
+    assert len(there["codes"]) == 21
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-"""The lines of docs/recorder.md and docs/feature-store.md do what they say, as they stand."""
+"""The lines of docs/recorder.md, docs/serving.md and docs/feature-store.md, as they stand, do what
+they say."""
 
 import json
 import os
@@ -10,15 +11,17 @@ import subprocess
 import sys
 import time
 import tomllib
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
 import tenforward
+from demo.online_day import requests
 from reference.plain_tables import record_tables, stored
-from schemas.pipeline import Pipeline
+from schemas.pipeline import Pipeline, load_pipeline
+from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, PIPELINE
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +42,16 @@ def test_the_recorder_of_the_page_records(tmp_path, monkeypatch):
     exec(compile(code, "recorder.md", "exec"), {})
     rows = stored(tmp_path / "warehouse")
     assert [row["instance_id"] for row in rows] == ["flight-1", "flight-2"]
+
+
+def test_the_encoding_of_the_page_encodes(tmp_path, monkeypatch):
+    _, code = blocks("serving.md", "python")
+    monkeypatch.chdir(tmp_path)
+    assert tenforward.main(["new", "orders"]) == 0
+    names = {}
+    exec(compile(code, "serving.md", "exec"), names)
+    assert list(names["columns"]) == ["channel", "price", "items", "cancelled_share"]
+    assert names["columns"]["price"].tolist() == [12.5, 40.0]
 
 
 @pytest.mark.parametrize("block", blocks("feature-store.md", "toml"))
@@ -69,6 +82,23 @@ def test_the_lines_of_the_feature_store_run_as_they_stand(here, capfd):
         out, err = capfd.readouterr()
         assert code == 0, f"{line}\n{out}\n{err[-3000:]}"
         assert json.loads(out)["status"] in ("done", "already done", "planned"), line
+
+
+@pytest.mark.slow
+def test_the_server_of_the_page_answers_and_records(here):
+    code, _ = blocks("serving.md", "python")
+    names = {}
+    exec(compile(code, "serving.md", "exec"), names)
+    warehouse = Warehouse(str(here / "warehouse"), load_pipeline("pipelines/flights.toml"))
+    asked = next(requests(warehouse, NEWEST, 20))
+    times = [datetime.fromisoformat(one) for one in asked["event_times"]]
+    answers = names["answer"](asked["ids"], times, asked["segments"], asked["features"])
+    names["champion"].close()
+    names["recorder"].close()
+    rows = {row["instance_id"]: row for row in stored(here / "warehouse")}
+    assert [rows[one]["prediction"] for one in asked["ids"]] == answers.tolist()
+    version = names["champion"].now().version
+    assert {rows[one]["model_version"] for one in asked["ids"]} == {version}
 
 
 @pytest.mark.slow

@@ -33,6 +33,9 @@ def served(loop, tmp_path_factory) -> Warehouse:
             assert len(answer.json()["predictions"]) == 100
         refused = client.post("/score", json=request | {"features": {}})
         assert refused.status_code == 422
+        wrong = request["features"] | {"carrier": [5] * 100}
+        refused = client.post("/score", json=request | {"features": wrong})
+        assert (refused.status_code, "features.carrier = 5" in refused.text) == (422, True)
         assert "tenforward_recorder_recorded_total 300\n" in client.get("/metrics").text
     return warehouse
 

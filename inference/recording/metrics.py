@@ -1,6 +1,8 @@
 """What a recorder has done, and how Prometheus is told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 COUNTER, GAUGE = "counter", "gauge"
 
@@ -33,8 +35,13 @@ class Metrics:
     def prometheus(self) -> str:
         """The numbers in Prometheus' text format."""
         values = vars(self) | {"failing": int(self.last_error is not None)}
-        lines = []
-        for name, (kind, meaning) in TOLD.items():
-            full = f"tenforward_recorder_{name}{'_total' if kind == COUNTER else ''}"
-            lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}", f"{full} {values[name]}"]
-        return "\n".join([*lines, ""])
+        return prometheus("tenforward_recorder", TOLD, values)
+
+
+def prometheus(prefix: str, told: Mapping[str, tuple[str, str]], values: Mapping[str, Any]) -> str:
+    """Numbers in Prometheus' text format; told: kind and meaning of each."""
+    lines = []
+    for name, (kind, meaning) in told.items():
+        full = f"{prefix}_{name}{'_total' if kind == COUNTER else ''}"
+        lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}", f"{full} {values[name]}"]
+    return "\n".join([*lines, ""])

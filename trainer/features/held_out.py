@@ -10,6 +10,7 @@ from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
+from inference.encoding import encode_column
 from schemas.bundle import ModelCard
 from schemas.encoding import INSTANCES, Encoding, encoding_of
 from schemas.errors import ConfigurationError, DataQualityError
@@ -22,7 +23,6 @@ from schemas.sections.store import FeatureView
 from schemas.stored import stored
 from trainer.data.refresh import Refresh, no_longer_read
 from trainer.features.as_of import Key, micros, newest, ttl_micros
-from trainer.features.encode import encode
 
 Columns = dict[str, NDArray[Any]]
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -70,7 +70,7 @@ def encoded(encoding: Encoding, source: Source) -> Columns:
     for view in encoding.feature_views:
         tables[view.name] = _joined(view, source, inputs, asked)
     return {
-        name: encode(name, tables[table][column], feature)
+        name: encode_column(name, tables[table][column], feature)
         for name, feature in encoding.features.items()
         for table, column in [encoding.feature_source(name)]
     }
