@@ -54,7 +54,6 @@ def test_dag_files_import_where_airflow_is_alone(described: dict[str, Any]) -> N
     names = {file.stem for file in (ROOT / "pipelines").glob("*.toml")}
     assert {"select_flights", "train_flights"} <= set(described["dags"])
     assert len(described["dags"]) == 3 * len(names)
-    assert described["seconds"] < 0.5  # 0.03 s on a machine with nothing else to do
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
