@@ -284,14 +284,18 @@ def _sketch(table: pa.Table) -> Array:
         return np.zeros((table.num_rows, 0), np.float32)
     lists = column(table, "sketch")
     lengths = np.asarray(pc.fill_null(lists.value_lengths(), 0))
-    out: Array = np.zeros((table.num_rows, int(lengths.max(initial=0))), np.float32)
-    out[np.arange(out.shape[1]) < lengths[:, None]] = lists.flatten().to_numpy(zero_copy_only=False)
+    width, numbers = int(lengths.max(initial=0)), lists.flatten().to_numpy(zero_copy_only=False)
+    if width and (lengths == width).all():
+        return numbers.reshape(-1, width).astype(np.float32, copy=False)
+    out: Array = np.zeros((table.num_rows, width), np.float32)
+    out[np.arange(width) < lengths[:, None]] = numbers
     return out
 
 
 def widened(sketch: Array, width: int) -> Array:
-    """Sketches (n, w) as (n, width), zeros where they end before."""
-    return np.pad(sketch, ((0, 0), (0, width - sketch.shape[1])))
+    """Sketches (n, w) as (n, width), zeros where they end before; wider ones as they are."""
+    lacking = width - sketch.shape[1]
+    return np.pad(sketch, ((0, 0), (0, lacking))) if lacking > 0 else sketch
 
 
 def infer_task(table: pa.Table) -> str:
