@@ -244,6 +244,7 @@ def test_due_days_are_not_selected_side_by_side(weekly, loop):
         run(weekly, loop["warehouse"].root, "--only", "select", "--max-parallel", "2")
 
 
+@pytest.mark.slow
 def test_due_days_are_scored_side_by_side(weekly, loop, tmp_path):
     shutil.copytree(loop["warehouse"].root, tmp_path / "copy")
     told = run(weekly, str(tmp_path / "copy"), "--only", "score", "--max-parallel", "2")

@@ -34,6 +34,9 @@ RUNBOOK = Path(__file__).parents[1] / "docs" / "runbook.md"
 FOURTH = DAYS[2].replace(day=4)
 
 
+pytestmark = pytest.mark.slow  # a warehouse of its own, and every step over it again and again
+
+
 @pytest.fixture(scope="module")
 def base(spark, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The loop's warehouse before any change."""
@@ -137,7 +140,6 @@ def test_held_out_rows_read_anew_without_spark_are_those_that_selection_wrote(ba
         np.testing.assert_array_equal(anew[name], column, err_msg=name)
 
 
-@pytest.mark.slow
 def test_score_reads_what_its_model_was_trained_on(base: Path, tmp_path: Path) -> None:
     """Its answers of a day are those that it would have given with the file as it was."""
     change = (lambda file: (_without(file, "price"), _buckets(file)), None)

@@ -291,6 +291,7 @@ def test_a_budget_in_gpu_hours_is_what_the_last_trainings_managed(loop):
     assert 0.2 < budget.amount / (3.6 * speed / epochs) < 5
 
 
+@pytest.mark.slow
 def test_the_mixture_hands_its_weights_from_refresh_to_refresh(loop, tmp_path):
     warehouse = copied(loop["warehouse"], tmp_path)
     changed = warehouse.pipeline.selection.model_copy(update={"policy": "mixture"})

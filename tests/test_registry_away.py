@@ -52,7 +52,8 @@ def trained(
     return code, json.loads(capfd.readouterr().out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("how", ["IMMEDIATE", pytest.param("EXCLUSIVE", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
 def test_a_registry_that_is_locked_after_the_fit_costs_no_second_one(
     warehouse: Path, tmp_path: Path, how: str, monkeypatch, capfd
 ) -> None:

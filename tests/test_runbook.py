@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import tenforward
 from schemas.pipeline import load_pipeline
 from spark_jobs.refresh.plan import refresh_id
@@ -40,6 +42,7 @@ def test_rejects_can_be_looked_at(loop) -> None:
     assert "reason" in output(line)
 
 
+@pytest.mark.slow
 def test_a_new_feature_is_added_without_touching_what_is_there(loop, tmp_path: Path) -> None:
     old = copied(loop["warehouse"], tmp_path / "warehouse")
     file = tmp_path / "wider.toml"
