@@ -102,6 +102,7 @@ def test_the_table_has_a_line_a_day():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_ctrl_c_leaves_whole_refreshes_and_a_repeat_by_spark_submit_goes_on(loop, tmp_path):
     warehouse = copied(loop["warehouse"], tmp_path)
     line = ["--pipeline", PIPELINE, "--warehouse", warehouse.root, *RANGE]

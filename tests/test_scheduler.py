@@ -165,6 +165,7 @@ def wrote_after(world: SimpleNamespace, table: str, version: int) -> bool:
     return Snapshot(world.warehouse.path(table)).version() > version
 
 
+@pytest.mark.nightly
 def test_a_backfill_rings_no_bell_and_a_burst_trains_once_on_the_newest(
     world: SimpleNamespace,
 ) -> None:

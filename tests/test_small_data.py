@@ -158,6 +158,7 @@ def test_law_1_the_sample_is_the_same_either_way(spark: SparkSession, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_1_commands_started_either_way_select_the_same(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     code = (

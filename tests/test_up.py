@@ -72,6 +72,7 @@ def test_down_in_the_first_minutes_leaves_nothing_behind(tmp_path, until):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.airflow
 def test_the_next_day_begins_and_its_running_task_ends_before_all_is_down(twin, tmp_path):
     folder = tmp_path / "airflow"
