@@ -1,6 +1,6 @@
 """`tenforward COMMAND ...`, whose subcommands are the jobs, and the one name to import:
 
-    from tenforward import ForwardRecorder, LiveChampion, draw, encode, read_refresh
+    from tenforward import ForwardRecorder, LiveChampion, draw, encode, estimate, read_refresh
 
 What a name needs is imported when it is first used, so that none asks for Spark or torch, and the
 command starts at once.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inference.champion import LiveChampion
     from inference.encoding import encode
     from inference.recorder import ForwardRecorder
+    from spark_jobs.estimation.estimate import estimate
     from spark_jobs.selection.draw import draw
     from trainer.data.table import read_refresh, torch_dataset
 
@@ -25,6 +26,7 @@ __all__ = [
     "LiveChampion",
     "draw",
     "encode",
+    "estimate",
     "main",
     "read_refresh",
     "torch_dataset",
@@ -37,6 +39,7 @@ PUBLIC = {
     "LiveChampion": "inference.champion",
     "draw": "spark_jobs.selection.draw",
     "encode": "inference.encoding",
+    "estimate": "spark_jobs.estimation.estimate",
     "read_refresh": "trainer.data.table",
     "torch_dataset": "trainer.data.table",
 }

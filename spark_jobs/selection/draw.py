@@ -1,5 +1,6 @@
 """The selection on an Arrow table or a data frame: for notebooks, tests and simulations."""
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -7,12 +8,15 @@ import pyarrow.compute as pc
 
 from schemas.sections.budget import parse_budget
 from spark_jobs.selection.blocks import ArrowBlocks
+from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.given import candidates_of, table_of
 from spark_jobs.selection.policies import policy_for, require_possible
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.records import from_arrow
 
+# Under this key a table that was drawn says by which policy and design, as JSON.
+DRAW = b"tenforward.draw"
 COLUMNS = ["instance_id", "score", "probability", "drawn", "weight", "offset"]
 
 
@@ -33,14 +37,15 @@ def draw(
     "500 rows". seed: that of the refresh's manifest. task: binary, multiclass or regression; by
     default what logits and labels tell.
     Returns every candidate, in the order given: instance_id, score, probability, drawn, weight
-    (0 where not drawn), offset. Raises ConfigurationError, DataQualityError (also for whatever
-    would be a reject in the warehouse) or NoDataError.
+    (0 where not drawn), offset; the schema's metadata name policy and design. Raises
+    ConfigurationError, DataQualityError (also for whatever would be a reject in the warehouse) or
+    NoDataError.
     """
     given = table_of(records)
-    selection = selection_of(given, policy=policy, budget=budget, seed=seed, task=task)
+    selection, used = _selected(given, policy=policy, budget=budget, seed=seed, task=task)
     rows = selection.rows(False)
     order = pc.index_in(given["instance_id"], value_set=rows["instance_id"])
-    return rows.take(order).select(COLUMNS)
+    return rows.take(order).select(COLUMNS).replace_schema_metadata({DRAW: _noted(used)})
 
 
 def selection_of(
@@ -52,10 +57,25 @@ def selection_of(
     task: str | None = None,
 ) -> SelectionResult:
     """`draw` with the report card; its rows are in the order of the hash."""
+    return _selected(records, policy=policy, budget=budget, seed=seed, task=task)[0]
+
+
+def _selected(
+    records: Any, *, policy: str | Policy, budget: float | str, seed: int, task: str | None
+) -> tuple[SelectionResult, Policy]:
     share = parse_budget(budget)
     name = policy if isinstance(policy, str) else policy.name
     candidates, task = candidates_of(table_of(records), task, name)
     if isinstance(policy, str):
         policy = policy_for(policy, task)
     require_possible(policy, task)
-    return select(ArrowBlocks(from_arrow(candidates, seed)), policy, share, seed, task)
+    return select(ArrowBlocks(from_arrow(candidates, seed)), policy, share, seed, task), policy
+
+
+def _noted(policy: Policy) -> bytes:
+    told = {
+        "policy": policy.name,
+        "design": policy.design,
+        "exact": DESIGNS[policy.design].exact,
+    }
+    return json.dumps(told).encode()

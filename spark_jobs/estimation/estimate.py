@@ -1,0 +1,207 @@
+"""Means over all rows of a table of which some were drawn, in notebooks and by the command."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.errors import ConfigurationError
+from spark_jobs.estimation.asked import drawing, require_columns, require_exact, values_of
+from spark_jobs.estimation.auxiliaries import auxiliaries
+from spark_jobs.estimation.plausible import require_plausible
+from spark_jobs.estimation.regression import Estimated, fitted, mean_of, ratio_of
+from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.given import table_of
+
+ROWS_A_COLUMN = 10  # drawn rows that a group needs for each of its auxiliary columns
+FEW = 10  # drawn rows on which an interval rests: below, it is said
+
+
+class Line(NamedTuple):
+    """What is estimated of one group of rows."""
+
+    group: Any
+    rows: int
+    drawn: int
+    found: Estimated | None  # None where no drawn row says anything
+
+
+def estimate(
+    table: Any,
+    value: str,
+    auxiliary: Sequence[str] = (),
+    by: str | None = None,
+    confidence: float = 0.95,
+    over: str | None = None,
+) -> pa.Table:
+    """The mean of a value over all rows, where it is known of the drawn ones alone.
+
+    table: what `draw` returned, every candidate, with further columns; a pyarrow.Table or a pandas
+    DataFrame. value: a column of numbers or booleans, known of each drawn row, not looked at
+    elsewhere. auxiliary: columns known of every row (numbers, booleans, strings, lists of these);
+    the better they predict the value, the narrower the interval. by: a column, for a mean of each
+    of its groups. over: a second column like `value`, for the ratio of both totals.
+
+    Weights are 1 / probability calibrated on the auxiliaries, never the column weight
+    (`regression.py` has the estimator, `interval.py` the ends; docs/estimate.md).
+    Returns a row a group: group, rows, drawn, estimate, standard_error, low, high; null where too
+    few rows were drawn to say. Warns where an interval rests on fewer than ten rows and where a
+    group bears fewer auxiliaries. Raises ConfigurationError for columns that are missing and draws
+    that promise no probabilities, DataQualityError for values that cannot be, NoDataError.
+    """
+    given = table_of(table)
+    kind = given[by].type if by in given.schema.names else pa.string()
+    found = lines(given, value, auxiliary, by, confidence, over)
+    names = ("value", "standard_error", "low", "high")
+    numbers = {
+        name.replace("value", "estimate"): pa.array(
+            [None if line.found is None else _finite(line.found, name) for line in found],
+            pa.float64(),
+        )
+        for name in names
+    }
+    return pa.table(
+        {
+            "group": pa.array([line.group for line in found], kind),
+            "rows": pa.array([line.rows for line in found], pa.int64()),
+            "drawn": pa.array([line.drawn for line in found], pa.int64()),
+            **numbers,
+        }
+    )
+
+
+def _finite(found: Estimated, name: str) -> float | None:
+    number = float(getattr(found, name))
+    return number if math.isfinite(number) else None
+
+
+def lines(
+    table: pa.Table,
+    value: str,
+    auxiliary: Sequence[str],
+    by: str | None,
+    confidence: float,
+    over: str | None = None,
+) -> list[Line]:
+    """`estimate`, a line a group, with what the estimates rest on; sorted by group."""
+    if not 0 < confidence < 1:
+        raise ConfigurationError(
+            f"confidence = {confidence}: not between 0 and 1. Remedy: write 0.95, say."
+        )
+    require_columns(table, [value, *auxiliary, *([by] if by else []), *([over] if over else [])])
+    require_exact(table.schema)
+    probability, drawn = drawing(table)
+    known = auxiliaries(table, list(auxiliary), drawn)
+    require_plausible(_totals(table, known), probability, drawn)
+    values = [values_of(table, name, drawn) for name in (value, over) if name]
+    found = []
+    for group, rows in _groups(table, by):
+        told = repr(value) if by is None else f"{value!r} of {by} {group!r}"
+        one = _one(
+            told,
+            [one[rows] for one in values],
+            known[rows],
+            probability[rows],
+            drawn[rows],
+            confidence,
+        )
+        found.append(Line(group, int(rows.sum()), int(drawn[rows].sum()), one))
+    return found
+
+
+def _totals(table: pa.Table, known: Array) -> dict[str, Array]:
+    """What is known of all rows (N,), that the drawn rows over pi should come near to."""
+    totals = {"the number": np.ones(table.num_rows)}
+    if "score" in table.schema.names:
+        scores = pc.fill_null(pc.cast(table["score"], pa.float64()), 0.0)
+        totals["the sum of score"] = scores.to_numpy()
+    for place, column in enumerate(known.T):
+        totals[f"the sum of auxiliary column {place + 1}"] = column
+    return totals
+
+
+def _groups(table: pa.Table, by: str | None) -> Iterator[tuple[Any, Array]]:
+    """Each group with the mask of its rows (N,); nulls are a group of their own, the last."""
+    if by is None:
+        yield None, np.ones(table.num_rows, bool)
+        return
+    column = table[by].combine_chunks()
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(column, null_encoding="encode")
+    code = column.indices.to_numpy(zero_copy_only=False)
+    names = column.dictionary.to_pylist()
+    for place in sorted(range(len(names)), key=lambda at: (names[at] is None, names[at])):
+        yield names[place], code == place
+
+
+def _one(
+    told: str,
+    values: list[Array],
+    known: Array,
+    probability: Array,
+    drawn: Array,
+    confidence: float,
+) -> Estimated | None:
+    """The mean of the first value over the rows, or its ratio to the second."""
+    count, rows = int(drawn.sum()), len(drawn)
+    if count == 0 or (count == 1 and rows > 1):
+        return None
+    columns = _bearable(told, known, probability, count)
+    fit = fitted(columns[drawn], probability[drawn], columns.mean(axis=0), rows)
+    first, *second = (value[drawn] for value in values)
+    if second:
+        if not abs(fit.weight @ second[0]) > 0:
+            return None
+        found = ratio_of(first, second[0], fit, confidence)
+    else:
+        found = mean_of(first, fit, confidence)
+        found = _unseen(found, first, probability, drawn, confidence)
+    if 0 < found.rests_on < FEW:
+        _warn(
+            f"{told}: its interval rests on {found.rests_on:.1f} drawn rows alone, and may hold"
+            " the truth less often than it says"
+        )
+    return found
+
+
+def _bearable(told: str, known: Array, probability: Array, count: int) -> Array:
+    """Columns (N, p) that so many drawn rows bear: ones, pi where it varies, the auxiliaries."""
+    ones = np.ones((len(probability), 1))
+    design = ones if np.ptp(probability) == 0 else np.hstack([ones, probability[:, None]])
+    whole = np.hstack([design, known])
+    if count >= ROWS_A_COLUMN * whole.shape[1]:
+        return whole
+    kept = design if count >= ROWS_A_COLUMN * design.shape[1] else ones
+    if kept.shape[1] < whole.shape[1]:
+        _warn(
+            f"{told}: {count} drawn rows bear no {whole.shape[1]} auxiliary columns, ten rows"
+            f" each; estimated with {kept.shape[1]}"
+        )
+    return kept
+
+
+def _unseen(
+    found: Estimated, value: Array, probability: Array, drawn: Array, confidence: float
+) -> Estimated:
+    """Where all drawn are 0, or all 1, the others need not be: an end for those.
+
+    M others stay unseen with a chance of at most (1 - least pi)^M; as many as keep that above half
+    of what the confidence leaves may be there.
+    """
+    same = value[0]
+    if found.standard_error > 0 or same not in (0.0, 1.0) or (value != same).any() or drawn.all():
+        return found
+    least = float(probability[~drawn].min())
+    others = math.log((1 - confidence) / 2) / math.log1p(-least)
+    share = min(others, float((~drawn).sum())) / len(drawn)
+    if same == 0.0:
+        return found._replace(high=found.high + share)
+    return found._replace(low=found.low - share)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
