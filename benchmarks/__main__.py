@@ -3,11 +3,12 @@
 BENCH_ARGS goes to the last: `make bench BENCH_ARGS="--rows 2000000"`.
 """
 
-from benchmarks import draw, kernels, recorder, selection, training
+from benchmarks import draw, gpu, kernels, recorder, selection, training
 
 if __name__ == "__main__":
     kernels.main()
     draw.main()
     training.main([])
+    gpu.main([])
     recorder.main([])
     selection.main()

@@ -20,6 +20,7 @@ import pyarrow as pa
 from benchmarks import draw, kernels, recorder, selection, training
 from benchmarks.cost import Clock, cpu_seconds
 from benchmarks.logged_flights import fill, records
+from benchmarks.random_rows import written
 from inference.recording.usable import usable
 from reference.plain_tables import record_tables
 from reference.slow_designs import slow_flight, slow_swaps
@@ -61,7 +62,7 @@ def slow_groups(given: kernels.Groups) -> None:
 def reading(folder: Path) -> training.Given:
     """Files to train from."""
     pipeline = training.flights()
-    return training.given(pipeline, training.written(folder, pipeline, 500_000))
+    return training.given(pipeline, written(folder, pipeline, 500_000, training.FILES))
 
 
 class Requests(NamedTuple):

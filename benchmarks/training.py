@@ -10,53 +10,26 @@ import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from benchmarks.cost import measured, middle
+from benchmarks.random_rows import written
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import sampled
-from trainer.data.refresh import DataFile, FileGroup, Refresh
+from trainer.data.refresh import Refresh
 from trainer.data.sample import Kept, Sample, Streamed, read_packed
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
 from trainer.models.model import build_model, model_card, standardise
-from trainer.processes.ranks import Ranks, alone
+from trainer.processes.ranks import Ranks
 from trainer.processes.threads import one_thread
 
 PIPELINE = "pipelines/flights.toml"
 FILES, RUNS = 16, 5
-
-
-def written(folder: Path, pipeline: Pipeline, rows: int) -> Refresh:
-    """A refresh of random rows with the columns of the flights, in equal files."""
-    random = np.random.default_rng(7)
-    groups = []
-    for number, part in enumerate(np.array_split(np.arange(rows), FILES)):
-        columns = {"position": part}
-        for name, feature in pipeline.features.items():
-            if feature.kind == "category":
-                columns[name] = random.integers(0, feature.buckets, len(part)).astype(np.int32)
-            else:
-                columns[name] = random.normal(size=len(part)).astype(np.float32)
-        columns |= {
-            "label": (random.random(len(part)) < 0.24).astype(np.float32),
-            "weight": random.uniform(0.2, 3, len(part)).astype(np.float32),
-            "offset": np.zeros(len(part), np.float32),
-            "probability": np.full(len(part), 0.1),
-        }
-        path = folder / f"part-{number:05d}.parquet"
-        pq.write_table(pa.table(columns), path, row_group_size=len(part))
-        file = DataFile(str(path), len(part), path.stat().st_size, int(part[0]))
-        groups.append(FileGroup(file.start, file.rows, (file,)))
-    files = tuple(group.files[0] for group in groups)
-    return Refresh("bench", "uniform", "2013-01-01", "none", rows, 0, files, tuple(groups), ())
 
 
 def raw(refresh: Refresh, pipeline: Pipeline) -> Iterator[torch.Tensor]:
@@ -153,28 +126,6 @@ def training(pipeline: Pipeline, refresh: Refresh, epochs: int) -> None:
         )
 
 
-def on_a_gpu(pipeline: Pipeline, refresh: Refresh, epochs: int) -> None:
-    """Rows a second, the share of the time waiting for data and the peak memory of the GPU."""
-    if not torch.cuda.is_available():
-        print("no GPU here: nothing measured on one")
-        return
-    ranks = alone()
-    print(torch.cuda.get_device_name(ranks.device))
-    card = model_card(pipeline, "bench", 1)
-    for keep, precision in product(("stream", "memory"), ("fp32", "bf16")):
-        sample: Sample = Streamed(pipeline, refresh)
-        if keep == "memory":
-            sample = kept(pipeline, refresh)
-        settings = pipeline.training.model_copy(update={"epochs": epochs, "precision": precision})
-        torch.cuda.reset_peak_memory_stats(ranks.device)
-        told = fit(build_model(card, 1), sample, "binary", settings, ranks=ranks).metrics()
-        print(
-            f"{keep}, {precision}: {told['rows_per_second']:,.0f} rows/s,"
-            f" {told['share_waiting']:.1%} of the time waiting,"
-            f" {torch.cuda.max_memory_allocated(ranks.device) / 1e6:,.0f} MB at most"
-        )
-
-
 @one_thread()
 def main(argv: list[str] | None = None) -> None:
     """Write the files, measure, print."""
@@ -185,11 +136,10 @@ def main(argv: list[str] | None = None) -> None:
     args = line.parse_args(argv)
     pipeline = flights()
     with tempfile.TemporaryDirectory() as folder:
-        refresh = written(Path(folder), pipeline, args.rows)
+        refresh = written(Path(folder), pipeline, args.rows, FILES)
         throughput(given(pipeline, refresh))
-        on_a_gpu(pipeline, refresh, args.epochs)
     with tempfile.TemporaryDirectory() as folder:
-        training(pipeline, written(Path(folder), pipeline, args.fit_rows), args.epochs)
+        training(pipeline, written(Path(folder), pipeline, args.fit_rows, FILES), args.epochs)
 
 
 if __name__ == "__main__":

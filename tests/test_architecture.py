@@ -48,7 +48,8 @@ EXCEPT = {
     "spark_jobs/backfill.py": {"trainer"},  # it runs trainings
     "schemas/validation/parts.py": {"spark_jobs"},  # it asks which policies and sources there are
     "tests/test_bench_check.py": {"benchmarks"},  # it is the test of one
-    "tests/test_study_loop.py": {"benchmarks"},  # so are these
+    "tests/test_gpu_benchmark.py": {"benchmarks"},  # so are these
+    "tests/test_study_loop.py": {"benchmarks"},
     "tests/test_study_page.py": {"benchmarks"},
     "tests/test_study_results.py": {"benchmarks"},
     "tests/test_study_statistics.py": {"benchmarks"},

@@ -38,7 +38,7 @@ class OptimizerState:
         """A copy of what the optimizer `name` of this model remembers; None where that is
         nothing."""
         tensors = {
-            f"{kept}/{parameter}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            f"{kept}/{parameter}": _copy(value)
             for parameter, weight in model.named_parameters()
             for kept, value in optimizer.state.get(weight, {}).items()
             if kept in KEPT[name]
@@ -94,6 +94,11 @@ class OptimizerState:
             for number, weight in enumerate(weights)
         }
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+
+
+def _copy(value: Tensor) -> Tensor:
+    """On the CPU, copied once wherever it was."""
+    return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _shapes(name: str, model: nn.Module) -> dict[str, torch.Size]:
