@@ -55,6 +55,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import-records": ("spark_jobs.import_records", "records from a log of predictions of yours"),
     "due": ("spark_jobs.due", "whether [schedule] asks for a refresh of a day"),
     "select": ("spark_jobs.select_sample", "choose a day's training rows from the records"),
+    "estimate": (
+        "spark_jobs.estimate",
+        "what a challenger, or an answer about the drawn, would be on all instances",
+    ),
     "compare": ("spark_jobs.compare", "which policy and budget suit these records, untrained"),
     "train": ("trainer.train", "train on a refresh; promote if the gate passes"),
     "register": ("trainer.register", "a model trained elsewhere, through the gate to serve"),

@@ -9,23 +9,19 @@ named: its records stand beside the champion's, and selection takes the newest o
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from inference.outputs import prediction_columns
 from inference.registered import RegisteredVersion, find_alias, find_champion, find_version
-from inference.worker_model import scorer_of
 from schemas.bundle import read_card
 from schemas.command import add_common_arguments, parse_date, pipeline_of, run_command
 from schemas.encoding import Encoding, encoding_of
 from schemas.errors import ConfigurationError, NoDataError
-from schemas.inputs import feature_column
 from schemas.log import about, log
 from schemas.pipeline import Pipeline
 from schemas.progress import step
@@ -33,41 +29,13 @@ from schemas.rules import rules_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import first_fault, rejects_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
+from spark_jobs.features.answers import forward_passes
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
 from spark_jobs.features.sources import require_sources
 from spark_jobs.storage.logs import require_owned
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
-
-_ANSWER = (
-    "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, statistics ARRAY<FLOAT>,"
-    " sketch ARRAY<FLOAT>"
-)
-
-
-def forward_passes(features: DataFrame, model: RegisteredVersion) -> DataFrame:
-    """One forward pass a row: instance_id, prediction, logits, statistics, sketch."""
-    bundle = {file.name: file.read_bytes() for file in model.folder.iterdir() if file.is_file()}
-    shared = features.sparkSession.sparkContext.broadcast(bundle)
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = scorer_of(shared.value)
-        for batch in batches:
-            columns = {
-                feature.name: feature_column(feature, batch.column(feature.name))
-                for feature in scorer.card.features
-            }
-            scored = scorer.score(columns)
-            yield pa.RecordBatch.from_pydict(
-                {
-                    "instance_id": batch.column("instance_id"),
-                    **prediction_columns(scored.prediction),
-                    "sketch": pa.array(list(scored.sketch), pa.list_(pa.float32())),
-                }
-            )
-
-    return features.mapInArrow(run, _ANSWER)
 
 
 def forward_records(

@@ -73,14 +73,14 @@ def learnt_until(versions: Mapping[str, Tags], cuts: Mapping[str, datetime]) -> 
     """
     found: dict[str, datetime] = {}
     for version in versions:
-        behind = [_own_cut(tags, cuts) for tags in _line(version, versions)]
+        behind = [_own_cut(tags, cuts) for tags in line_of(version, versions)]
         known = [cut for cut in behind if cut is not None]
         if known and len(known) == len(behind):
             found[version] = max(known)
     return found
 
 
-def _line(version: str | None, versions: Mapping[str, Tags]) -> list[Tags]:
+def line_of(version: str | None, versions: Mapping[str, Tags]) -> list[Tags]:
     """The tags of a version and of all parents; none of a parent that is not there."""
     seen: dict[str, Tags] = {}
     while version is not None and version not in ("none", *seen):

@@ -151,15 +151,15 @@ def from_arrow(table: pa.Table, seed: int) -> Records:
 def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: float) -> Records:
     """Records of the rows in `order`; label (n,) is in that order, `provisional` where null."""
     table = table.take(pa.array(order.row)).combine_chunks()
-    outputs = _outputs(table)
+    prediction = predictions(table)
     labels = _floats(pc.fill_null(label.cast(pa.float64()), provisional))
-    _require_classes(outputs, labels)
+    _require_classes(prediction, labels)
     names = [name for name in ("instance_id", "event_time") if name in table.column_names]
     version, versions = _version(table)
     segments, levels = _segments(table)
     return Records(
         hash=order.hash,
-        prediction=outputs if outputs.shape[1] else _floats(column(table, "prediction")),
+        prediction=prediction,
         label=labels,
         matured=np.asarray(label.is_valid()),
         version=version,
@@ -169,6 +169,12 @@ def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: floa
         vocabulary=Vocabulary(versions, levels),
         kept=table.select(names),
     )
+
+
+def predictions(table: pa.Table) -> Array:
+    """Logits or values (n,); of a multiclass model logits (n, C) or statistics (n, 36)."""
+    outputs = _outputs(table)
+    return outputs if outputs.shape[1] else _floats(column(table, "prediction"))
 
 
 def _outputs(table: pa.Table) -> Array:
@@ -186,8 +192,8 @@ def _outputs(table: pa.Table) -> Array:
 
 
 def _require_classes(outputs: Array, label: Array) -> None:
-    """Refuse a label (n,) that is no class of its record; outputs as `_outputs` gives them."""
-    if not outputs.shape[1]:
+    """Refuse a label (n,) that is no class of its record; outputs as `predictions` gives them."""
+    if outputs.ndim == 1:
         return
     classes = outputs[:, CLASSES] if summarised(outputs) else np.full(label.size, outputs.shape[1])
     wrong = ~((label >= 0) & (label < classes) & (label == np.floor(label)))

@@ -1,0 +1,256 @@
+"""Estimate: a mean over all instances of a refresh's window, from what is known of the drawn.
+
+    tenforward estimate --pipeline pipelines/flights.toml --refresh REFRESH --challenger 7
+
+    tenforward estimate --pipeline pipelines/flights.toml --refresh REFRESH --list asked.csv
+    tenforward estimate --pipeline pipelines/flights.toml --refresh REFRESH \\
+        --answers asked.csv --value harmful --by origin
+
+The first lets a registered version answer for the drawn rows alone, a tenth of the forward passes,
+and says what its loss is on all of them. The others ask somebody else about the drawn rows.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from inference.registered import RegisteredVersion, find_version
+from schemas.bundle import read_card
+from schemas.command import add_common_arguments, pipeline_of, run_command
+from schemas.errors import ConfigurationError, NoDataError
+from schemas.log import about, log
+from schemas.manifests import Manifest, find_manifest
+from schemas.progress import step
+from spark_jobs.candidates.narrow import in_window
+from spark_jobs.estimation.answers import read_answers, with_answers, write_list
+from spark_jobs.estimation.estimate import Line, lines
+from spark_jobs.estimation.frame import KNOWN, Frame, frame_from
+from spark_jobs.features.answers import forward_passes
+from spark_jobs.features.point_in_time import with_features
+from spark_jobs.refresh.frame import frame_of
+from spark_jobs.refresh.learnt import learnt_from, require_independent, unlearnt
+from spark_jobs.refresh.registered import registered_versions
+from spark_jobs.selection.records import predictions
+from spark_jobs.selection.tasks import loss
+from spark_jobs.storage.warehouse import Warehouse
+
+GAIN = "difference"  # of a challenger's loss and that of the record, on one row
+
+
+def refresh_to_judge_by(warehouse: Warehouse, refresh_id: str) -> Manifest:
+    """The manifest of a refresh whose draw kept its probabilities.
+
+    Raises NoDataError where there is none, ConfigurationError for a design that promises none.
+    """
+    manifest = find_manifest(warehouse.path("refreshes"), refresh_id)
+    if manifest is None or manifest.probabilities_version is None:
+        raise NoDataError(
+            f"--refresh = {refresh_id}: no such refresh with its probabilities. Remedy:"
+            " `tenforward status` lists the refreshes."
+        )
+    if not manifest.report.get("design_exact", False):
+        raise ConfigurationError(
+            f"--refresh = {refresh_id}: its policy {manifest.policy!r} promises no inclusion"
+            " probabilities, so nothing can be said of the rows that were not drawn. Remedy: name a"
+            " refresh of another policy."
+        )
+    return manifest
+
+
+def frame(warehouse: Warehouse, manifest: Manifest, challenger: str | None) -> Frame:
+    """The rows of the refresh; without those that a challenger may have learnt from."""
+    rows = frame_of(warehouse, manifest)
+    if challenger is not None:
+        versions = registered_versions(warehouse.root, warehouse.pipeline.name)
+        trained_on = learnt_from(warehouse, challenger, versions)
+        require_independent(manifest, trained_on, challenger)
+        rows = _with_chances(rows, unlearnt(warehouse, trained_on, manifest))
+    segments = tuple(warehouse.pipeline.instances.segments)
+    return frame_from(rows.toArrow(), warehouse.pipeline.task, segments)
+
+
+def _with_chances(rows: DataFrame, chances: DataFrame | None) -> DataFrame:
+    if chances is None:
+        return rows
+    others = {
+        "learnt": F.coalesce("learnt", F.lit(False)),
+        "unlearnt": F.coalesce("unlearnt", F.lit(1.0)),
+    }
+    return rows.join(chances, "instance_id", "left").withColumns(others)
+
+
+def challenged(
+    warehouse: Warehouse, manifest: Manifest, whole: Frame, model: RegisteredVersion
+) -> Frame:
+    """The frame with `difference`: the loss of a version less that of the record, where drawn."""
+    drawn = whole.rows.filter(whole.rows["drawn"]).select(["instance_id", "label"])
+    inputs, session = manifest.inputs, warehouse.spark
+    ids = session.createDataFrame(drawn.select(["instance_id"]))
+    instances = warehouse.read("instances", inputs.versions["instances"])
+    instances = in_window(instances, inputs.window_start, manifest.ds)
+    asked = instances.join(F.broadcast(ids), "instance_id").dropDuplicates(["instance_id"])
+    encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
+    features = with_features(warehouse, asked, inputs.versions, encoding).drop("event_time")
+    answers = forward_passes(features, model).toArrow()
+    place = pc.index_in(answers["instance_id"], value_set=drawn["instance_id"])
+    label = drawn["label"].take(place.combine_chunks()).to_numpy()
+    own = pa.array(loss(warehouse.pipeline.task, predictions(answers), label))
+    found = with_answers(whole, pa.table({"instance_id": answers["instance_id"], "own_loss": own}))
+    gain = pc.subtract(found.rows["own_loss"], found.rows["loss"])
+    return found._replace(rows=found.rows.append_column(GAIN, gain))
+
+
+def told(line: Line, confidence: float) -> dict[str, Any]:
+    """A line of the result."""
+    counted = {"group": line.group, "rows": line.rows, "drawn": line.drawn}
+    if line.found is None:
+        return counted
+    found = line.found
+    simple = 2 * NormalDist().inv_cdf((1 + confidence) / 2) * found.simple_random_error
+    return counted | {
+        "estimate": found.value,
+        "standard_error": found.standard_error,
+        "low": found.low,
+        "high": found.high,
+        "width_to_simple_random": (found.high - found.low) / simple if simple else None,
+    }
+
+
+def served(rows: pa.Table, by: str | None) -> dict[Any, float]:
+    """The mean loss of the records of each group: known of all rows."""
+    if by is None:
+        return {None: pc.mean(rows["loss"]).as_py()}
+    means = rows.group_by(by).aggregate([("loss", "mean")])
+    return dict(zip(means[by].to_pylist(), means["loss_mean"].to_pylist(), strict=True))
+
+
+def estimate_refresh(
+    warehouse: Warehouse, manifest: Manifest, args: argparse.Namespace
+) -> dict[str, Any]:
+    """The frame, what is asked of it, and the result of the command."""
+    with step(f"reading what {manifest.refresh_id} was drawn from"):
+        whole = frame(warehouse, manifest, args.challenger)
+    result = {
+        "status": "done",
+        "pipeline": manifest.pipeline,
+        "refresh_id": manifest.refresh_id,
+        "policy": manifest.policy,
+        "unmatured_outside": manifest.report.get("unmatured_records"),
+    }
+    if args.list is not None:
+        asked = write_list(whole, args.list)
+        return result | {"list": str(args.list), "asked": asked, "frame": whole.counts}
+    if args.challenger is not None:
+        with step(f"{whole.counts['drawn']:,} forward passes of version {args.challenger}"):
+            model = find_version(warehouse.pipeline.name, args.challenger, warehouse.root)
+            whole = challenged(warehouse, manifest, whole, model)
+    else:
+        columns = [args.value, *([args.over] if args.over else [])]
+        whole = with_answers(whole, read_answers(args.answers, columns))
+    value = GAIN if args.challenger is not None else args.value
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = lines(whole.rows, value, args.auxiliary, args.by, args.confidence, args.over)
+    for warning in said:
+        log.warning("%s", warning.message)
+    told_of = [told(line, args.confidence) for line in found]
+    result |= {"value": value, "auxiliary": args.auxiliary, "confidence": args.confidence}
+    if args.challenger is not None:
+        means = served(whole.rows, args.by)
+        told_of = [_as_losses(one, means[one["group"]]) for one in told_of]
+        result |= {"challenger": args.challenger, "forward_passes": whole.counts["drawn"]}
+    return result | {"frame": whole.counts, "estimates": told_of}
+
+
+def _as_losses(one: dict[str, Any], mean: float) -> dict[str, Any]:
+    """A line of differences, with the losses that they lie between."""
+    if "estimate" not in one:
+        return one | {"served_loss": mean}
+    return one | {"served_loss": mean, "challenger_loss": mean + one["estimate"]}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    line = argparse.ArgumentParser(
+        prog="tenforward estimate",
+        description="A mean over all instances of a refresh's window, from its drawn ones.",
+    )
+    add_common_arguments(line)
+    line.add_argument("--refresh", required=True, help="whose draw, as status lists them")
+    what = line.add_mutually_exclusive_group(required=True)
+    what.add_argument("--challenger", metavar="V", help="the loss of this version of the model")
+    what.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE",
+        help="what was asked of the drawn: Parquet or CSV with instance_id",
+    )
+    what.add_argument(
+        "--list", type=Path, metavar="FILE", help="write the drawn instances, to ask about"
+    )
+    line.add_argument("--value", help="column of --answers whose mean is estimated")
+    line.add_argument("--over", help="a second one, for the ratio of both totals")
+    line.add_argument("--by", metavar="SEGMENT", help="a mean for each level of this segment")
+    line.add_argument(
+        "--auxiliary",
+        type=_names,
+        metavar="A,B",
+        help=f"what is known of every row, among {', '.join(KNOWN)}"
+        " (default: loss,label,segments; without label where there are many classes)",
+    )
+    line.add_argument("--confidence", type=float, default=0.95)
+    return line
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def command(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Arguments -> session -> estimate."""
+    args = parser().parse_args(argv)
+    pipeline = pipeline_of(args, writes=False)
+    about(pipeline=pipeline.name, refresh_id=args.refresh)
+    if args.answers is not None and args.value is None:
+        raise ConfigurationError(
+            "--answers: which of its columns is not said. Remedy: add --value."
+        )
+    if args.answers is None and (args.value or args.over):
+        raise ConfigurationError("--value, --over: of no use without --answers. Remedy: drop them.")
+    if args.auxiliary is None:
+        args.auxiliary = (
+            ["loss", "segments"] if pipeline.task == "multiclass" else ["loss", "label", "segments"]
+        )
+    unknown = [name for name in args.auxiliary if name not in KNOWN]
+    if unknown:
+        raise ConfigurationError(
+            f"--auxiliary = {unknown[0]}: not known of every row. Remedy: choose among"
+            f" {', '.join(KNOWN)}."
+        )
+    segments = pipeline.instances.segments
+    if args.by is not None and args.by not in segments:
+        raise ConfigurationError(
+            f"--by = {args.by}: no segment of this pipeline. Remedy: choose among"
+            f" {', '.join(segments) or 'none: name some in [instances].segments'}."
+        )
+    warehouse = Warehouse(args.warehouse, pipeline)
+    warehouse.require(*warehouse.tables)
+    return estimate_refresh(warehouse, refresh_to_judge_by(warehouse, args.refresh), args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

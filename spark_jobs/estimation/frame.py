@@ -1,0 +1,79 @@
+"""The rows that an estimate stands for: who is in, with which probability, and what is known."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.errors import NoDataError
+from spark_jobs.selection.records import predictions
+from spark_jobs.selection.tasks import loss
+
+KNOWN = ("loss", "label", "prediction", "score", "segments", "sketch")  # of every row
+
+
+class Frame(NamedTuple):
+    """instance_id, held_out, label, loss, probability, drawn, and what the records hold; and how
+    many rows are in it, of which kind, and how many are not."""
+
+    rows: pa.Table
+    counts: dict[str, int]
+
+
+def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Frame:
+    """The frame of what `refresh.frame` reads, each segment a column of its own.
+
+    given may say of each row whether a model has `learnt` from it and how likely it was not to
+    (`unlearnt`): such rows are not drawn, the others' probabilities are that much less, and what
+    every draw teaches is outside. So is a row without a record. Raises NoDataError where no drawn
+    row is left.
+    """
+    answered = pc.or_(given["loss"].is_valid(), given["segments"].is_valid())
+    rows = given.filter(answered)
+    without = given.num_rows - rows.num_rows
+    sure = 0
+    if "learnt" in rows.column_names:
+        may = pc.greater(rows["unlearnt"], 0.0)
+        sure = rows.num_rows - pc.sum(may).as_py() if rows.num_rows else 0
+        rows = rows.filter(may)
+        chance = pc.multiply(rows["probability"], rows["unlearnt"])
+        drawn = pc.and_(rows["drawn"], pc.invert(rows["learnt"]))
+        rows = _with(_with(rows, "probability", chance), "drawn", drawn)
+    rows = _with(rows, "loss", _losses(rows, task))
+    for place, name in enumerate(segments):
+        rows = _with(rows, name, pc.list_element(rows["segments"], place))
+    held, drawn = rows["held_out"], rows["drawn"]
+    counts = {
+        "rows": rows.num_rows,
+        "drawn": _count(drawn),
+        "held_out": _count(held),
+        "without_record": without,
+        "sure_to_be_learnt": sure,
+    }
+    if not counts["drawn"]:
+        raise NoDataError(
+            f"no drawn row is left of {given.num_rows}: {without} have no record, and a model would"
+            " have been judged on what it learnt from in the others. Remedy: name a later refresh."
+        )
+    return Frame(rows, counts)
+
+
+def _count(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask, min_count=0).as_py())
+
+
+def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    """The table with a column, in place of the one of that name where there is one."""
+    kept = [one for one in table.column_names if one != name]
+    return table.select(kept).append_column(name, column)
+
+
+def _losses(rows: pa.Table, task: str) -> pa.Array:
+    """The loss of each row's record: as selection stored it, else by its prediction and label."""
+    stored = pc.fill_null(rows["loss"], np.nan).to_numpy().copy()
+    lacking = np.isnan(stored)
+    if lacking.any():
+        part = rows.filter(pa.array(lacking))
+        stored[lacking] = loss(task, predictions(part), part["label"].to_numpy())
+    return pa.array(stored)

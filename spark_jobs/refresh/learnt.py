@@ -1,0 +1,68 @@
+"""Rows that a model learnt from, and how likely each was to be: no model is judged on them."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from schemas.errors import ConfigurationError
+from schemas.manifests import Manifest, find_manifest
+from spark_jobs.refresh.registered import Tags, line_of
+from spark_jobs.storage.warehouse import Warehouse
+
+
+def learnt_from(
+    warehouse: Warehouse, version: str, versions: Mapping[str, Tags]
+) -> tuple[Manifest, ...]:
+    """The refreshes that a version and all models before it were trained on.
+
+    versions: the registry's, with their tags. Raises ConfigurationError where one is not known.
+    """
+    found = []
+    for tags in line_of(version, versions):
+        name = tags.get("refresh_id")
+        manifest = find_manifest(warehouse.path("refreshes"), name) if name else None
+        if manifest is None:
+            raise ConfigurationError(
+                f"--challenger = {version}: it, or a model before it, learnt from the refresh"
+                f" {name!r}, which is not in this warehouse, so the rows that it must not be judged"
+                " on are not known. Remedy: name a version whose refreshes are all here."
+            )
+        found.append(manifest)
+    return tuple(found)
+
+
+def require_independent(window: Manifest, trained_on: Sequence[Manifest], version: str) -> None:
+    """Refuse to judge a model by the draw that it learnt from, or by one of the same seed."""
+    same = [one.refresh_id for one in trained_on if one.seed == window.seed]
+    if same:
+        raise ConfigurationError(
+            f"--challenger = {version}: it learnt from {same[0]}, whose draw and that of"
+            f" {window.refresh_id} are one, so no drawn row is left to judge it by. Remedy: name"
+            " the refresh of another day, a later one say."
+        )
+
+
+def unlearnt(
+    warehouse: Warehouse, trained_on: Sequence[Manifest], window: Manifest
+) -> DataFrame | None:
+    """instance_id, learnt (whether one of the draws took it), unlearnt (the chance that none did),
+    of the candidates of these refreshes; no model learnt from others. None where there is none.
+
+    Draws with different seeds are independent, so that the chances multiply.
+    """
+    since = window.inputs.window_start
+    parts = []
+    for manifest in trained_on:
+        if manifest.ds >= since:
+            name = "selection_probabilities"
+            rows = warehouse.read(name, manifest.probabilities_version)
+            rows = rows.where(F.col("refresh_id") == manifest.refresh_id)
+            rows = rows.where(F.to_date("event_time") >= F.lit(since))
+            parts.append(rows.select("instance_id", "drawn", "probability"))
+    if not parts:
+        return None
+    chance = F.product(1 - F.col("probability")).alias("unlearnt")
+    together = reduce(DataFrame.unionByName, parts)
+    return together.groupBy("instance_id").agg(F.bool_or("drawn").alias("learnt"), chance)
