@@ -9,7 +9,7 @@ import pytest
 
 from inference.registered import find_champion
 from schemas.errors import ConfigurationError
-from schemas.manifests import REPORT_CARDS
+from schemas.manifests import REPORT_CARDS, find_manifest
 from tests.helpers.trainer_tables import (
     random_rows,
     small_pipeline,
@@ -48,6 +48,24 @@ def test_the_first_model_is_promoted_and_carries_its_origin(warehouse: Path) -> 
     assert run.data.tags["sample_digest"] == "digest-of-sound"
     assert run.data.metrics["challenger.loss"] == result["metrics"]["challenger"]["loss"]
     assert run.data.params["epochs"] == "3"
+
+
+def test_the_run_names_every_table_version_behind_it(warehouse: Path) -> None:
+    """As MLflow's datasets, which its page shows beside the run."""
+    result = train_refresh(PIPELINE, str(warehouse), "sound")
+    registry = open_registry(str(warehouse), "small", "small")
+    run = registry.client.get_run(result["run_id"])
+    manifest = find_manifest(str(warehouse / "refreshes"), "sound")
+    assert manifest is not None
+    found = {one.dataset.name: one for one in run.inputs.dataset_inputs}
+    sources = {name: json.loads(one.dataset.source) for name, one in found.items()}
+    assert sources == {
+        name: {"path": str(warehouse / name), "delta_table_version": version}
+        for name, version in manifest.versions().items()
+    }
+    assert found["sampled"].dataset.digest == "digest-of-sound"
+    uses = {name: one.tags[0].value for name, one in found.items()}
+    assert (uses["sampled"], uses["holdout"]) == ("training", "evaluation")
 
 
 def test_the_run_keeps_what_the_gate_saw(warehouse: Path) -> None:

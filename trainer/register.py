@@ -138,6 +138,7 @@ class Trial:
             series={},
             reports=reports_of(self.warehouse, self.refresh.refresh_id, sets),
             started_ms=int(began * 1000),
+            versions=self.refresh.versions,
             started=card.started,
             given=self.foreign.digest,
         )

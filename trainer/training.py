@@ -152,6 +152,7 @@ class Leader:
             series={"train_loss": history.losses, "validation_loss": history.validation},
             reports=reports_of(self.registry.warehouse, refresh.refresh_id, sets),
             started_ms=int(self.began * 1000),
+            versions=refresh.versions,
         )
 
 

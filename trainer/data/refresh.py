@@ -62,6 +62,7 @@ class Refresh:
     holdout: tuple[DataFile, ...]
     allowance: Allowance | None = None
     inputs: Inputs | None = None
+    versions: Mapping[str, int] = field(default_factory=dict)  # of all tables read and written
     encoding: Encoding | None = None  # of the rows; None where an earlier release did not say
     segments: tuple[str, ...] | None = None  # the keys of the held-out rows; None as for encoding
 
@@ -113,6 +114,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline | None, refresh_id: str) -> 
         holdout=holdout,
         allowance=manifest.allowance,
         inputs=manifest.inputs,
+        versions=manifest.versions(),
         encoding=encoding,
         segments=segments,
     )

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from schemas.manifests import REPORT_CARDS
@@ -36,6 +36,7 @@ class Record:
     series: Mapping[str, list[float]]  # a value an epoch, by metric
     reports: Mapping[str, str]  # text by file name
     started_ms: int
+    versions: Mapping[str, int] = field(default_factory=dict)  # of every table behind it
     started: str | None = None  # what the training started from, in words
     given: str | None = None  # SHA-256 of the file of a model that was trained elsewhere
 

@@ -29,6 +29,7 @@ from schemas.registry import (
     mlflow_client,
     tracking_uri,
 )
+from trainer.promotion.datasets import datasets_of
 from trainer.promotion.record import GIVEN, Record
 
 if TYPE_CHECKING:  # `mlflow_client` imports it, with its settings made first
@@ -82,6 +83,8 @@ class Registry:
         run_id = run.info.run_id
         try:
             self.client.log_batch(run_id, metrics=record.metric_entities(), params=record.params())
+            behind = datasets_of(self.warehouse, record.versions, record.sample_digest)
+            self.client.log_inputs(run_id, behind)
             with tempfile.TemporaryDirectory() as folder:
                 write_bundle(Path(folder))
                 written = {file.name for file in Path(folder).iterdir()}
