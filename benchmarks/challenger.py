@@ -28,12 +28,13 @@ from spark_jobs.estimation.estimate import estimate
 from spark_jobs.selection.draw import draw
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy
+from spark_jobs.selection.tasks import sigmoid
 from trainer.fitting.trials import fit_rows
 from trainer.models.model import model_card
 
 SHARES = (0.02, 0.05, 0.1, 0.2)
 TICKS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05]
-KNOWN = ["loss", "label", "segments", "sketch"]
+KNOWN = ["loss", "label", "residual", "residual*segments", "residual*sketch"]
 # The score of `calibrated`, whose offset plays no part in an estimate.
 DESIGNED = policy_for("grad-norm", "binary", floor=0.2)
 
@@ -68,6 +69,8 @@ def known(pair: Pair, policy: str | Policy, share: float, seed: int) -> pa.Table
     unknown = ~table["drawn"].to_numpy()
     table = table.append_column("gain", pa.array(pair.gain, mask=unknown))
     table = table.append_column("loss", pa.array(pair.loss))
+    logit, label = (pair.logged[name].to_numpy() for name in ("prediction", "label"))
+    table = table.append_column("residual", pa.array(sigmoid(logit) - label))
     for name in ("label", "segments", "sketch"):
         table = table.append_column(name, pair.logged[name])
     return table

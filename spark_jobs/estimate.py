@@ -109,6 +109,17 @@ def challenged(
     return found._replace(rows=found.rows.append_column(GAIN, gain))
 
 
+def predictors(rows: pa.Table, task: str) -> list[str]:
+    """Auxiliaries that suit most values: the loss, and the gradient's sketch by which `calibrated`
+    weighs as well. With a change in the logit that is linear in sketch and segments, the difference
+    of two losses is to first order the residual times that change."""
+    if task == "multiclass":
+        return ["loss", "segments"]
+    gradient = ["residual", "residual*segments", "residual*sketch"]
+    sketched = rows["sketch"].null_count == 0
+    return ["loss", "label", *(gradient if sketched else gradient[:-1])]
+
+
 def told(line: Line, confidence: float) -> dict[str, Any]:
     """A line of the result."""
     counted = {"group": line.group, "rows": line.rows, "drawn": line.drawn}
@@ -157,13 +168,14 @@ def estimate_refresh(
         columns = [args.value, *([args.over] if args.over else [])]
         whole = with_answers(whole, read_answers(args.answers, columns))
     value = GAIN if args.challenger is not None else args.value
+    auxiliary = args.auxiliary or predictors(whole.rows, warehouse.pipeline.task)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = lines(whole.rows, value, args.auxiliary, args.by, args.confidence, args.over)
+        found = lines(whole.rows, value, auxiliary, args.by, args.confidence, args.over)
     for warning in said:
         log.warning("%s", warning.message)
     told_of = [told(line, args.confidence) for line in found]
-    result |= {"value": value, "auxiliary": args.auxiliary, "confidence": args.confidence}
+    result |= {"value": value, "auxiliary": auxiliary, "confidence": args.confidence}
     if args.challenger is not None:
         means = served(whole.rows, args.by)
         told_of = [_as_losses(one, means[one["group"]]) for one in told_of]
@@ -204,8 +216,9 @@ def parser() -> argparse.ArgumentParser:
         "--auxiliary",
         type=_names,
         metavar="A,B",
-        help=f"what is known of every row, among {', '.join(KNOWN)}"
-        " (default: loss,label,segments; without label where there are many classes)",
+        help=f"what is known of every row, among {', '.join(KNOWN)}, or products such as"
+        " residual*sketch; of these as many as the drawn rows bear, in the order given"
+        " (default: by the task)",
     )
     line.add_argument("--confidence", type=float, default=0.95)
     return line
@@ -226,15 +239,12 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         )
     if args.answers is None and (args.value or args.over):
         raise ConfigurationError("--value, --over: of no use without --answers. Remedy: drop them.")
-    if args.auxiliary is None:
-        args.auxiliary = (
-            ["loss", "segments"] if pipeline.task == "multiclass" else ["loss", "label", "segments"]
-        )
-    unknown = [name for name in args.auxiliary if name not in KNOWN]
+    parts = [part for name in args.auxiliary or () for part in name.split("*")]
+    unknown = [name for name in parts if name not in KNOWN]
     if unknown:
         raise ConfigurationError(
             f"--auxiliary = {unknown[0]}: not known of every row. Remedy: choose among"
-            f" {', '.join(KNOWN)}."
+            f" {', '.join(KNOWN)}, or a product such as residual*sketch."
         )
     segments = pipeline.instances.segments
     if args.by is not None and args.by not in segments:

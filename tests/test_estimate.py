@@ -108,6 +108,30 @@ def test_numbers_strings_lists_and_booleans_are_auxiliaries() -> None:
     assert found["low"] < LOSS_B.mean() < found["high"]
 
 
+def test_products_of_auxiliaries_say_what_a_change_of_the_logit_does() -> None:
+    """The loss changes by the residual times the change of the logit, which the sketch follows."""
+    sharper = 1.2 * LOGIT
+    loss = np.logaddexp(0, sharper) - LABEL * sharper
+    table = drawn().append_column("residual", pa.array(1 / (1 + np.exp(-LOGIT)) - LABEL))
+    table = changed(table, "loss_b", pa.array(loss, mask=~table["drawn"].to_numpy()))
+    alone, both = (
+        estimate(table, "loss_b", ["loss_a", "residual", *names]).to_pylist()[0]
+        for names in ([], ["residual*sketch", "residual*origin"])
+    )
+    assert both["standard_error"] < 0.6 * alone["standard_error"]
+    assert both["low"] < loss.mean() < both["high"]
+
+
+def test_a_product_is_the_product_of_the_columns() -> None:
+    table = drawn().append_column("times", pa.array(LOSS_A * LOGIT))
+    table = table.append_column("logit", pa.array(LOGIT))
+    one, other = (
+        estimate(table, "loss_b", ["loss_a", name]).to_pylist()[0]
+        for name in ("times", "loss_a*logit")
+    )
+    assert one == pytest.approx(other)
+
+
 def test_a_mean_of_each_group() -> None:
     found = estimate(drawn(), "loss_b", ["loss_a"], by="origin").to_pylist()
     assert [line["group"] for line in found] == ["EWR", "JFK", "LGA"]
@@ -197,7 +221,9 @@ def test_a_group_with_few_drawn_rows_bears_fewer_auxiliaries() -> None:
     small[np.flatnonzero(~table["drawn"].to_numpy())[:150]] = "small"
     small[np.flatnonzero(~table["drawn"].to_numpy())[-3:]] = "none"
     table = table.append_column("size", pa.array(small))
-    with pytest.warns(UserWarning, match=r"'loss_b' of size 'small': 15 drawn rows bear no 3 aux"):
+    with pytest.warns(
+        UserWarning, match=r"'loss_b' of size 'small': 15 .*out are pi \(1\), loss_a"
+    ):
         lines = estimate(table, "loss_b", ["loss_a"], by="size").to_pylist()
     found = {line["group"]: line for line in lines}
     assert found["small"]["estimate"] is not None

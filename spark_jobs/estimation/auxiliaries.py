@@ -1,5 +1,7 @@
 """What is known of every row, as columns of numbers; strings become their levels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,22 +12,33 @@ from spark_jobs.selection.arrays import Array
 LEAST = 20  # drawn rows that a level of a string needs for a column of its own
 
 
-def auxiliaries(table: pa.Table, names: list[str], drawn: Array) -> Array:
-    """The auxiliary columns of all rows, shape (N, p), each of mean 0 and deviation 1.
+def auxiliaries(table: pa.Table, names: Sequence[str], drawn: Array) -> dict[str, Array]:
+    """The columns (N, q) of each auxiliary over all rows, each of mean 0 and deviation 1.
 
     A number or a boolean is one column, a list of numbers one for each place, a string or a list of
     strings one for each level that at least 20 of the drawn rows (N,) have, but the most frequent.
-    Raises ConfigurationError for a type that is none of these, DataQualityError for a null, a
+    `a*b` is the products of the columns of both, of all levels then. What does not vary is left
+    out. Raises ConfigurationError for a type that is none of these, DataQualityError for a null, a
     number that is not finite and lists of different lengths.
     """
-    columns = [np.empty((table.num_rows, 0))]
-    for name in names:
-        columns += _columns(name, _whole(table[name]), drawn)
-    all_columns = np.hstack(columns)
-    deviation = all_columns.std(axis=0)
-    told = deviation > 1e-12 * np.abs(all_columns).max(axis=0, initial=0.0)
-    centred = all_columns[:, told] - all_columns[:, told].mean(axis=0)
-    scaled: Array = centred / deviation[told]
+    return {name: _standardised(_product(table, name.split("*"), drawn)) for name in names}
+
+
+def _product(table: pa.Table, factors: list[str], drawn: Array) -> Array:
+    """The columns (N, q) of one auxiliary, or of the product of several."""
+    nothing, whole = np.empty((len(drawn), 0)), len(factors) > 1
+    first, *others = (
+        np.hstack([nothing, *_columns(one, _whole(table[one]), drawn, whole)]) for one in factors
+    )
+    for other in others:
+        first = (first[:, :, None] * other[:, None, :]).reshape(len(drawn), -1)
+    return first
+
+
+def _standardised(columns: Array) -> Array:
+    deviation = columns.std(axis=0)
+    told = deviation > 1e-12 * np.abs(columns).max(axis=0, initial=0.0)
+    scaled: Array = (columns[:, told] - columns[:, told].mean(axis=0)) / deviation[told]
     return scaled
 
 
@@ -34,8 +47,8 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return whole.dictionary_decode() if pa.types.is_dictionary(whole.type) else whole
 
 
-def _columns(name: str, column: pa.Array, drawn: Array) -> list[Array]:
-    """The columns (N, q) of one auxiliary."""
+def _columns(name: str, column: pa.Array, drawn: Array, whole: bool) -> list[Array]:
+    """The columns (N, q) of one column of the table; whole: with the most frequent level."""
     kind = column.type
     if column.null_count:
         place = pc.index(pc.is_null(column), True).as_py()
@@ -47,10 +60,10 @@ def _columns(name: str, column: pa.Array, drawn: Array) -> list[Array]:
         return [
             part
             for place, one in enumerate(_places(name, column))
-            for part in _columns(f"{name}[{place}]", one, drawn)
+            for part in _columns(f"{name}[{place}]", one, drawn, whole)
         ]
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return [_levels(column, drawn)]
+        return [_levels(column, drawn, whole)]
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return [_numbers(name, column)[:, None]]
     raise ConfigurationError(
@@ -83,11 +96,11 @@ def _numbers(name: str, column: pa.Array) -> Array:
     return numbers
 
 
-def _levels(strings: pa.Array, drawn: Array) -> Array:
-    """Indicators (N, q) of the levels that enough drawn rows have, but the most frequent one."""
+def _levels(strings: pa.Array, drawn: Array, whole: bool) -> Array:
+    """Indicators (N, q) of the levels that enough drawn rows have."""
     codes = strings.dictionary_encode()
     code = codes.indices.to_numpy(zero_copy_only=False)
     count = np.bincount(code[drawn], minlength=len(codes.dictionary))
     names = np.asarray(codes.dictionary.to_pylist(), object)
     kept = sorted(np.flatnonzero(count >= LEAST), key=lambda level: (-count[level], names[level]))
-    return np.equal.outer(code, np.array(kept[1:], np.int64)).astype(np.float64)
+    return np.equal.outer(code, np.array(kept if whole else kept[1:], np.int64)).astype(np.float64)

@@ -42,9 +42,10 @@ def estimate(
 
     table: what `draw` returned, every candidate, with further columns; a pyarrow.Table or a pandas
     DataFrame. value: a column of numbers or booleans, known of each drawn row, not looked at
-    elsewhere. auxiliary: columns known of every row (numbers, booleans, strings, lists of these);
-    the better they predict the value, the narrower the interval. by: a column, for a mean of each
-    of its groups. over: a second column like `value`, for the ratio of both totals.
+    elsewhere. auxiliary: columns known of every row (numbers, booleans, strings, lists of these),
+    or `a*b` for the products of two; the better they predict the value, the narrower the interval.
+    by: a column, for a mean of each of its groups. over: a second column like `value`, for the
+    ratio of both totals.
 
     Weights are 1 / probability calibrated on the auxiliaries, never the column weight
     (`regression.py` has the estimator, `interval.py` the ends; docs/estimate.md).
@@ -92,10 +93,11 @@ def lines(
         raise ConfigurationError(
             f"confidence = {confidence}: not between 0 and 1. Remedy: write 0.95, say."
         )
-    require_columns(table, [value, *auxiliary, *([by] if by else []), *([over] if over else [])])
+    known_as = [part for name in auxiliary for part in name.split("*")]
+    require_columns(table, [value, *known_as, *([by] if by else []), *([over] if over else [])])
     require_exact(table.schema)
     probability, drawn = drawing(table)
-    known = auxiliaries(table, list(auxiliary), drawn)
+    known = auxiliaries(table, auxiliary, drawn)
     require_plausible(_totals(table, known), probability, drawn)
     values = [values_of(table, name, drawn) for name in (value, over) if name]
     found = []
@@ -104,7 +106,7 @@ def lines(
         one = _one(
             told,
             [one[rows] for one in values],
-            known[rows],
+            {name: one[rows] for name, one in known.items()},
             probability[rows],
             drawn[rows],
             confidence,
@@ -113,14 +115,15 @@ def lines(
     return found
 
 
-def _totals(table: pa.Table, known: Array) -> dict[str, Array]:
+def _totals(table: pa.Table, known: dict[str, Array]) -> dict[str, Array]:
     """What is known of all rows (N,), that the drawn rows over pi should come near to."""
     totals = {"the number": np.ones(table.num_rows)}
     if "score" in table.schema.names:
         scores = pc.fill_null(pc.cast(table["score"], pa.float64()), 0.0)
         totals["the sum of score"] = scores.to_numpy()
-    for place, column in enumerate(known.T):
-        totals[f"the sum of auxiliary column {place + 1}"] = column
+    for name, columns in known.items():
+        for column in columns.T:
+            totals[f"the sum of {name}"] = column
     return totals
 
 
@@ -141,7 +144,7 @@ def _groups(table: pa.Table, by: str | None) -> Iterator[tuple[Any, Array]]:
 def _one(
     told: str,
     values: list[Array],
-    known: Array,
+    known: dict[str, Array],
     probability: Array,
     drawn: Array,
     confidence: float,
@@ -168,20 +171,25 @@ def _one(
     return found
 
 
-def _bearable(told: str, known: Array, probability: Array, count: int) -> Array:
-    """Columns (N, p) that so many drawn rows bear: ones, pi where it varies, the auxiliaries."""
-    ones = np.ones((len(probability), 1))
-    design = ones if np.ptp(probability) == 0 else np.hstack([ones, probability[:, None]])
-    whole = np.hstack([design, known])
-    if count >= ROWS_A_COLUMN * whole.shape[1]:
-        return whole
-    kept = design if count >= ROWS_A_COLUMN * design.shape[1] else ones
-    if kept.shape[1] < whole.shape[1]:
+def _bearable(told: str, known: dict[str, Array], probability: Array, count: int) -> Array:
+    """Columns (N, p) that so many drawn rows bear: ones, pi where it varies, and of the auxiliaries
+    as many as have ten drawn rows a column, in the order given."""
+    design = {"1": np.ones((len(probability), 1))}
+    if np.ptp(probability) > 0:
+        design["pi"] = probability[:, None]
+    kept, left_out, room = [], [], max(count // ROWS_A_COLUMN, 1)
+    for name, columns in (design | known).items():
+        if columns.shape[1] <= room:
+            kept.append(columns)
+            room -= columns.shape[1]
+        else:
+            left_out.append(f"{name} ({columns.shape[1]})")
+    if left_out:
         _warn(
-            f"{told}: {count} drawn rows bear no {whole.shape[1]} auxiliary columns, ten rows"
-            f" each; estimated with {kept.shape[1]}"
+            f"{told}: {count} drawn rows bear one auxiliary column for {ROWS_A_COLUMN} of them;"
+            f" left out are {', '.join(left_out)}"
         )
-    return kept
+    return np.hstack(kept)
 
 
 def _unseen(

@@ -2,15 +2,16 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import NoDataError
+from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import predictions
-from spark_jobs.selection.tasks import loss
+from spark_jobs.selection.tasks import loss, residual
 
-KNOWN = ("loss", "label", "prediction", "score", "segments", "sketch")  # of every row
+# Of every row; `residual*sketch` and the like are products.
+KNOWN = ("loss", "label", "prediction", "residual", "score", "segments", "sketch")
 
 
 class Frame(NamedTuple):
@@ -29,8 +30,7 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Frame:
     every draw teaches is outside. So is a row without a record. Raises NoDataError where no drawn
     row is left.
     """
-    answered = pc.or_(given["loss"].is_valid(), given["segments"].is_valid())
-    rows = given.filter(answered)
+    rows = given.filter(given["segments"].is_valid())
     without = given.num_rows - rows.num_rows
     sure = 0
     if "learnt" in rows.column_names:
@@ -40,7 +40,10 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Frame:
         chance = pc.multiply(rows["probability"], rows["unlearnt"])
         drawn = pc.and_(rows["drawn"], pc.invert(rows["learnt"]))
         rows = _with(_with(rows, "probability", chance), "drawn", drawn)
-    rows = _with(rows, "loss", _losses(rows, task))
+    label, answers = rows["label"].to_numpy(), predictions(rows)
+    own = loss(task, answers, label)  # of held-out rows, of which selection stored none
+    rows = _with(rows, "loss", pc.coalesce(rows["loss"], pa.array(own)))
+    rows = _with(rows, "residual", _column(residual(task, answers, label)))
     for place, name in enumerate(segments):
         rows = _with(rows, name, pc.list_element(rows["segments"], place))
     held, drawn = rows["held_out"], rows["drawn"]
@@ -69,11 +72,8 @@ def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
     return table.select(kept).append_column(name, column)
 
 
-def _losses(rows: pa.Table, task: str) -> pa.Array:
-    """The loss of each row's record: as selection stored it, else by its prediction and label."""
-    stored = pc.fill_null(rows["loss"], np.nan).to_numpy().copy()
-    lacking = np.isnan(stored)
-    if lacking.any():
-        part = rows.filter(pa.array(lacking))
-        stored[lacking] = loss(task, predictions(part), part["label"].to_numpy())
-    return pa.array(stored)
+def _column(values: Array) -> pa.Array:
+    """A matrix (n, m) as numbers where m is 1, else as lists."""
+    if values.shape[1] == 1:
+        return pa.array(values[:, 0])
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
