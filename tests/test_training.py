@@ -19,7 +19,7 @@ from tests.helpers.trainer_tables import (
     small_pipeline,
 )
 from trainer.data.survey import survey_of
-from trainer.fitting.fit import fit
+from trainer.fitting.fit import _distance, _pull, fit
 from trainer.fitting.loss import row_loss, weighted_mean
 from trainer.models.export import predict
 from trainer.models.model import build_model, standardise
@@ -137,6 +137,26 @@ def test_the_offset_is_used_in_training_only_so_that_what_serves_is_calibrated()
 
 
 # Warm starts.
+
+
+def test_a_gpu_pulls_by_the_gradient_of_the_squared_distance() -> None:
+    """Added to the gradients there are, and to those that a parameter without a part has not."""
+    seed = torch.Generator().manual_seed(1)
+    anchors = [
+        (nn.Parameter(torch.randn(shape, generator=seed)), torch.randn(shape, generator=seed))
+        for shape in ((3, 2), (4,), (2,))
+    ]
+    weights = [weight for weight, _ in anchors]
+    own = sum((weight**3).sum() for weight in weights[:2])
+    (own + 0.3 * _distance(anchors)).backward(retain_graph=True)
+    expected = [weight.grad for weight in weights]
+    for weight in weights:
+        weight.grad = None
+    own.backward()
+    assert weights[2].grad is None
+    _pull(anchors, 0.3)
+    for weight, gradient in zip(weights, expected, strict=True):
+        torch.testing.assert_close(weight.grad, gradient)
 
 
 def test_a_warm_start_is_pulled_to_its_parent() -> None:

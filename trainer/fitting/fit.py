@@ -45,6 +45,7 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], Training], torch.optim.Optim
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
         momentum=settings.momentum,
+        fused=all(weight.is_cuda for weight in weights),
     ),
 }
 
@@ -187,7 +188,11 @@ class Step:
         # Gradients are averaged over the ranks, and the parts are to be summed.
         mean = part / self.divisor.batch(batch.rows) * self.ranks.world
         self.optimizer.zero_grad()
-        (mean + self.settings.pull * _distance(self.anchors)).backward()
+        if self.ranks.device.type == "cuda":
+            mean.backward()
+            _pull(self.anchors, self.settings.pull)
+        else:
+            (mean + self.settings.pull * _distance(self.anchors)).backward()
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
@@ -283,6 +288,19 @@ def _anchors(weights: Sequence[nn.Parameter]) -> list[tuple[Tensor, Tensor]]:
 def _distance(anchors: Sequence[tuple[Tensor, Tensor]]) -> Tensor | float:
     """Squared distance to the parent, over all parameters."""
     return sum(((weight - anchor) ** 2).sum() for weight, anchor in anchors)
+
+
+def _pull(anchors: Sequence[tuple[Tensor, Tensor]], pull: float) -> None:
+    """Add to the gradients that of pull x the squared distance: two kernels for all parameters,
+    where autograd would start some eight for each. It rounds otherwise than autograd does."""
+    if not anchors:
+        return
+    weights, values = (list(part) for part in zip(*anchors, strict=True))
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    away = torch._foreach_sub([weight.detach() for weight in weights], values)
+    torch._foreach_add_([weight.grad for weight in weights], away, alpha=2 * pull)
 
 
 def _finite_sum(sums: Tensor, epoch: int) -> float:

@@ -28,7 +28,7 @@ class Joined(nn.Module):
 
     def forward(self, categories: Tensor, numbers: Tensor, *tensors: Tensor) -> Tensor:
         """One row a row, (n, width)."""
-        parts = [embed(categories[:, i]) for i, embed in enumerate(self.embeddings)]
+        parts = [_looked_up(embed, categories[:, i]) for i, embed in enumerate(self.embeddings)]
         return torch.cat([*parts, numbers, *(tensor.flatten(1) for tensor in tensors)], dim=1)
 
 
@@ -98,7 +98,7 @@ class Linear(nn.Module):
         self.inputs(categories, flat)
         output: Tensor = self.head(flat)
         for i, table in enumerate(self.codes):
-            output = output + table(categories[:, i])
+            output = output + _looked_up(table, categories[:, i])
         return output
 
 
@@ -145,6 +145,15 @@ def _embedding(buckets: int) -> nn.Embedding:
     embedding = nn.Embedding(buckets, embedding_width(buckets))
     nn.init.normal_(embedding.weight, std=EMBEDDING_SCALE)
     return embedding
+
+
+def _looked_up(table: nn.Module, codes: Tensor) -> Tensor:
+    """The table's rows (n, width) of the codes (n,)."""
+    if codes.is_cuda:
+        # The gradient of an embedding's own look-up sorts the codes and waits to count them.
+        return table.get_parameter("weight").index_select(0, codes)
+    rows: Tensor = table(codes)
+    return rows
 
 
 def _joined_width(blueprint: Blueprint) -> int:
