@@ -30,13 +30,13 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import about, log
 from schemas.manifests import Manifest, find_manifest
 from schemas.progress import step
+from spark_jobs.candidates.drawn_from import frame_of
 from spark_jobs.candidates.narrow import in_window
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
 from spark_jobs.estimation.estimate import Line, lines
-from spark_jobs.estimation.frame import KNOWN, Frame, frame_from
+from spark_jobs.estimation.frame import KNOWN, SamplingFrame, frame_from
 from spark_jobs.features.answers import forward_passes
 from spark_jobs.features.point_in_time import with_features
-from spark_jobs.refresh.frame import frame_of
 from spark_jobs.refresh.learnt import learnt_from, require_independent, unlearnt
 from spark_jobs.refresh.registered import registered_versions
 from spark_jobs.selection.records import predictions
@@ -66,7 +66,7 @@ def refresh_to_judge_by(warehouse: Warehouse, refresh_id: str) -> Manifest:
     return manifest
 
 
-def frame(warehouse: Warehouse, manifest: Manifest, challenger: str | None) -> Frame:
+def frame(warehouse: Warehouse, manifest: Manifest, challenger: str | None) -> SamplingFrame:
     """The rows of the refresh; without those that a challenger may have learnt from."""
     rows = frame_of(warehouse, manifest)
     if challenger is not None:
@@ -89,8 +89,8 @@ def _with_chances(rows: DataFrame, chances: DataFrame | None) -> DataFrame:
 
 
 def challenged(
-    warehouse: Warehouse, manifest: Manifest, whole: Frame, model: RegisteredVersion
-) -> Frame:
+    warehouse: Warehouse, manifest: Manifest, whole: SamplingFrame, model: RegisteredVersion
+) -> SamplingFrame:
     """The frame with `difference`: the loss of a version less that of the record, where drawn."""
     drawn = whole.rows.filter(whole.rows["drawn"]).select(["instance_id", "label"])
     inputs, session = manifest.inputs, warehouse.spark

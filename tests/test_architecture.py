@@ -174,8 +174,9 @@ def test_the_search_finds_what_is_there() -> None:
     assert not any("trainer/train.py" in way for way in now)
 
 
-def test_selection_reaches_neither_spark_nor_torch() -> None:
-    assert reached(files("spark_jobs/selection"), SPARK | TORCH, deferred=True) == []
+@pytest.mark.parametrize("part", ["selection", "estimation"])
+def test_selection_and_estimation_reach_neither_spark_nor_torch(part: str) -> None:
+    assert reached(files(f"spark_jobs/{part}"), SPARK | TORCH, deferred=True) == []
 
 
 def test_the_schemas_reach_neither_spark_nor_torch() -> None:

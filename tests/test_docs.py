@@ -1,5 +1,5 @@
-"""The lines of docs/recorder.md, docs/serving.md and docs/feature-store.md, as they stand, do what
-they say."""
+"""The lines of docs/recorder.md, serving.md, estimate.md and feature-store.md, as they
+stand, do what they say."""
 
 import json
 import os
@@ -15,6 +15,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 import httpx
+import numpy as np
+import pyarrow as pa
 import pytest
 
 import tenforward
@@ -23,6 +25,7 @@ from reference.plain_tables import record_tables, stored
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, PIPELINE
+from tests.helpers.logged_records import binary_records
 
 ROOT = Path(__file__).parents[1]
 NEWEST = date(2013, 1, 9)
@@ -52,6 +55,17 @@ def test_the_encoding_of_the_page_encodes(tmp_path, monkeypatch):
     exec(compile(code, "serving.md", "exec"), names)
     assert list(names["columns"]) == ["channel", "price", "items", "cancelled_share"]
     assert names["columns"]["price"].tolist() == [12.5, 40.0]
+
+
+def test_the_estimate_of_the_page_estimates():
+    (code,) = blocks("estimate.md", "python")
+    records = binary_records(2000)
+    label, logit = records["label"].to_numpy(), records["prediction"].to_numpy()
+    losses = [np.logaddexp(0, z) - label * z for z in (logit, 1.1 * logit)]
+    names = {"records": records, "loss_a": pa.array(losses[0]), "loss_b": pa.array(losses[1])}
+    exec(compile(code.replace("estimate(table", "found = estimate(table"), "page", "exec"), names)
+    (line,) = names["found"].to_pylist()
+    assert line["low"] < losses[1].mean() < line["high"]
 
 
 @pytest.mark.parametrize("block", blocks("feature-store.md", "toml"))

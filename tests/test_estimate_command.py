@@ -15,7 +15,7 @@ from inference.scorer import load_scorer
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from spark_jobs.estimate import main
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
-from spark_jobs.estimation.frame import Frame, frame_from
+from spark_jobs.estimation.frame import SamplingFrame, frame_from
 from spark_jobs.storage.warehouse import Warehouse
 from tenforward import estimate, read_refresh
 from tests.helpers.flights_loop import PIPELINE
@@ -97,7 +97,7 @@ def test_half_of_the_held_out_rows_are_no_hold_out() -> None:
 
 
 def test_a_list_is_written_once_and_read_back_as_answers(tmp_path: Path) -> None:
-    frame: Frame = frame_from(GIVEN, "binary", ("origin",))
+    frame: SamplingFrame = frame_from(GIVEN, "binary", ("origin",))
     file = tmp_path / "asked.csv"
     assert write_list(frame, file) == 2
     assert csv.read_csv(file).to_pydict() == {
@@ -124,7 +124,7 @@ def told(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
 
 def candidates(warehouse: Warehouse, refresh: str) -> pa.Table:
     table = Snapshot(warehouse.path("selection_probabilities"))
-    return table.to_pyarrow_table(partitions=[("refresh_id", "=", refresh)])
+    return table.to_pyarrow_table(filters=[("refresh_id", "=", refresh)])
 
 
 def losses_of(warehouse: Warehouse, version: str, refresh: str, part: str) -> dict[str, float]:

@@ -8,10 +8,10 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from schemas.errors import ConfigurationError, DataQualityError
-from spark_jobs.estimation.frame import Frame
+from spark_jobs.estimation.frame import SamplingFrame
 
 
-def write_list(frame: Frame, file: Path) -> int:
+def write_list(frame: SamplingFrame, file: Path) -> int:
     """Write the drawn instances for others to answer, held-out ones last; how many.
 
     A CSV file with instance_id and held_out. Raises ConfigurationError where the file is there.
@@ -68,7 +68,7 @@ def read_answers(file: Path, columns: list[str]) -> pa.Table:
     return table.set_column(0, "instance_id", ids)
 
 
-def with_answers(frame: Frame, answers: pa.Table) -> Frame:
+def with_answers(frame: SamplingFrame, answers: pa.Table) -> SamplingFrame:
     """The frame with the answers' columns. Held-out rows, where none was asked, are left out.
 
     `not_asked` counts answers about others than the drawn. Raises DataQualityError where some of
@@ -97,7 +97,7 @@ def with_answers(frame: Frame, answers: pa.Table) -> Frame:
             "held_out": 0,
             "held_out_not_asked": all_held,
         }
-    return Frame(rows, counts)
+    return SamplingFrame(rows, counts)
 
 
 def _count(mask: pa.ChunkedArray) -> int:

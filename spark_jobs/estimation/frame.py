@@ -14,7 +14,7 @@ from spark_jobs.selection.tasks import loss, residual
 KNOWN = ("loss", "label", "prediction", "residual", "score", "segments", "sketch")
 
 
-class Frame(NamedTuple):
+class SamplingFrame(NamedTuple):
     """instance_id, held_out, label, loss, probability, drawn, and what the records hold; and how
     many rows are in it, of which kind, and how many are not."""
 
@@ -22,8 +22,8 @@ class Frame(NamedTuple):
     counts: dict[str, int]
 
 
-def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Frame:
-    """The frame of what `refresh.frame` reads, each segment a column of its own.
+def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> SamplingFrame:
+    """The frame of what `candidates.drawn_from` reads, each segment a column of its own.
 
     given may say of each row whether a model has `learnt` from it and how likely it was not to
     (`unlearnt`): such rows are not drawn, the others' probabilities are that much less, and what
@@ -59,7 +59,7 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Frame:
             f"no drawn row is left of {given.num_rows}: {without} have no record, and a model would"
             " have been judged on what it learnt from in the others. Remedy: name a later refresh."
         )
-    return Frame(rows, counts)
+    return SamplingFrame(rows, counts)
 
 
 def _count(mask: pa.ChunkedArray) -> int:
