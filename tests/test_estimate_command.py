@@ -13,7 +13,7 @@ from deltalake import DeltaTable as Snapshot
 from inference.registered import find_version
 from inference.scorer import load_scorer
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
-from spark_jobs.estimate import main
+from spark_jobs.estimate import main, predictors
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
 from spark_jobs.estimation.frame import SamplingFrame, frame_from
 from spark_jobs.storage.warehouse import Warehouse
@@ -68,6 +68,24 @@ def test_rows_that_a_model_may_have_learnt_from_leave_with_their_chances_put_rig
 def test_a_frame_without_a_drawn_row_is_refused() -> None:
     with pytest.raises(NoDataError, match=r"no drawn row is left of 2.*Remedy"):
         frame_from(GIVEN.take([1, 2]), "binary", ("origin",))
+
+
+def test_records_of_classes_and_of_values_have_their_losses_and_residuals() -> None:
+    rows = GIVEN.take([0, 5]).drop_columns(["learnt", "unlearnt"])
+    value = frame_from(rows, "regression", ("origin",)).rows
+    assert value["loss"].to_pylist() == [0.5, pytest.approx(0.5 * (0.0 - 1.0) ** 2)]
+    assert value["residual"].to_pylist() == [pytest.approx(0.4 - 1.0), -1.0]
+    logits = pa.array([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], pa.list_(pa.float32()))
+    classes = changed(changed(rows, "prediction", pa.nulls(2, pa.float64())), "logits", logits)
+    found = frame_from(classes, "multiclass", ("origin",)).rows
+    assert found["loss"].to_pylist() == [0.5, pytest.approx(np.log(3))]
+    assert found["residual"].to_pylist()[1] == pytest.approx([1 / 3, 1 / 3 - 1, 1 / 3])
+    assert predictors(found, "multiclass") == ["loss", "segments"]
+    assert predictors(value, "regression") == ["loss", "label", "residual", "residual*segments"]
+
+
+def changed(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.schema.names.index(name), name, values)
 
 
 def answers(ids: list[str], **columns: list[Any]) -> pa.Table:

@@ -33,7 +33,7 @@ class Line(NamedTuple):
 def estimate(
     table: Any,
     value: str,
-    auxiliary: Sequence[str] = (),
+    auxiliary: Sequence[str] | str = (),
     by: str | None = None,
     confidence: float = 0.95,
     over: str | None = None,
@@ -55,6 +55,7 @@ def estimate(
     that promise no probabilities, DataQualityError for values that cannot be, NoDataError.
     """
     given = table_of(table)
+    auxiliary = [auxiliary] if isinstance(auxiliary, str) else auxiliary
     kind = given[by].type if by in given.schema.names else pa.string()
     found = lines(given, value, auxiliary, by, confidence, over)
     names = ("value", "standard_error", "low", "high")
