@@ -37,6 +37,7 @@ def pack(records: Records) -> Shard:
         "label": records.label,
         "matured": records.matured,
         "day": records.day,
+        **({} if (records.propensity == 1.0).all() else {"propensity": records.propensity}),
         "version": _dictionary(records.version, names.versions),
         **{f"prediction{c}": np.ascontiguousarray(one) for c, one in enumerate(predictions)},
         **{
@@ -59,7 +60,7 @@ def unpack(core: pa.Buffer, sketch: pa.Buffer | None, kept: pa.Buffer | None) ->
     predictions = [table[n].to_numpy() for n in table.column_names if n.startswith("prediction")]
     places = [table[n].chunk(0) for n in table.column_names if n.startswith("segment")]
     version = table["version"].chunk(0)
-    n = table.num_rows
+    n, chosen = table.num_rows, "propensity" in table.column_names
     no_segments = np.zeros((n, 0), np.int32)
     return Records(
         hash=table["hash"].to_numpy(),
@@ -70,6 +71,7 @@ def unpack(core: pa.Buffer, sketch: pa.Buffer | None, kept: pa.Buffer | None) ->
         day=table["day"].to_numpy(),
         segments=np.stack([p.indices.to_numpy() for p in places], 1) if places else no_segments,
         sketch=np.zeros((n, 0), np.float32) if sketch is None else _matrix(_table(sketch)),
+        propensity=table["propensity"].to_numpy() if chosen else np.broadcast_to(1.0, n),
         vocabulary=Vocabulary(
             tuple(version.dictionary.to_pylist()),
             tuple(tuple(place.dictionary.to_pylist()) for place in places),

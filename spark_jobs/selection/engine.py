@@ -75,7 +75,8 @@ def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str)
     sizing, sums = _sizing(blocks, policy, task, names)
     whole = np.array([blocks.count]), np.array([k])
     scale = Scale(blocks.count, k, policy.floor, *whole, factor=np.zeros(1))
-    plan = _scaled(blocks, Plan(policy, seed, names, sizing, scale))
+    stands_for = float(sums["stands_for"]) / blocks.count
+    plan = _scaled(blocks, Plan(policy, seed, names, sizing, scale, stands_for=stands_for))
     design = DESIGNS[policy.design]
     plan = replace(
         plan, states=design.prepare(DesignPasses(blocks, plan), plan.scale.budgets, seed)

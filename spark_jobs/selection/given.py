@@ -39,7 +39,9 @@ _TYPES: dict[str, pa.DataType] = {
     "event_time": _MOMENT,
     "segments": pa.list_(pa.string()),
     "sketch": _NUMBERS,
+    "propensity": pa.float64(),
 }
+_LEAST_CHANCE = 1e-9  # with which a row may have come into the records
 _SHOWN = 80  # characters of a value
 
 
@@ -107,7 +109,7 @@ def _require_columns(given: pa.Table, task: str | None, policy: str) -> None:
         f"records lack the column {' or '.join(map(repr, missing))}. For the policy {policy!r}"
         f"{f' and the task {task!r}' if task else ''}, draw needs instance_id,"
         f" {' or '.join(outputs)}, and label; it reads model_version, event_time, segments (which"
-        " strata need) and sketch where they are there."
+        " strata need), sketch and propensity where they are there."
         f" Remedy: {remedies.get(missing[0], 'add it')}."
     )
 
@@ -199,7 +201,7 @@ def _tests(rows: pa.Table, task: str) -> list[Test]:
         for test in tests
         if (getattr(test, "column", None), isinstance(test, LengthOutside)) not in limits
     ]
-    return [*others, *same, Absent(("label",))]
+    return [*others, *same, Absent(("label",)), Outside("propensity", _LEAST_CHANCE, 1.0)]
 
 
 def _first_length(rows: pa.Table, name: str) -> int | None:

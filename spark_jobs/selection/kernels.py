@@ -30,6 +30,7 @@ class Plan:
     states: States = field(default_factory=States)
     columns: calibration.Auxiliary | None = None
     coefficients: Array | None = None
+    stands_for: float = 1.0  # the mean of 1 / propensity over all candidates
 
     @property
     def task(self) -> str:
@@ -59,6 +60,7 @@ def survey(
     return {
         **scores,
         "count": np.bincount(records.version, minlength=groups),
+        "stands_for": (1.0 / records.propensity).sum(),
         "matured": np.bincount(known.version, minlength=groups),
         "loss": np.bincount(known.version, weights=loss, minlength=groups),
         "positive": np.bincount(known.version, weights=known.label == 1.0, minlength=groups),
@@ -128,6 +130,7 @@ class Choice(NamedTuple):
     drawn: Array
     weight: Array  # of every row as if drawn; final where the plan has coefficients
     offset: Array
+    stands_for: Array  # candidates, of mean 1: more where the row itself was chosen with a chance
 
 
 def choose(index: int, records: Records, plan: Plan) -> Choice:
@@ -135,13 +138,17 @@ def choose(index: int, records: Records, plan: Plan) -> Choice:
     records, pi, block = prepare(index, records, plan)
     drawn = DESIGNS[plan.policy.design].draw(block, plan.states.of(index))
     weight, offset = WEIGHTINGS[plan.policy.weighting](pi, plan.scale.mean)
+    stands_for = np.broadcast_to(1.0, records.size)
+    if plan.stands_for != 1.0:  # a mean of 1 is that of ones alone
+        stands_for = 1.0 / records.propensity / plan.stands_for
+        weight = weight * stands_for
     if plan.columns is not None and plan.coefficients is not None:
         weight, known = weight.copy(), drawn & records.matured
         rows = calibration.factors(records.where(known), offset[known], plan.columns)
         weight[known] *= calibration.multipliers(rows, plan.coefficients, plan.policy.bounds)
     if plan.policy.unmatured_weight != 1.0:
         weight = np.where(records.matured, weight, plan.policy.unmatured_weight * weight)
-    return Choice(records, pi, block.loss, drawn, weight, offset)
+    return Choice(records, pi, block.loss, drawn, weight, offset, stands_for)
 
 
 def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.DrawnRows:

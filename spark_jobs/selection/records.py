@@ -57,6 +57,7 @@ class Records:
     day: Array  # (n,) int32, event date in days since 1970
     segments: Array  # (n, S) int32, codes of the segment keys
     sketch: Array  # (n, d) float32; d is 0 where there is none, or none was asked for
+    propensity: Array  # (n,) the chance that the row came to be here, 1 where nothing chose it
     vocabulary: Vocabulary
     kept: pa.Table | None = None  # instance_id and event_time, where rows are to be written
 
@@ -88,7 +89,17 @@ class Records:
         return replace(self, version=version, segments=segments, vocabulary=vocabulary)
 
 
-_ARRAYS = ("hash", "prediction", "label", "matured", "version", "day", "segments", "sketch")
+_ARRAYS = (
+    "hash",
+    "prediction",
+    "label",
+    "matured",
+    "version",
+    "day",
+    "segments",
+    "sketch",
+    "propensity",
+)
 
 
 def _recode(old: Sequence[str], new: Sequence[str]) -> Array:
@@ -166,6 +177,7 @@ def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: floa
         day=_day(table),
         segments=segments,
         sketch=_sketch(table),
+        propensity=_propensity(table),
         vocabulary=Vocabulary(versions, levels),
         kept=table.select(names),
     )
@@ -296,6 +308,12 @@ def _sketch(table: pa.Table) -> Array:
     out: Array = np.zeros((table.num_rows, width), np.float32)
     out[np.arange(width) < lengths[:, None]] = numbers
     return out
+
+
+def _propensity(table: pa.Table) -> Array:
+    if not holds(table, "propensity"):
+        return np.broadcast_to(1.0, table.num_rows)
+    return _floats(pc.fill_null(column(table, "propensity").cast(pa.float64()), 1.0))
 
 
 def widened(sketch: Array, width: int) -> Array:

@@ -99,19 +99,20 @@ def _losses(choice: Choice, stats: Stats, expansion: Array) -> dict[str, Any]:
     known = choice.records.matured
     pi, loss = choice.pi.actual[known], choice.loss[known]
     drawn, label = choice.drawn[known], choice.records.label[known]
+    each = choice.stands_for[known]
     expansion = expansion[known][drawn]
     square = (loss - _mean_loss(stats)) ** 2
     top = loss >= top_loss(stats)
     return {
-        "known": known.sum(),
+        "known": each.sum(),
         "known_drawn": drawn.sum(),
-        "loss": loss.sum(),
+        "loss": (loss * each).sum(),
         "loss_drawn": loss[drawn].sum(),
         "loss_expanded": (loss[drawn] * expansion).sum(),
         "expansion": expansion.sum(),
-        "loss_variance": (square * (1.0 - pi) / pi).sum(),
+        "loss_variance": (square * each**2 * (1.0 - pi) / pi).sum(),
         "loss_variance_drawn": (square * pi * (1.0 - pi)).sum(),
-        "label": label.sum(),
+        "label": (label * each).sum(),
         "label_drawn": label[drawn].sum(),
         "top": top.sum(),
         "top_drawn": (top & drawn).sum(),
@@ -122,10 +123,11 @@ def _gradients(choice: Choice, plan: Plan, expansion: Array) -> dict[str, Any]:
     records = choice.records
     residual = tasks.residual(plan.task, records.prediction, records.label)
     residual = residual * records.matured[:, None]
-    square, pi = (residual**2).sum(axis=1), choice.pi.actual
+    each, pi = choice.stands_for, choice.pi.actual
+    square = (residual**2).sum(axis=1) * each**2
     first = residual[:, 0]
     return {
-        "residual": first.sum(),
+        "residual": (first * each).sum(),
         "residual_expanded": (first * expansion).sum(),
         "gradient_square": square.sum(),
         "gradient_variance": (square * (1.0 - pi) / pi).sum(),
@@ -140,10 +142,11 @@ def _groups(choice: Choice, plan: Plan, expansion: Array, newest: int) -> dict[s
         "versions": _counts(records.version, drawn, len(names.versions)),
         "ages": _counts(age, drawn, AGES),
     }
-    loss = np.where(records.matured, choice.loss, 0.0)
+    each = np.where(records.matured, choice.stands_for, 0.0)
+    loss = choice.loss * each
     for place, levels in enumerate(names.levels):
         code = records.segments[:, place]
-        parts = (np.ones(drawn.size), drawn, records.matured, loss, expansion, loss * expansion)
+        parts = (np.ones(drawn.size), drawn, each, loss, expansion, choice.loss * expansion)
         sums[f"segment{place}"] = np.stack(
             [np.bincount(code, weights=part, minlength=len(levels)) for part in parts]
         )
@@ -227,7 +230,7 @@ def _effective(sums: dict[str, Any], drawn: int) -> dict[str, float]:
 
 
 def _loss_lines(sums: dict[str, Any], n: int) -> dict[str, float]:
-    known, drawn = max(int(sums["known"]), 1), max(int(sums["known_drawn"]), 1)
+    known, drawn = float(sums["known"]) or 1.0, max(int(sums["known_drawn"]), 1)
     mean = float(sums["loss"]) / known
     plain = float(sums["loss_drawn"]) / drawn
     weighted = float(sums["loss_expanded"] / sums["expansion"]) if sums["expansion"] else mean
