@@ -217,6 +217,26 @@ def backward_passes() -> Table:
     )
 
 
+def asked() -> Table:
+    """Whom somebody was asked about a label: every instance that an ask drew about."""
+    return Table(
+        "asked",
+        "One row an ask and instance without a label: its inclusion probability, asked or not.",
+        (
+            Column("ask_id", "string", "The ask: one draw of instances to be labelled."),
+            INSTANCE_ID,
+            EVENT_TIME,
+            Column("model_version", "string", "The model of the record."),
+            Column("score", "float64", "The size measure, at least 0."),
+            Column("probability", "float64", "Inclusion probability.", range=POSITIVE_SHARE),
+            Column("drawn", "bool", "Whether its label is asked for."),
+            Column("asked_at", "timestamp", "When that was decided, UTC."),
+        ),
+        partition_by=("ask_id",),
+        properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
+    )
+
+
 def instances(pipeline: "Pipeline") -> Table:
     """What the model was asked about, with the features known at serving time."""
     return Table(
@@ -319,6 +339,7 @@ def fixed_tables() -> list[Table]:
         selection_probabilities(),
         refreshes(),
         backward_passes(),
+        asked(),
     ]
 
 

@@ -30,7 +30,7 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import about, log
 from schemas.manifests import Manifest, find_manifest
 from schemas.progress import step
-from spark_jobs.candidates.drawn_from import frame_of
+from spark_jobs.candidates.drawn_from import asked_frame, frame_of
 from spark_jobs.candidates.narrow import in_window
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
 from spark_jobs.estimation.estimate import Line, lines
@@ -113,11 +113,12 @@ def predictors(rows: pa.Table, task: str) -> list[str]:
     """Auxiliaries that suit most values: the loss, and the gradient's sketch by which `calibrated`
     weighs as well. With a change in the logit that is linear in sketch and segments, the difference
     of two losses is to first order the residual times that change."""
+    sketched = ["sketch"] if rows["sketch"].null_count == 0 else []
+    if rows["label"].null_count:
+        return ["score", *([] if task == "multiclass" else ["prediction"]), "segments", *sketched]
     if task == "multiclass":
         return ["loss", "segments"]
-    gradient = ["residual", "residual*segments", "residual*sketch"]
-    sketched = rows["sketch"].null_count == 0
-    return ["loss", "label", *(gradient if sketched else gradient[:-1])]
+    return ["loss", "label", "residual", *(f"residual*{of}" for of in ("segments", *sketched))]
 
 
 def told(line: Line, confidence: float) -> dict[str, Any]:
@@ -144,23 +145,29 @@ def served(rows: pa.Table, by: str | None) -> dict[Any, float]:
     return dict(zip(means[by].to_pylist(), means["loss_mean"].to_pylist(), strict=True))
 
 
-def estimate_refresh(
-    warehouse: Warehouse, manifest: Manifest, args: argparse.Namespace
-) -> dict[str, Any]:
+def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
     """The frame, what is asked of it, and the result of the command."""
-    with step(f"reading what {manifest.refresh_id} was drawn from"):
-        whole = frame(warehouse, manifest, args.challenger)
-    result = {
-        "status": "done",
-        "pipeline": manifest.pipeline,
-        "refresh_id": manifest.refresh_id,
-        "policy": manifest.policy,
-        "unmatured_outside": manifest.report.get("unmatured_records"),
-    }
+    result: dict[str, Any] = {"status": "done", "pipeline": warehouse.pipeline.name}
+    manifest = None
+    if args.asked is not None:
+        segments = tuple(warehouse.pipeline.instances.segments)
+        with step(f"reading what {args.asked} was drawn from"):
+            rows = asked_frame(warehouse, args.asked).toArrow()
+        whole = frame_from(rows, warehouse.pipeline.task, segments)
+        result |= {"ask_id": args.asked}
+    else:
+        manifest = refresh_to_judge_by(warehouse, args.refresh)
+        with step(f"reading what {manifest.refresh_id} was drawn from"):
+            whole = frame(warehouse, manifest, args.challenger)
+        result |= {
+            "refresh_id": manifest.refresh_id,
+            "policy": manifest.policy,
+            "unmatured_outside": manifest.report.get("unmatured_records"),
+        }
     if args.list is not None:
         asked = write_list(whole, args.list)
         return result | {"list": str(args.list), "asked": asked, "frame": whole.counts}
-    if args.challenger is not None:
+    if args.challenger is not None and manifest is not None:
         with step(f"{whole.counts['drawn']:,} forward passes of version {args.challenger}"):
             model = find_version(warehouse.pipeline.name, args.challenger, warehouse.root)
             whole = challenged(warehouse, manifest, whole, model)
@@ -197,7 +204,9 @@ def parser() -> argparse.ArgumentParser:
         description="A mean over all instances of a refresh's window, from its drawn ones.",
     )
     add_common_arguments(line)
-    line.add_argument("--refresh", required=True, help="whose draw, as status lists them")
+    whose = line.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--refresh", help="whose draw, as status lists them")
+    whose.add_argument("--asked", metavar="ASK", help="or that of `select --unlabelled`")
     what = line.add_mutually_exclusive_group(required=True)
     what.add_argument("--challenger", metavar="V", help="the loss of this version of the model")
     what.add_argument(
@@ -232,7 +241,12 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> estimate."""
     args = parser().parse_args(argv)
     pipeline = pipeline_of(args, writes=False)
-    about(pipeline=pipeline.name, refresh_id=args.refresh)
+    about(pipeline=pipeline.name, refresh_id=args.refresh or args.asked)
+    if args.asked is not None and args.challenger is not None:
+        raise ConfigurationError(
+            "--challenger: it is judged by labels, and those of --asked are not known. Remedy: name"
+            " a refresh, or give their labels by --answers."
+        )
     if args.answers is not None and args.value is None:
         raise ConfigurationError(
             "--answers: which of its columns is not said. Remedy: add --value."
@@ -254,7 +268,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         )
     warehouse = Warehouse(args.warehouse, pipeline)
     warehouse.require(*warehouse.tables)
-    return estimate_refresh(warehouse, refresh_to_judge_by(warehouse, args.refresh), args)
+    return estimated(warehouse, args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

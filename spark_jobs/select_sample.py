@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from schemas.allowance import Allowance
@@ -27,6 +28,7 @@ from schemas.manifests import Decided, Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.progress import step
 from schemas.sections.budget import parse_budget
+from spark_jobs.asking.ask import ask_of, asked_by
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
 from spark_jobs.candidates.assemble import Counts
 from spark_jobs.candidates.census_report import census_report, seen
@@ -35,6 +37,7 @@ from spark_jobs.candidates.refusal import refuse_bad, refuse_unsound
 from spark_jobs.candidates.window import held_out_rows, window_of
 from spark_jobs.days.cold_start import coverage_line
 from spark_jobs.days.estimates import Estimate, estimate_of
+from spark_jobs.estimation.answers import write_csv
 from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
 from spark_jobs.refresh.decided import decide, decided_then
@@ -213,7 +216,34 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--force", action="store_true", help="anew, from the tables as they are")
     again.add_argument("--rebuild", action="store_true", help="again, from the tables as they were")
     line.add_argument("--dry-run", action="store_true", help="say what would be done")
+    ask = line.add_argument_group("whom to ask for a label")
+    ask.add_argument("--unlabelled", action="store_true", help="draw among those without a label")
+    ask.add_argument("--list", type=Path, metavar="FILE", help="write the drawn ones as CSV")
     return line
+
+
+def _ask(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
+    """Whom to ask for a label; their list, and the result of the command."""
+    for name in ("force", "rebuild", "dry_run"):
+        if getattr(args, name):
+            option = name.replace("_", "-")
+            raise ConfigurationError(f"--{option}: of no use with --unlabelled. Remedy: drop it.")
+    if args.budget is None or args.list is None:
+        raise ConfigurationError(
+            "--unlabelled: how many to ask and where to list them is not said. Remedy: add --budget"
+            ' "500 rows" and --list FILE.'
+        )
+    ask = ask_of(warehouse.pipeline, args.ds, args.policy, args.budget)
+    asked = asked_by(warehouse, ask)
+    write_csv(asked, args.list)
+    return {
+        "status": "done",
+        "pipeline": warehouse.pipeline.name,
+        "ask_id": ask.ask_id,
+        "policy": ask.policy.name,
+        "asked": asked.num_rows,
+        "list": str(args.list),
+    }
 
 
 def _planned(warehouse: Warehouse, ds: date, *, again: bool) -> dict[str, Any]:
@@ -245,10 +275,16 @@ def _planned(warehouse: Warehouse, ds: date, *, again: bool) -> dict[str, Any]:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> selection."""
     args = parser().parse_args(argv)
-    overrides = {f"selection.{name}": getattr(args, name) for name in ("policy", "budget", "seed")}
+    own = ("seed",) if args.unlabelled else ("policy", "budget", "seed")
+    overrides = {f"selection.{name}": getattr(args, name) for name in own}
     pipeline = pipeline_of(args, overrides)
     require_over(args.ds)
     warehouse = Warehouse(args.warehouse, pipeline)
+    if args.unlabelled:
+        warehouse.require(*warehouse.tables)
+        return _ask(warehouse, args)
+    if args.list is not None:
+        raise ConfigurationError("--list: of no use without --unlabelled. Remedy: drop it.")
     if args.dry_run:
         warehouse.require(*warehouse.tables)
         return _planned(warehouse, args.ds, again=args.force)

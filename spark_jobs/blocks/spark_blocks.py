@@ -68,7 +68,14 @@ def blocks_of(
 
 def drawn_frame(spark: SparkSession, selection: SelectionResult) -> DataFrame:
     """The drawn rows of a selection as a DataFrame, whichever blocks they come from."""
-    rows = selection.rows(True)
+    return decided_frame(spark, selection, drawn_only=True)
+
+
+def decided_frame(
+    spark: SparkSession, selection: SelectionResult, *, drawn_only: bool = False
+) -> DataFrame:
+    """The candidates of a selection with what was decided, whichever blocks they come from."""
+    rows = selection.rows(drawn_only)
     return rows if isinstance(rows, DataFrame) else spark.createDataFrame(rows, _RESULT)
 
 

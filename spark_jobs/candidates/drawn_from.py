@@ -3,8 +3,10 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from schemas.errors import NoDataError
 from schemas.manifests import Manifest
 from spark_jobs.candidates.narrow import in_window
+from spark_jobs.candidates.propensities import ASKED
 from spark_jobs.features.segments import with_keys_of
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -43,6 +45,33 @@ def frame_of(warehouse: Warehouse, manifest: Manifest) -> DataFrame:
     last = _newest(records, "instance_id")
     rows = candidates.join(own, ["instance_id", "model_version"], "left").drop("model_version")
     return rows.unionByName(held.join(last, "instance_id", "left").drop("model_version"))
+
+
+def asked_frame(warehouse: Warehouse, ask_id: str) -> DataFrame:
+    """The same of an ask: every instance that it drew about, without label and loss.
+
+    Raises NoDataError where there is no such ask.
+    """
+    asked = warehouse.read(ASKED).where(F.col("ask_id") == ask_id)
+    day = F.to_date("event_time")
+    first, last = asked.select(F.min(day), F.max(day)).collect()[0]
+    if first is None:
+        raise NoDataError(
+            f"--asked = {ask_id}: no such ask. Remedy: give the ask_id that `tenforward select"
+            " --unlabelled` told."
+        )
+    nothing = F.lit(None).cast("double")
+    rows = asked.select(
+        "instance_id",
+        F.lit(False).alias("held_out"),
+        "model_version",
+        nothing.alias("label"),
+        nothing.alias("loss"),
+        *("score", "probability", "drawn"),
+    )
+    records = in_window(warehouse.read("forward_records"), first, last)
+    own = _newest(records, "instance_id", "model_version")
+    return rows.join(own, ["instance_id", "model_version"], "left").drop("model_version")
 
 
 def _records(warehouse: Warehouse, manifest: Manifest) -> DataFrame:

@@ -104,6 +104,7 @@ def narrow(
         "segments",
         counting(maturity, cut).alias("counting"),
         carried.cast("array<float>").alias("sketch"),
+        *(["propensity"] if "propensity" in records.columns else []),
         nothing.cast("double").alias("label"),
         F.unix_micros("recorded_at").alias("moment"),
         F.xxhash64("model_version", "batch_id").alias("tie"),

@@ -12,15 +12,18 @@ from spark_jobs.estimation.frame import SamplingFrame
 
 
 def write_list(frame: SamplingFrame, file: Path) -> int:
-    """Write the drawn instances for others to answer, held-out ones last; how many.
-
-    A CSV file with instance_id and held_out. Raises ConfigurationError where the file is there.
-    """
+    """Write the drawn instances for others to answer, held-out ones last; how many."""
     drawn = frame.rows.filter(frame.rows["drawn"]).select(["instance_id", "held_out"])
     drawn = drawn.sort_by([("held_out", "ascending"), ("instance_id", "ascending")])
+    write_csv(drawn, file)
+    return drawn.num_rows
+
+
+def write_csv(rows: pa.Table, file: Path) -> None:
+    """Write the list of `--list`. Raises ConfigurationError where the file is there."""
     try:
         with file.open("xb") as target:
-            csv.write_csv(drawn, target)
+            csv.write_csv(rows, target)
     except FileExistsError as error:
         raise ConfigurationError(
             f"--list = {file}: it is there, with answers perhaps. Remedy: name another file."
@@ -30,7 +33,6 @@ def write_list(frame: SamplingFrame, file: Path) -> int:
             f"--list = {file}: cannot be written ({error.strerror}). Remedy: name a file in a"
             " folder that is there."
         ) from error
-    return drawn.num_rows
 
 
 def read_answers(file: Path, columns: list[str]) -> pa.Table:

@@ -40,10 +40,13 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Samplin
         chance = pc.multiply(rows["probability"], rows["unlearnt"])
         drawn = pc.and_(rows["drawn"], pc.invert(rows["learnt"]))
         rows = _with(_with(rows, "probability", chance), "drawn", drawn)
-    label, answers = rows["label"].to_numpy(), predictions(rows)
-    own = loss(task, answers, label)  # of held-out rows, of which selection stored none
-    rows = _with(rows, "loss", pc.coalesce(rows["loss"], pa.array(own)))
-    rows = _with(rows, "residual", _column(residual(task, answers, label)))
+    if rows["label"].null_count:  # those of an ask have none
+        rows = _with(rows, "residual", rows["label"])
+    else:
+        label, answers = rows["label"].to_numpy(), predictions(rows)
+        own = loss(task, answers, label)  # of held-out rows, of which selection stored none
+        rows = _with(rows, "loss", pc.coalesce(rows["loss"], pa.array(own)))
+        rows = _with(rows, "residual", _column(residual(task, answers, label)))
     for place, name in enumerate(segments):
         rows = _with(rows, name, pc.list_element(rows["segments"], place))
     held, drawn = rows["held_out"], rows["drawn"]

@@ -62,8 +62,14 @@ def plan_refresh(warehouse: "Warehouse", ds: date) -> RefreshPlan:
         cut=cut_of(ds),
         policy=pipeline.selection.policy,
         seed=refresh_seed(pipeline, ds),
-        versions={name: warehouse.version(name) for name in read},
+        versions={name: warehouse.version(name) for name in read} | _asked(warehouse),
     )
+
+
+def _asked(warehouse: "Warehouse") -> dict[str, int]:
+    """The version of the table of asks; none where nobody has been asked yet."""
+    there = warehouse.exists("asked") and warehouse.files("asked")
+    return {"asked": warehouse.version("asked")} if there else {}
 
 
 def plan_then(warehouse: "Warehouse", plan: RefreshPlan, manifest: Manifest) -> RefreshPlan:
