@@ -66,6 +66,8 @@ FAILING = {
     "rollback": [],
     "status": [],
     "show": ["absent"],
+    "diff": ["absent", "absent"],
+    "explain": ["absent"],
     "check": [],
     "maintain": ["--table", "absent"],
     "backfill": BACKWARDS,
