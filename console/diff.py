@@ -64,8 +64,10 @@ def _inputs(manifest: Manifest) -> dict[str, Any]:
 def _settings(manifest: Manifest) -> dict[str, Any]:
     """What decided a draw beside the tables: configuration, seed, and what was looked up."""
     decided = {} if manifest.decided is None else asdict(manifest.decided)
-    config = {"seed": manifest.seed, **json.loads(manifest.config), "decided": decided}
-    return dict(_flat(config))
+    # What the policy's name came to: its score, design, weighting and floor.
+    policy = {k: v for k, v in manifest.report.get("policy", {}).items() if k != "name"}
+    config = json.loads(manifest.config)
+    return dict(_flat({"seed": manifest.seed, **config, "policy": policy, "decided": decided}))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
