@@ -186,6 +186,26 @@ def top_losses(report: Report) -> Grid:
     return Grid(("group", "candidates", "drawn", "share drawn"), lines)
 
 
+def largest_losses(report: Report) -> Grid:
+    """The candidates with the largest losses; none where the report has none."""
+    rows = report.get("largest_losses", [])
+    of_class = any("chance_of_label" in row for row in rows)
+    meaning = "chance of the label" if of_class else "error"
+    lines = [
+        [
+            words(row["instance_id"]),
+            words(row["model_version"]),
+            number(row["label"]),
+            number(row["loss"]),
+            number(row["chance_of_label" if of_class else "error"]),
+            share(row["probability"]),
+            words("yes" if row["drawn"] else "no"),
+        ]
+        for row in rows
+    ]
+    return Grid(("instance", "version", "label", "loss", meaning, "π", "drawn"), lines)
+
+
 def quantiles(report: Report) -> Grid:
     """Score quantiles of all and of the drawn rows."""
     all_rows, drawn = report["score_quantiles"]["all"], report["score_quantiles"]["drawn"]
