@@ -54,6 +54,7 @@ def explain(
         "forward_records": found.records,
         "labels": found.labels,
         "forward_rejects": found.rejects,
+        "set_aside": found.aside,
         "refreshes": refreshes,
         "models": learnt_from(versions, {name: digests[name] for name in drawn}),
     }

@@ -217,6 +217,23 @@ def backward_passes() -> Table:
     )
 
 
+def set_aside() -> Table:
+    """Instances that are not to be learnt from, because somebody found them wrong."""
+    return Table(
+        "set_aside",
+        "One row an instance and time that it was set aside, or taken back; the newest counts.",
+        (
+            INSTANCE_ID,
+            Column("aside", "bool", "True: no candidate any more; false: one again."),
+            Column("reason", "string", "Why, in words."),
+            Column("by", "string", "Who said so."),
+            Column("at", "timestamp", "When, UTC."),
+        ),
+        properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
+        optional=True,
+    )
+
+
 def instances(pipeline: "Pipeline") -> Table:
     """What the model was asked about, with the features known at serving time."""
     return Table(
@@ -319,6 +336,7 @@ def fixed_tables() -> list[Table]:
         selection_probabilities(),
         refreshes(),
         backward_passes(),
+        set_aside(),
     ]
 
 

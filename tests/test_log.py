@@ -68,6 +68,7 @@ FAILING = {
     "show": ["absent"],
     "diff": ["absent", "absent"],
     "explain": ["absent"],
+    "set-aside": ["absent", "--reason", "wrong", "--by", "ada"],
     "check": [],
     "maintain": ["--table", "absent"],
     "backfill": BACKWARDS,

@@ -47,6 +47,16 @@ def held_out(ids: pa.Array, share: float) -> Array:
     return np.asarray(hashes % HOLDOUT_STEPS < round(share * HOLDOUT_STEPS))
 
 
+def kept_out(ids: pa.Array, holdout: float, aside: Sequence[str]) -> Array:
+    """Whether each id (n,) is never drawn: held out, or among those that were set aside."""
+    return held_out(ids, holdout) | among(ids, aside)
+
+
+def among(ids: pa.Array, some: Sequence[str]) -> Array:
+    """Whether each id (n,) is one of these; a null is none."""
+    return np.asarray(pc.is_in(ids, value_set=pa.array(some, ids.type)))
+
+
 def narrow_records(records: pa.Table, rules: Rules, schema: pa.Schema = NARROW) -> pa.Table:
     """Rows of `forward_records` in narrow form; with `WHOLE` all that a draw needs of them."""
     beside = set(schema.names) - set(NARROW.names)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.manifests import BOOTSTRAP
 from schemas.sections.budget import parse_budget
-from spark_jobs.candidates.arrow_narrow import held_out, seen_from
+from spark_jobs.candidates.arrow_narrow import kept_out, seen_from
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.explained.pinned import GoneError, Pinned
 from spark_jobs.selection.blocks import ArrowBlocks
@@ -62,7 +62,7 @@ def _candidates(pinned: Pinned) -> tuple[Records, int]:
     records = pinned.records({day for day in pinned.days if day <= pinned.last_drawn})
     ids = column(records, "instance_id")
     asked = pc.is_in(ids, value_set=column(instances, "instance_id"))
-    drawn_from = np.asarray(asked) & ~held_out(ids, pipeline.holdout)
+    drawn_from = np.asarray(asked) & ~kept_out(ids, pipeline.holdout, pinned.aside)
     rows = pinned.narrow(records.filter(drawn_from), pinned.labels(pinned.days), instances)
     seen = seen_from(rows, pipeline.labels, manifest.inputs.cut)
     provisional = pipeline.selection.provisional_label

@@ -34,7 +34,9 @@ class Candidacy:
     """What an instance was to a refresh, and why. served: of its record and label, where it was a
     candidate."""
 
-    outcome: str  # candidate, held out, forward day, no record, rejected, unmatured, outside
+    outcome: (
+        str  # candidate, held out, set aside, forward day, no record, rejected, unmatured, outside
+    )
     why: str
     served: dict[str, Any] = field(default_factory=dict)
 
@@ -60,10 +62,12 @@ def candidacy(pinned: Pinned, instance_id: str, day: date) -> Candidacy:
 
 
 def set_apart(pinned: Pinned, instance_id: str, day: date) -> Candidacy | None:
-    """What its id and its day alone say of it, for which no table is asked."""
+    """What its id and its day alone say of it, whatever its rows are."""
     share = pinned.pipeline.holdout
     if held_out(pa.array([instance_id]), share)[0]:
         return Candidacy("held out", f"the hash of its id is among the {share:g} never trained on")
+    if instance_id in pinned.aside:
+        return Candidacy("set aside", "it had been set aside: tenforward set-aside")
     if day > pinned.last_drawn:
         return Candidacy("forward day", f"days after {pinned.last_drawn} are there to judge by")
     return None

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from schemas.pipeline import Pipeline
 from schemas.places import filesystem, within
 from schemas.reasons import REASONS
+from schemas.set_aside import rows_set_aside
 from schemas.tables import all_tables
 from spark_jobs.storage.day_files import files_by_date, typed
 
@@ -43,6 +44,7 @@ class Instance:
     records: list[dict[str, Any]]
     labels: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
+    aside: list[dict[str, Any]]
 
 
 def instance_of(pipeline: Pipeline, warehouse: str, instance_id: str) -> Instance:
@@ -68,6 +70,7 @@ def instance_of(pipeline: Pipeline, warehouse: str, instance_id: str) -> Instanc
         sorted(records, key=lambda row: str(row.get("recorded_at"))),
         sorted(labels, key=lambda row: str(row.get("known_at"))),
         [row | {"means": REASONS.get(row["reason"])} for row in rejects],
+        [row for row in rows_set_aside(warehouse) if row["instance_id"] == instance_id],
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from schemas.manifests import BOOTSTRAP, Decided, Manifest
 from schemas.pipeline import Pipeline
 from schemas.reasons import WRONG_DATE
 from schemas.rules import Rules, rules_of
+from schemas.set_aside import SET_ASIDE, ids_set_aside
 from schemas.tables import all_tables, forward_records
 from schemas.validation.reading import SECTIONS_ALONE
 from spark_jobs.candidates.arrow_narrow import WHOLE, narrow_labels, narrow_records, together
@@ -91,6 +93,15 @@ class Pinned:
         named = ["instance_id", "known_at", "label", _DATE.name]
         return self._rows("labels", columns, days).rename_columns(named)
 
+    @cached_property
+    def aside(self) -> list[str]:
+        """The ids that were set aside. Raises GoneError."""
+        version = self.manifest.inputs.versions.get(SET_ASIDE)
+        try:
+            return ids_set_aside(self.warehouse, version)
+        except (DeltaError, OSError) as error:
+            raise _gone(SET_ASIDE, version) from error
+
     @property
     def rules(self) -> Rules:
         """By which its records and labels were refused."""
@@ -119,8 +130,12 @@ class Pinned:
                 dated = pa.repeat(pa.scalar(day), rows.num_rows)
                 parts.append(rows.cast(schema).append_column(_DATE, dated))
         except (DeltaError, OSError) as error:
-            raise GoneError(f"version {version} of {name} is not whole any more") from error
+            raise _gone(name, version) from error
         return pa.concat_tables(parts)
+
+
+def _gone(name: str, version: int | None) -> GoneError:
+    return GoneError(f"version {version} of {name} is not whole any more")
 
 
 def _dated(logged: pa.Table, records: pa.Table) -> pa.Table:

@@ -18,7 +18,8 @@ def in_refresh(
 ) -> dict[str, Any]:
     """What a refresh made of the instance of an event date, as JSON holds it.
 
-    outcome: drawn, not drawn, held out, forward day, no record, rejected, unmatured or outside.
+    outcome: drawn, not drawn, held out, forward day, no record, set aside, rejected, unmatured or
+    outside.
     recomputed: whether all this, made again from the pinned inputs, equals what is stored; the
     stored row is shown in any case. pipeline: of today.
     """

@@ -92,6 +92,11 @@ def sizes(report: Report) -> Grid:
                 "of them, label not known yet",
             ),
             *((f"rejected, {why}", count(many), REASONS[why]) for why, many in rejects.items()),
+            (
+                "set aside",
+                count(report["set_aside"]) if report.get("set_aside") else None,
+                "instances with a record that were set aside, and are no candidates",
+            ),
             ("N", count(n), "candidates"),
             (
                 "in sample",
