@@ -4,6 +4,7 @@ again comes to equals what the refresh has stored."""
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from deltalake import write_deltalake
 import tenforward
 from console.explain import explain
 from schemas.errors import NoDataError
+from schemas.manifests import Decided, read_manifests
 from schemas.tables import all_tables
 from spark_jobs.candidates.arrow_narrow import held_out
+from spark_jobs.explained.candidacy import candidacy
 from spark_jobs.explained.learnt import learnt_from
+from spark_jobs.explained.pinned import GoneError, Pinned, with_keys_of
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers import small_warehouse as small
@@ -221,6 +225,45 @@ def test_what_was_altered_is_told_with_both_values(shops, tmp_path):
         assert found["recomputed"] == "differs"
         assert found["differs"]["score"]["stored"] == found["differs"]["score"]["recomputed"] + 1
         assert list(found["differs"]) == ["score"]
+
+
+def pinned(warehouse: Warehouse, **changed: Any) -> Pinned:
+    """The refresh of the last day, its manifest changed."""
+    manifest = read_manifests(warehouse.path("refreshes"))[0]
+    return Pinned.of(replace(manifest, **changed), warehouse.pipeline, warehouse.root)
+
+
+def test_what_this_release_cannot_draw_is_told_with_the_reason(shops):
+    earlier = Decided(budget="0.1", engine=1)
+    with pytest.raises(GoneError, match="version 1 of the selection engine; this release has"):
+        pinned(shops, decided=earlier)
+    with pytest.raises(GoneError, match="configuration is that of another release"):
+        pinned(shops, config='{"selection": {"temperature": 3}}')
+
+
+@pytest.mark.parametrize(
+    ("section", "outcome", "why"),
+    [
+        ({"selection": SELECTION | {"forward_days": 1}}, "forward day", "days after 2026-02-02"),
+        ({"labels": {"maturity": "delay", "after": "3d"}}, "unmatured", "event is 3d old"),
+    ],
+    ids=["a day to judge by", "a label that must wait"],
+)
+def test_a_rule_that_keeps_a_day_out_is_named(shops, section, outcome, why):
+    known = json.loads(pinned(shops).manifest.config)
+    changed = {name: known[name] | values for name, values in section.items()}
+    found = candidacy(pinned(shops, config=json.dumps(known | changed)), free(LAST)[0], LAST)
+    assert found.outcome == outcome
+    assert why in found.why
+
+
+def test_segment_keys_are_those_of_the_instances_where_they_were_defined_anew():
+    asked = pa.table(
+        {"instance_id": ["b", "c", "a"], "origin": ["JFK", None, "LGA"], "tail": ["1", "2", "3"]}
+    )
+    records = pa.table({"instance_id": ["a", "b", "c", "nobody"], "segments": [["x"]] * 4})
+    keys = with_keys_of(asked, records, ["origin", "tail"])["segments"].to_pylist()
+    assert keys == [["LGA", "3"], ["JFK", "1"], ["", "2"], ["", ""]]
 
 
 def test_an_id_that_nobody_has_is_refused(shops):

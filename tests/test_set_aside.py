@@ -124,7 +124,7 @@ price = { kind = "number" }
 # --- selection ---
 
 
-def test_law_5_what_was_set_aside_is_no_candidate_and_is_counted(spark, shops):
+def test_what_was_set_aside_is_no_candidate_and_is_counted(spark, shops):
     before = select_day(shops, LAST)
     there = candidates(shops, before["refresh_id"])
     assert {WRONG, ALSO} <= there

@@ -2,8 +2,8 @@
 
 A probability hangs on all candidates: on c, which makes the probabilities sum to the budget, on the
 means of the scores, and the weight on totals of all. So all are drawn again, by the engine that
-drew them, from the pinned versions: the records and labels of the window come into memory. On two
-cores a window of 100,000 candidates takes some two seconds (docs/explain.md).
+drew them, from the pinned versions: the records and labels of the window come into memory, 0.3 GB
+of 90,000 candidates with sketches, which take some seconds (docs/explain.md).
 """
 
 from dataclasses import replace

@@ -23,9 +23,9 @@ from spark_jobs.selection.records import column
 
 CANDIDATE = "candidate"
 MATURITY = {
-    "arrival": "counts as soon as it is known",
-    "delay": "counts when the event is {after} old",
-    "window": "a positive counts at once, a negative when the event is {after} old; none is 0 then",
+    "arrival": "a label counts as soon as it is known",
+    "delay": "a label counts when its event is {after} old",
+    "window": "a positive counts at once, a negative when its event is {after} old; none is 0 then",
 }
 
 
@@ -97,7 +97,7 @@ def _by_own_rows(pinned: Pinned, rows: pa.Table) -> Candidacy:
             },
         )
     if counts.unmatured:
-        return Candidacy("unmatured", f"no label counted at the cut: it {_rule(rule)}")
+        return Candidacy("unmatured", f"no label counted at the cut: {_rule(rule)}")
     told = "; ".join(f"{reason}: {REASONS[reason]}" for reason in counts.rejects)
     return Candidacy("rejected", told)
 
@@ -107,9 +107,7 @@ def _first_refresh(pinned: Pinned, labels: pa.Table) -> Candidacy:
     known = pc.less_equal(labels["known_at"], pa.scalar(pinned.manifest.inputs.cut))
     if labels.filter(known).num_rows or pinned.pipeline.labels.maturity == "window":
         return Candidacy(CANDIDATE, "the first refresh draws every instance with a label")
-    return Candidacy(
-        "unmatured", f"no label counted at the cut: it {_rule(pinned.pipeline.labels)}"
-    )
+    return Candidacy("unmatured", f"no label counted at the cut: {_rule(pinned.pipeline.labels)}")
 
 
 def _rule(rule: Labels) -> str:

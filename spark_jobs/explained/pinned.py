@@ -110,7 +110,7 @@ class Pinned:
     def narrow(self, records: pa.Table, labels: pa.Table, instances: pa.Table) -> pa.Table:
         """Records, labels and instances of the same days as `arrow_narrow.seen_from` takes them."""
         if self.decided.keys_of_instances:
-            records = _with_keys_of(instances, records, self.pipeline.instances.segments)
+            records = with_keys_of(instances, records, self.pipeline.instances.segments)
         logged = narrow_records(records, self.rules, WHOLE)
         return together(
             [_dated(logged, records)], [narrow_labels(labels, self.rules, WHOLE)], WHOLE
@@ -150,13 +150,11 @@ def _dated(logged: pa.Table, records: pa.Table) -> pa.Table:
     )
 
 
-def _with_keys_of(instances: pa.Table, records: pa.Table, names: Sequence[str]) -> pa.Table:
+def with_keys_of(instances: pa.Table, records: pa.Table, names: Sequence[str]) -> pa.Table:
     """Records with the segment keys of their instances, those without one with empty keys; as
     `features.segments.with_keys_of`."""
     place = pc.index_in(column(records, "instance_id"), value_set=column(instances, "instance_id"))
-    keys = [
-        pc.fill_null(column(instances, name).cast(pa.string()).take(place), "") for name in names
-    ]
+    keys = [pc.fill_null(column(instances, name).take(place), "") for name in names]
     flat = pa.concat_arrays([*keys, pa.array([], pa.string())])
     rows = records.num_rows
     order = np.arange(rows * len(names)).reshape(len(names), rows).T.ravel()
