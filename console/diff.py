@@ -25,7 +25,7 @@ def diff(pipeline: Pipeline, warehouse: str, a: str, b: str) -> dict[str, Any]:
     """What changed from refresh `a` to refresh `b`, as JSON holds it: only what differs of inputs
     and settings; rows, totals and segments with both values; the models trained on each.
 
-    Reads six columns of the candidates of both. NoDataError for a refresh that is not there.
+    Reads seven columns of the candidates of both. NoDataError for a refresh that is not there.
     """
     there = read_manifests(refreshes_path(warehouse), pipeline=pipeline.name)
     one, other = named(there, a, "A"), named(there, b, "B")
@@ -72,11 +72,8 @@ def _settings(manifest: Manifest) -> dict[str, Any]:
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Every value by its dotted name; of a list of named sections by these names."""
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(v, dict) and "name" in v for v in value)
-    ):
+    sections = isinstance(value, list) and all(isinstance(v, dict) for v in value)
+    if sections and value and all("name" in v for v in value):
         value = {one["name"]: one for one in value}
     if isinstance(value, Mapping) and (value or not name):
         for key, below in value.items():

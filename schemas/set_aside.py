@@ -12,10 +12,10 @@ SET_ASIDE = set_aside().name
 
 
 def rows_set_aside(warehouse: str, version: int | None = None) -> list[dict[str, Any]]:
-    """Every row of the table at a version, or now, in the order of their moments; none where there
-    is no table."""
+    """Every row of the table in the order of their moments: at a version, or now, where there may
+    be no table. Raises deltalake's errors where the version is gone."""
     path = within(warehouse, SET_ASIDE)
-    if not Snapshot.is_deltatable(path):
+    if version is None and not Snapshot.is_deltatable(path):
         return []
     rows = stored(Snapshot(path, version=version), set_aside().arrow_schema)
     found = [] if rows is None else rows.to_table().to_pylist()

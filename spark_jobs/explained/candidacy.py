@@ -31,12 +31,13 @@ MATURITY = {
 
 @dataclass(frozen=True)
 class Candidacy:
-    """What an instance was to a refresh, and why. served: of its record and label, where it was a
-    candidate."""
+    """What an instance was to a refresh, and why.
 
-    outcome: (
-        str  # candidate, held out, set aside, forward day, no record, rejected, unmatured, outside
-    )
+    outcome: candidate, held out, set aside, forward day, no record, rejected, unmatured or outside.
+    served: of its record and label, where it was a candidate.
+    """
+
+    outcome: str
     why: str
     served: dict[str, Any] = field(default_factory=dict)
 
