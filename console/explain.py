@@ -15,7 +15,7 @@ from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.progress import step
 from spark_jobs.explained.instance import Instance, instance_of
-from spark_jobs.explained.learnt import learnt_from
+from spark_jobs.explained.learners import learners
 from spark_jobs.explained.refreshes import DIFFERS, in_refresh
 from spark_jobs.refresh.registered import registered_versions
 from spark_jobs.storage import logs
@@ -56,7 +56,7 @@ def explain(
         "forward_rejects": found.rejects,
         "set_aside": found.aside,
         "refreshes": refreshes,
-        "models": learnt_from(versions, {name: digests[name] for name in drawn}),
+        "models": learners(versions, {name: digests[name] for name in drawn}),
     }
 
 

@@ -22,7 +22,7 @@ from schemas.manifests import Decided, read_manifests
 from schemas.tables import all_tables
 from spark_jobs.candidates.arrow_narrow import held_out
 from spark_jobs.explained.candidacy import candidacy
-from spark_jobs.explained.learnt import learnt_from
+from spark_jobs.explained.learners import learners
 from spark_jobs.explained.pinned import GoneError, Pinned, with_keys_of
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
@@ -286,12 +286,12 @@ TAGS = {
 
 
 def test_models_learn_from_a_refresh_and_from_the_versions_that_they_begin_with():
-    assert learnt_from(TAGS, {"r": "d"}) == [
+    assert learners(TAGS, {"r": "d"}) == [
         {"version": "2", "refresh_id": "r", "how": "trained on it", "promoted": False},
         {"version": "3", "refresh_id": "r", "how": "began with version 2", "promoted": True},
         {"version": "10", "refresh_id": "r", "how": "began with version 2", "promoted": False},
     ]
-    assert learnt_from(TAGS, {}) == []
+    assert learners(TAGS, {}) == []
 
 
 # --- real flights, with offsets, sketches and a registry ---

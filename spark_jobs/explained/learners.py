@@ -8,7 +8,7 @@ from schemas.registry import PROMOTED
 from spark_jobs.refresh.registered import Tags, line_of
 
 
-def learnt_from(versions: Mapping[str, Tags], drawn: Mapping[str, str]) -> list[dict[str, Any]]:
+def learners(versions: Mapping[str, Tags], drawn: Mapping[str, str]) -> list[dict[str, Any]]:
     """The versions that were trained on one of the refreshes, and those whose weights began with
     one of these; oldest first.
 
