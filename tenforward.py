@@ -65,6 +65,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("trainer.rollback", "let an earlier model version serve again"),
     "status": ("console.status", "the last refreshes, their models, and the one that serves"),
     "show": ("console.show", "one refresh, what it was made from and what was trained on it"),
+    "diff": ("console.diff", "what changed from one refresh to another"),
+    "explain": ("console.explain", "one instance: its records, refreshes, and who learnt from it"),
+    "set-aside": ("console.set_aside", "instances that no refresh is to draw any more"),
     "check": ("spark_jobs.check", "are tables, also your own, and their rows as they should be"),
     "migrate": (
         "spark_jobs.migrate",

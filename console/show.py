@@ -35,19 +35,25 @@ def show(pipeline: Pipeline, warehouse: str, refresh_id: str) -> dict[str, Any]:
     """A refresh with what it was made from and what was trained on it. NoDataError if unknown."""
     path = refreshes_path(warehouse)
     there = read_manifests(path, pipeline=pipeline.name)
-    manifests = [one for one in there if one.refresh_id == refresh_id]
-    if not manifests:
-        raise NoDataError(
-            f"REFRESH = {refresh_id}: no such refresh of pipeline {pipeline.name}."
-            " Remedy: `tenforward status` lists them."
-        )
-    spent, mine = read_spent(warehouse), [one for one in there if one.policy == manifests[0].policy]
-    return _lineage(manifests[0]) | {
-        "ledger": ledger_of(manifests, spent),
-        "ledger_28_days": ledger_of(within_28_days(mine, manifests[0].ds), spent),
+    manifest = named(there, refresh_id, "REFRESH")
+    spent, mine = read_spent(warehouse), [one for one in there if one.policy == manifest.policy]
+    return _lineage(manifest) | {
+        "ledger": ledger_of([manifest], spent),
+        "ledger_28_days": ledger_of(within_28_days(mine, manifest.ds), spent),
         "report_card": _card(path, refresh_id),
-        "models": _models(pipeline.name, warehouse, manifests[0]),
+        "models": trained_on(pipeline.name, warehouse, manifest),
     }
+
+
+def named(there: Sequence[Manifest], refresh_id: str, argument: str) -> Manifest:
+    """The manifest of a refresh that an argument names. NoDataError where there is none."""
+    for manifest in there:
+        if manifest.refresh_id == refresh_id:
+            return manifest
+    raise NoDataError(
+        f"{argument} = {refresh_id}: no such refresh of this pipeline. Remedy: `tenforward status`"
+        " lists them."
+    )
 
 
 def _lineage(manifest: Manifest) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def _card(refreshes: str, refresh_id: str) -> str | None:
     return None if size_of(place) is None else place
 
 
-def _models(name: str, warehouse: str, manifest: Manifest) -> list[dict[str, Any]]:
+def trained_on(name: str, warehouse: str, manifest: Manifest) -> list[dict[str, Any]]:
     """The versions trained on a refresh, oldest first."""
     if not registry_exists(warehouse):
         return []

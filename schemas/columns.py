@@ -119,7 +119,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One Delta table: columns, partitioning, constraints over several columns, properties."""
+    """One Delta table: columns, partitioning, constraints over several columns, properties.
+
+    optional: a warehouse may lack it, which says as much as the table without a row.
+    """
 
     name: str
     doc: str
@@ -127,6 +130,7 @@ class Table:
     partition_by: tuple[str, ...] = ()
     checks: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
+    optional: bool = False
 
     def __post_init__(self) -> None:
         names = self.column_names

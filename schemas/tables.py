@@ -234,6 +234,24 @@ def asked() -> Table:
         ),
         partition_by=("ask_id",),
         properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
+        optional=True,
+    )
+
+
+def set_aside() -> Table:
+    """Instances that are not to be learnt from, because somebody found them wrong."""
+    return Table(
+        "set_aside",
+        "One row an instance and time that it was set aside, or taken back; the newest counts.",
+        (
+            INSTANCE_ID,
+            Column("aside", "bool", "True: no candidate any more; false: one again."),
+            Column("reason", "string", "Why, in words."),
+            Column("by", "string", "Who said so."),
+            Column("at", "timestamp", "When, UTC."),
+        ),
+        properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
+        optional=True,
     )
 
 
@@ -340,6 +358,7 @@ def fixed_tables() -> list[Table]:
         refreshes(),
         backward_passes(),
         asked(),
+        set_aside(),
     ]
 
 

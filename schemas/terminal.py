@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 JSON = "--json"
 SHORT = 12  # characters of a digest that tell it from others
 MOST = 50  # rows of a table; the JSON has them all
+WIDE = 16  # columns; of rows with more, each is a table of its own
 
 
 def looked_on(argv: Sequence[str]) -> bool:
@@ -27,8 +28,13 @@ def show(result: Mapping[str, Any]) -> None:
         console.print(_table(("", ""), single.items(), title=None))
     for name, rows in lists.items():
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        lines = ([row.get(column) for column in columns] for row in rows[:MOST])
-        console.print(_table(columns, lines, title=name))
+        if len(columns) > WIDE:
+            for number, row in enumerate(rows[:MOST], 1):
+                console.print(f"{name} {number}")
+                console.print(_table(("", ""), apart(row)[0].items(), title=None))
+        else:
+            lines = ([row.get(column) for column in columns] for row in rows[:MOST])
+            console.print(_table(columns, lines, title=name))
         if len(rows) > MOST:
             console.print(f"... and {len(rows) - MOST:,} rows more; {JSON} has them all.")
 

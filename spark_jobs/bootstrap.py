@@ -30,6 +30,7 @@ from schemas.log import log
 from schemas.manifests import BOOTSTRAP, Decided, find_manifest
 from schemas.progress import step
 from schemas.rules import Rules, rules_of
+from schemas.set_aside import SET_ASIDE, ids_set_aside
 from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import label_faults, reject
@@ -70,7 +71,9 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     with step(f"joining labels with at most {at_most:,} instances"):
         repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
         labels = settle(_labels(warehouse, plan, rules), at_most)
-        decisions = settle(all_drawn(labels.where(~held_out(warehouse.pipeline.holdout))), at_most)
+        aside = ids_set_aside(warehouse.root, plan.versions.get(SET_ASIDE))
+        free = ~(held_out(warehouse.pipeline.holdout) | F.col("instance_id").isin(aside))
+        decisions = settle(all_drawn(labels.where(free)), at_most)
         count = decisions.count()
     if count == 0:
         raise NoDataError(

@@ -40,6 +40,11 @@ def check(pipeline: Pipeline, places: dict[str, str]) -> dict[str, Any]:
     them could not be used.
     """
     tables = all_tables(pipeline)
+    places = {
+        name: at
+        for name, at in places.items()
+        if Snapshot.is_deltatable(at) or not tables[name].optional
+    }
     findings = [finding for name, at in places.items() for finding in _compare(tables[name], at)]
     errors = [finding for finding in findings if finding.severity == "error"]
     for finding in findings:

@@ -50,6 +50,7 @@ def maintain(
             f"--table = {unknown[0]!r}: no such table. Remedy: use {', '.join(warehouse.tables)}."
         )
     warehouse.require(*warehouse.tables)
+    names = [name for name in names if warehouse.exists(name)]  # an optional one may be lacking
     pinned = pinned_refreshes(warehouse, now)
     versions = pinned_versions(pinned.values())
     reports, conflicts = {}, []

@@ -149,6 +149,7 @@ def select_refresh(
             drawn=drawn_frame(warehouse.spark, selection),
             candidates=selection,
             report=_report(selection, plan, decided, pipeline, counts)
+            | {"set_aside": 0 if window.aside is None else window.aside.count()}
             | (census_report(warehouse, plan, counts.census) if before is None else seen(before)),
             digest=selection.digest,
             decided=decided,

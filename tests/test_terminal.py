@@ -70,6 +70,14 @@ def test_a_long_table_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]
     assert "... and 1,010 rows more; --json has them all." in capsys.readouterr().out
 
 
+def test_rows_of_many_columns_are_a_table_each(capsys: pytest.CaptureFixture[str]) -> None:
+    show({"rows": [{f"column{place}": place + row for place in range(20)} for row in (0, 100)]})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if line[:1] == ["rows"]] == [["rows", "1"], ["rows", "2"]]
+    assert ["column19", "19"] in lines
+    assert ["column19", "119"] in lines
+
+
 def on_a_terminal(*options: str) -> str:
     """What a command prints where stdout is a terminal."""
     ours, theirs = pty.openpty()

@@ -31,6 +31,9 @@ ASKED = {  # what a command must be told beside the pipeline and the warehouse
     "select": DAY,
     "compare": [*DAY, "--policies", "uniform", "--budgets", "0.1"],
     "show": ["first"],
+    "diff": ["first", "second"],
+    "explain": ["first"],
+    "set-aside": ["first", "--reason", "wrong", "--by", "ada"],
     "backfill": DAYS,
 }
 

@@ -35,6 +35,10 @@ NARROW = pa.schema(
         pa.field("tie", pa.int64()),  # of equal moments the larger is newer
     ]
 )
+# With what a draw looks at beside: strata and segments, and the sketch of a calibration.
+WHOLE = pa.schema(
+    [*NARROW, *(_RECORD.field(name).with_nullable(True) for name in ("segments", "sketch"))]
+)
 
 
 def held_out(ids: pa.Array, share: float) -> Array:
@@ -43,12 +47,24 @@ def held_out(ids: pa.Array, share: float) -> Array:
     return np.asarray(hashes % HOLDOUT_STEPS < round(share * HOLDOUT_STEPS))
 
 
-def narrow_records(records: pa.Table, rules: Rules) -> pa.Table:
-    """Rows of `forward_records` in narrow form, without the columns that only a draw needs."""
+def kept_out(ids: pa.Array, holdout: float, aside: Sequence[str]) -> Array:
+    """Whether each id (n,) is never drawn: held out, or among those that were set aside."""
+    return held_out(ids, holdout) | among(ids, aside)
+
+
+def among(ids: pa.Array, some: Sequence[str]) -> Array:
+    """Whether each id (n,) is one of these; a null is none."""
+    return np.asarray(pc.is_in(ids, value_set=pa.array(some, ids.type)))
+
+
+def narrow_records(records: pa.Table, rules: Rules, schema: pa.Schema = NARROW) -> pa.Table:
+    """Rows of `forward_records` in narrow form; with `WHOLE` all that a draw needs of them."""
+    beside = set(schema.names) - set(NARROW.names)
     tie = hash_columns(column(records, "model_version"), column(records, "batch_id"))
     return _narrow(
         records.num_rows,
-        **{name: records[name] for name in _KEPT},
+        schema,
+        **{name: records[name] for name in (*_KEPT, *beside)},
         is_label=pa.repeat(False, records.num_rows),
         fault=first_fault(records, rules.record),
         content=pa.array(content(records)),
@@ -57,11 +73,12 @@ def narrow_records(records: pa.Table, rules: Rules) -> pa.Table:
     )
 
 
-def narrow_labels(labels: pa.Table, rules: Rules) -> pa.Table:
+def narrow_labels(labels: pa.Table, rules: Rules, schema: pa.Schema = NARROW) -> pa.Table:
     """Rows with instance_id, known_at and label in narrow form; what they lack is null there."""
     label = labels["label"].cast(pa.float64())
     return _narrow(
         labels.num_rows,
+        schema,
         instance_id=labels["instance_id"],
         is_label=pa.repeat(True, labels.num_rows),
         fault=first_fault(pa.table({"label": label}), rules.label),
@@ -71,9 +88,11 @@ def narrow_labels(labels: pa.Table, rules: Rules) -> pa.Table:
     )
 
 
-def together(records: Sequence[pa.Table], labels: Sequence[pa.Table]) -> pa.Table:
+def together(
+    records: Sequence[pa.Table], labels: Sequence[pa.Table], schema: pa.Schema = NARROW
+) -> pa.Table:
     """Narrow records and labels, of any number of files, as one table."""
-    return pa.concat_tables([NARROW.empty_table(), *records, *labels])
+    return pa.concat_tables([schema.empty_table(), *records, *labels])
 
 
 def seen_from(rows: pa.Table, rule: Labels | None, cut: datetime) -> pa.Table:
@@ -89,8 +108,8 @@ def _micros(moments: pa.ChunkedArray) -> pa.ChunkedArray:
     return moments.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
 
 
-def _narrow(rows: int, **columns: Any) -> pa.Table:
+def _narrow(rows: int, schema: pa.Schema, **columns: Any) -> pa.Table:
     """A table of the columns, the others null."""
     return pa.table(
-        [columns.get(field.name, pa.nulls(rows, field.type)) for field in NARROW], schema=NARROW
+        [columns.get(field.name, pa.nulls(rows, field.type)) for field in schema], schema=schema
     )

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.rules import Rules, rules_of
+from schemas.set_aside import SET_ASIDE, ids_set_aside
 from spark_jobs.candidates.narrow import (
     Frame,
     forward_share,
@@ -24,15 +25,20 @@ from spark_jobs.storage.warehouse import Warehouse
 
 @dataclass(frozen=True)
 class Window:
-    """Records of the days drawn from without the hold-out, labels of the whole window as they
-    arrived, a bound on the number of both, what a record must fit, and for a census the instances
-    and all records of the window."""
+    """Records of the days drawn from without the hold-out and what was set aside, labels of the
+    whole window as they arrived, a bound on the number of both, what a record must fit, and for a
+    census the instances and all records of the window.
+
+    aside: ids that have a record and would be drawn from, had they not been set aside; None where
+    nothing was.
+    """
 
     records: DataFrame
     labels: DataFrame
     at_most: int
     rules: Rules
     asked: Frame
+    aside: DataFrame | None = None
 
 
 def window_of(
@@ -62,11 +68,16 @@ def window_of(
     others = held_out(warehouse.pipeline.holdout)
     if plan.last_drawn < plan.ds:
         others |= F.col("event_date") > F.lit(plan.last_drawn)
+    ids, aside = ids_set_aside(warehouse.root, plan.versions.get(SET_ASIDE)), None
+    if ids:
+        wrong = F.coalesce(F.col("instance_id").isin(ids), F.lit(False))
+        aside = recorded.where(wrong & ~others).select("instance_id").distinct()
+        others |= wrong
     # Of instances two columns are read and carried: they count only where they are the most.
     at_most = max(label_count + record_count, instance_count)
     rules = rules_of(warehouse.pipeline, model_versions)
     asked = Frame(instances, recorded, others)
-    return Window(recorded.where(~others), labels, at_most, rules, asked)
+    return Window(recorded.where(~others), labels, at_most, rules, asked, aside)
 
 
 def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:

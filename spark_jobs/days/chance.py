@@ -3,6 +3,7 @@
 Whether a row is drawn is a function of its id and the seed, so the draw of a dry run is the draw.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -14,8 +15,9 @@ from schemas.errors import EmptyDrawError
 from schemas.manifests import Decided
 from schemas.rules import rules_of
 from schemas.sections.budget import parse_budget
+from schemas.set_aside import SET_ASIDE, ids_set_aside
 from spark_jobs.candidates.arrow_narrow import (
-    held_out,
+    kept_out,
     narrow_labels,
     narrow_records,
     seen_from,
@@ -36,7 +38,8 @@ def drawn_by_chance(reading: Reading, plan: RefreshPlan, decided: Decided) -> in
     rules = rules_of(pipeline, decided.model_versions)
     days = [day for day in reading.days if plan.window_start <= day <= plan.ds]
     drawn_from = [day for day in days if day <= plan.last_drawn]
-    logged = [_drawn_from(reading, day) for day in drawn_from]
+    aside = ids_set_aside(reading.warehouse, plan.versions.get(SET_ASIDE))
+    logged = [_drawn_from(reading, day, aside) for day in drawn_from]
     arrived = [reading.labels(day) for day in days]
     rows = together(
         [narrow_records(one, rules) for one in logged],
@@ -59,12 +62,12 @@ def drawn_by_chance(reading: Reading, plan: RefreshPlan, decided: Decided) -> in
     return int(drawn.report["drawn"])
 
 
-def _drawn_from(reading: Reading, day: date) -> pa.Table:
-    """The records of a day that are not held out and are of its date."""
+def _drawn_from(reading: Reading, day: date, aside: Sequence[str]) -> pa.Table:
+    """The records of a day that are neither held out nor set aside and are of its date."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     bounds = [pa.scalar(at, pa.timestamp("us", tz="UTC")) for at in (start, start + timedelta(1))]
     records = reading.rows("forward_records", day)
     moment = records["event_time"]
     dated = pc.and_(pc.greater_equal(moment, bounds[0]), pc.less(moment, bounds[1]))
-    own = ~held_out(column(records, "instance_id"), reading.pipeline.holdout)
+    own = ~kept_out(column(records, "instance_id"), reading.pipeline.holdout, aside)
     return records.filter(pc.and_(dated, pa.array(own)))

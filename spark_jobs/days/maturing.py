@@ -5,6 +5,7 @@ cut from which on it is a candidate. A label that is corrected from a positive t
 its attribution window ends is counted as the positive that it was.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from schemas.arrow_rules import first_fault
 from schemas.pipeline import Pipeline
 from schemas.rules import Rules
 from schemas.sections.section import parse_duration
-from spark_jobs.candidates.arrow_narrow import held_out, narrow_records, seen_from, together
+from spark_jobs.candidates.arrow_narrow import kept_out, narrow_records, seen_from, together
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.maturity import Counting, ages
 from spark_jobs.selection.arrays import Array
@@ -52,20 +53,22 @@ def maturing(
     asked: pa.Table,
     records: pa.Table,
     labels: pa.Table,
+    aside: Sequence[str] = (),
 ) -> Maturing:
     """What a day holds. asked: instance_id, event_time; records: rows of `forward_records` without
-    the date; labels: instance_id, known_at, label."""
+    the date; labels: instance_id, known_at, label; aside: ids that were set aside."""
     asked = asked.filter(pc.is_valid(asked["instance_id"]))
     asked = asked.group_by("instance_id").aggregate([("event_time", "min")])
     ids, moment = column(asked, "instance_id"), _micros(column(asked, "event_time_min"))
     sound_labels, bad_labels = _sound(labels, rules)
     matured = _matured(pipeline, ids, moment, sound_labels, labels)
-    free = ~held_out(ids, pipeline.holdout)
-    drawn_from = records.filter(pa.array(~_held_out(records, pipeline.holdout)))
+    free = ~kept_out(ids, pipeline.holdout, aside)
+    recorded_ids = column(records, "instance_id")
+    drawn_from = records.filter(pa.array(~kept_out(recorded_ids, pipeline.holdout, aside)))
     sound, bad_records = _sound_ids(drawn_from, rules, day)
     known = np.asarray(pc.is_in(ids, value_set=sound))
     nobody = len(sound) - int(known.sum())
-    recorded = column(records, "instance_id").drop_null().unique()
+    recorded = recorded_ids.drop_null().unique()
     both = pa.concat_arrays([recorded, ids])
     return Maturing(
         now=np.sort(matured[free & known]),
@@ -75,10 +78,6 @@ def maturing(
         records=drawn_from.num_rows,
         unusable=bad_records + nobody + bad_labels,
     )
-
-
-def _held_out(rows: pa.Table, share: float) -> Array:
-    return held_out(column(rows, "instance_id"), share)
 
 
 def _sound_ids(records: pa.Table, rules: Rules, day: date) -> tuple[pa.Array, int]:

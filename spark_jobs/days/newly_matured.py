@@ -2,7 +2,7 @@
 
 An instance is newly matured between two days when it is a candidate as seen from the cut of the
 later one and was none from that of the earlier, on the records that are there now. Held-out
-instances count like any other.
+instances count like any other; those that were set aside do not.
 """
 
 from datetime import date, datetime, timedelta
@@ -13,8 +13,15 @@ import pyarrow.compute as pc
 
 from schemas.pipeline import Pipeline
 from schemas.rules import rules_of
+from schemas.set_aside import ids_set_aside, version_set_aside
 from schemas.tables import forward_records
-from spark_jobs.candidates.arrow_narrow import narrow_labels, narrow_records, seen_from, together
+from spark_jobs.candidates.arrow_narrow import (
+    among,
+    narrow_labels,
+    narrow_records,
+    seen_from,
+    together,
+)
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.maturity import old_until
 from spark_jobs.refresh.defined import segments_changed
@@ -38,6 +45,7 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
     changed = segments_changed(pipeline, warehouse, window_start(pipeline, ds))
     rules = rules_of(pipeline, models.accepted, any_segments=changed)
     window = _days(window_start(pipeline, ds), ds)
+    aside = ids_set_aside(warehouse, version_set_aside(warehouse))
     arrived = [
         (day, narrow_labels(rows.rename_columns(["instance_id", "known_at", "label"]), rules))
         for day, rows in rows_of_days(
@@ -48,7 +56,7 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
     if rule.after is not None:  # days of events that have become old enough
         days |= _days(old_until(rule, since).date(), old_until(rule, cut).date()) & window
     records = [
-        narrow_records(rows, rules)
+        narrow_records(rows.filter(pa.array(~among(column(rows, "instance_id"), aside))), rules)
         for _, rows in rows_of_days(pipeline, warehouse, "forward_records", days, _RECORD)
     ]
     rows = together(records, [rows for day, rows in arrived if day in days])

@@ -13,6 +13,7 @@ import pyarrow as pa
 from schemas.pipeline import Pipeline
 from schemas.progress import step
 from schemas.rules import rules_of
+from schemas.set_aside import ids_set_aside, version_set_aside
 from schemas.tables import all_tables, forward_records
 from spark_jobs.days.maturing import Maturing, maturing
 from spark_jobs.refresh.plan import cut_of, window_start
@@ -106,10 +107,11 @@ def outlook(pipeline: Pipeline, warehouse: str, wanted: Sequence[date]) -> Outlo
     reading = Reading.of(pipeline, warehouse)
     windows = [(window_start(pipeline, ds), ds) for ds in wanted]
     rules = rules_of(pipeline, models_of(pipeline, warehouse).accepted)
+    aside = ids_set_aside(warehouse, version_set_aside(warehouse))
 
     def held(day: date) -> Maturing:
         asked, records = (reading.rows(name, day) for name in ("instances", "forward_records"))
-        return maturing(pipeline, rules, day, asked, records, reading.labels(day))
+        return maturing(pipeline, rules, day, asked, records, reading.labels(day), aside)
 
     within = [day for day in reading.days if any(first <= day <= last for first, last in windows)]
     with step("counting candidates", len(within), "days") as counted:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +24,7 @@ from schemas.columns import Table
 from schemas.errors import DataQualityError
 from schemas.places import filesystem
 from schemas.tables import selection_probabilities
+from spark_jobs.refresh.largest_losses import largest, told
 from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.storage.warehouse import Warehouse, application_of, overtaken
 
@@ -39,16 +40,36 @@ class NewFile(NamedTuple):
     path: str  # within the table
     rows: int
     bytes: int
+    largest_losses: pa.Table
 
 
-def store_candidates(warehouse: Warehouse, selection: SelectionResult, refresh_id: str) -> int:
-    """Write every candidate of a refresh in place of what was there; the version that holds them.
+class StoredCandidates(NamedTuple):
+    """The version of the table that holds them, and what the report tells of the largest losses."""
+
+    version: int
+    largest_losses: list[dict[str, Any]]
+
+
+def store_candidates(
+    warehouse: Warehouse, selection: SelectionResult, refresh_id: str
+) -> StoredCandidates:
+    """Write every candidate of a refresh in place of what was there.
 
     Raises ConflictError where another run writes the same refresh meanwhile.
     """
     table = selection_probabilities()
     store = partial(write_file, place=warehouse.path(table.name), refresh_id=refresh_id)
-    return replace_files(warehouse, table, refresh_id, lambda: selection.stored(store))
+    files: list[NewFile] = []
+
+    def write() -> list[NewFile]:
+        files.extend(selection.stored(store))
+        return files
+
+    version = replace_files(warehouse, table, refresh_id, write)
+    if warehouse.pipeline.selection.provisional_label is not None:
+        return StoredCandidates(version, [])  # losses of labels that stand in surprise nobody
+    most = told((file.largest_losses for file in files), warehouse.pipeline.task)
+    return StoredCandidates(version, most)
 
 
 def write_file(rows: pa.Table, *, place: str, refresh_id: str) -> NewFile:
@@ -61,7 +82,7 @@ def write_file(rows: pa.Table, *, place: str, refresh_id: str) -> NewFile:
     store, name = filesystem(f"{place}/{path}")
     store.create_dir(name.rpartition("/")[0])
     pq.write_table(rows, name, filesystem=store, compression="zstd", use_dictionary=_REPEATING)
-    return NewFile(path, rows.num_rows, store.get_file_info(name).size)
+    return NewFile(path, rows.num_rows, store.get_file_info(name).size, largest(rows))
 
 
 def require_fit(rows: pa.Table, schema: pa.Schema) -> None:

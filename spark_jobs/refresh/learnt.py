@@ -20,7 +20,7 @@ def learnt_from(
     versions: the registry's, with their tags. Raises ConfigurationError where one is not known.
     """
     found = []
-    for tags in line_of(version, versions):
+    for tags in line_of(version, versions).values():
         name = tags.get("refresh_id")
         manifest = find_manifest(warehouse.path("refreshes"), name) if name else None
         if manifest is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import ConfigurationError
 from schemas.manifests import Manifest
 from schemas.pipeline import Pipeline
+from schemas.set_aside import SET_ASIDE
 
 if TYPE_CHECKING:  # `due`, which has no Spark, names refreshes and cuts as well
     from spark_jobs.storage.warehouse import Warehouse
@@ -54,6 +55,7 @@ def plan_refresh(warehouse: "Warehouse", ds: date) -> RefreshPlan:
     pipeline = warehouse.pipeline
     views = [f"features/{view.name}" for view in pipeline.feature_views]
     read = ["forward_records", "labels", "instances", *views]
+    aside = {SET_ASIDE: warehouse.version(SET_ASIDE)} if warehouse.exists(SET_ASIDE) else {}
     return RefreshPlan(
         refresh_id=refresh_id(pipeline, ds),
         ds=ds,
@@ -62,7 +64,7 @@ def plan_refresh(warehouse: "Warehouse", ds: date) -> RefreshPlan:
         cut=cut_of(ds),
         policy=pipeline.selection.policy,
         seed=refresh_seed(pipeline, ds),
-        versions={name: warehouse.version(name) for name in read} | _asked(warehouse),
+        versions={name: warehouse.version(name) for name in read} | aside | _asked(warehouse),
     )
 
 

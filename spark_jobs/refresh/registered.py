@@ -73,20 +73,21 @@ def learnt_until(versions: Mapping[str, Tags], cuts: Mapping[str, datetime]) -> 
     """
     found: dict[str, datetime] = {}
     for version in versions:
-        behind = [_own_cut(tags, cuts) for tags in line_of(version, versions)]
+        behind = [_own_cut(tags, cuts) for tags in line_of(version, versions).values()]
         known = [cut for cut in behind if cut is not None]
         if known and len(known) == len(behind):
             found[version] = max(known)
     return found
 
 
-def line_of(version: str | None, versions: Mapping[str, Tags]) -> list[Tags]:
-    """The tags of a version and of all parents; none of a parent that is not there."""
+def line_of(version: str | None, versions: Mapping[str, Tags]) -> dict[str, Tags]:
+    """The tags of a version and of all parents, the nearest first; none of a parent that is not
+    there."""
     seen: dict[str, Tags] = {}
     while version is not None and version not in ("none", *seen):
         seen[version] = versions.get(version, {})
         version = seen[version].get("parent_version")
-    return list(seen.values())
+    return seen
 
 
 def _own_cut(tags: Tags, cuts: Mapping[str, datetime]) -> datetime | None:

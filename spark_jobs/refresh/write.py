@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from schemas.allowance import Allowance
 from schemas.manifests import Decided, Inputs, Manifest, RowCounts
 from schemas.progress import step
-from spark_jobs.refresh.candidate_files import store_candidates
+from spark_jobs.refresh.candidate_files import StoredCandidates, store_candidates
 from spark_jobs.refresh.claims import claimed
 from spark_jobs.refresh.parts import part_of
 from spark_jobs.refresh.plan import RefreshPlan
@@ -52,10 +52,10 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class _Versions:
-    """The versions of the tables that hold the rows of a refresh."""
+class _Written:
+    """The candidates as they were stored, and the versions of the tables that hold the others."""
 
-    probabilities: int
+    candidates: StoredCandidates
     sampled: int
     holdout: int
 
@@ -77,10 +77,10 @@ def write_refresh(
         trained = training_rows(warehouse, plan, wanted, at_most, repeats=draft.repeats)
         rows = settle(trained, at_most)
     with step("committing the tables"):
-        versions = _write_tables(warehouse, plan, draft, rows)
+        written = _write_tables(warehouse, plan, draft, rows)
     for kept in (rows, wanted, held_out):
         kept.unpersist()
-    manifest = _manifest(warehouse, plan, draft, versions)
+    manifest = _manifest(warehouse, plan, draft, written)
     with step("committing the manifest"):
         write_manifest(warehouse, manifest)
     return manifest
@@ -94,7 +94,7 @@ def write_manifest(warehouse: Warehouse, manifest: Manifest) -> None:
 
 def _write_tables(
     warehouse: Warehouse, plan: RefreshPlan, draft: Draft, rows: DataFrame
-) -> _Versions:
+) -> _Written:
     """The three tables side by side. rows: as `training_rows` gives them."""
     drawn = rows.where("position >= 0 and trains")
     trained = in_files(drawn, warehouse.pipeline.selection.files, draft.count)
@@ -103,24 +103,23 @@ def _write_tables(
         candidates = pool.submit(_write_candidates, warehouse, draft.candidates, plan.refresh_id)
         sampled = pool.submit(warehouse.replace_refresh, trained, "sampled", plan.refresh_id)
         holdout = pool.submit(warehouse.replace_refresh, judged, "holdout", plan.refresh_id)
-        return _Versions(candidates.result(), sampled.result(), holdout.result())
+        return _Written(candidates.result(), sampled.result(), holdout.result())
 
 
 def _write_candidates(
     warehouse: Warehouse, candidates: SelectionResult | DataFrame, refresh_id: str
-) -> int:
+) -> StoredCandidates:
     if isinstance(candidates, SelectionResult):
         return store_candidates(warehouse, candidates, refresh_id)
     rows = candidates.withColumn("refresh_id", F.lit(refresh_id))
-    return warehouse.replace_refresh(rows, "selection_probabilities", refresh_id)
+    version = warehouse.replace_refresh(rows, "selection_probabilities", refresh_id)
+    return StoredCandidates(version, [])
 
 
-def _manifest(
-    warehouse: Warehouse, plan: RefreshPlan, draft: Draft, versions: _Versions
-) -> Manifest:
+def _manifest(warehouse: Warehouse, plan: RefreshPlan, draft: Draft, written: _Written) -> Manifest:
     """What the tables hold. Raises ArithmeticError where that is not what was drawn."""
-    sampled = part_of(warehouse, "sampled", versions.sampled, plan.refresh_id)
-    holdout = part_of(warehouse, "holdout", versions.holdout, plan.refresh_id)
+    sampled = part_of(warehouse, "sampled", written.sampled, plan.refresh_id)
+    holdout = part_of(warehouse, "holdout", written.holdout, plan.refresh_id)
     if sampled.rows != draft.count:
         raise ArithmeticError(
             f"refresh {plan.refresh_id}: {draft.count} rows drawn, {sampled.rows} written"
@@ -140,8 +139,8 @@ def _manifest(
         counts=RowCounts(candidates, sampled.rows, holdout.rows, draft.rejected),
         sampled=sampled,
         holdout=holdout,
-        probabilities_version=versions.probabilities,
+        probabilities_version=written.candidates.version,
         sample_digest=draft.digest,
-        report=draft.report,
+        report={**draft.report, "largest_losses": written.candidates.largest_losses},
         created_at=datetime.now(UTC),
     )

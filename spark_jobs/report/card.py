@@ -114,6 +114,7 @@ def render(report: Report) -> str:
         sizes=tables.sizes(report),
         losses=tables.losses(report),
         coverage=data_checks.by_day(report),
+        largest_losses=tables.largest_losses(report),
         mixture=tables.mixture(report) if "mixture" in report else None,
         lineage=tables.lineage(report),
         folded=FOLDED,

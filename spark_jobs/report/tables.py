@@ -92,6 +92,11 @@ def sizes(report: Report) -> Grid:
                 "of them, label not known yet",
             ),
             *((f"rejected, {why}", count(many), REASONS[why]) for why, many in rejects.items()),
+            (
+                "set aside",
+                count(report["set_aside"]) if report.get("set_aside") else None,
+                "instances with a record that were set aside, and are no candidates",
+            ),
             ("N", count(n), "candidates"),
             (
                 "in sample",
@@ -184,6 +189,26 @@ def top_losses(report: Report) -> Grid:
         [words("budget"), count(n), count(budget), share(budget / n)],
     ]
     return Grid(("group", "candidates", "drawn", "share drawn"), lines)
+
+
+def largest_losses(report: Report) -> Grid:
+    """The candidates with the largest losses; none where the report has none."""
+    rows = report.get("largest_losses", [])
+    of_class = any("chance_of_label" in row for row in rows)
+    meaning = "chance of the label" if of_class else "error"
+    lines = [
+        [
+            words(row["instance_id"]),
+            words(row["model_version"]),
+            number(row["label"]),
+            number(row["loss"]),
+            number(row["chance_of_label" if of_class else "error"]),
+            share(row["probability"]),
+            words("yes" if row["drawn"] else "no"),
+        ]
+        for row in rows
+    ]
+    return Grid(("instance", "version", "label", "loss", meaning, "π", "drawn"), lines)
 
 
 def quantiles(report: Report) -> Grid:

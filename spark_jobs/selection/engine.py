@@ -47,13 +47,14 @@ class SelectionResult:
 
     rows(drawn_only): every candidate, or the drawn ones, with what was decided; a pyarrow.Table or
     a DataFrame, as the blocks give. stored(store): what `store` says of every candidate, in tables
-    where they lie.
+    where they lie. plan: what all blocks shared in the end.
     """
 
     rows: Callable[[bool], Any]
     stored: Callable[[Callable[[pa.Table], Any]], list[Any]]
     report: dict[str, Any]
     digest: str
+    plan: Plan
 
 
 def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> SelectionResult:
@@ -259,6 +260,7 @@ def _finished(
         stored=lambda store: blocks.stored(partial(decided, drawn_only=False), store, parts),
         report=reported,
         digest=hashlib.sha256(b"".join(sample.digest for sample in samples.values())).hexdigest(),
+        plan=plan,
     )
 
 

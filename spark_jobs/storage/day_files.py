@@ -16,10 +16,10 @@ from spark_jobs.storage import logs
 Files = Mapping[date, Sequence[Mapping[str, Any]]]  # of each event date, as `logs.files` gives them
 
 
-def files_by_date(warehouse: str, name: str) -> Files:
-    """The data files of each event date of a table, now."""
+def files_by_date(warehouse: str, name: str, version: int | None = None) -> Files:
+    """The data files of each event date of a table, at a version or now."""
     found: dict[date, list[dict[str, Any]]] = {}
-    for file in logs.files(within(warehouse, name)):
+    for file in logs.files(within(warehouse, name), version):
         found.setdefault(file["partition"]["event_date"], []).append(file)
     return found
 
@@ -49,10 +49,10 @@ def rows_of_file(
     # By ParquetFile: a dataset would read the folder's name as a column.
     read = pq.ParquetFile(place, filesystem=store).read(columns=list(columns))
     # Spark's timestamps come without their zone.
-    return pa.table({one: _typed(read, schema.field(one)) for one in columns})
+    return pa.table({one: typed(read, schema.field(one)) for one in columns})
 
 
-def _typed(rows: pa.Table, field: pa.Field) -> Any:
+def typed(rows: pa.Table, field: pa.Field) -> Any:
     """A column in the type of its definition; null in a file that is older than the column."""
     if field.name not in rows.column_names:
         return pa.nulls(rows.num_rows, field.type)

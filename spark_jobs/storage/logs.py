@@ -85,12 +85,15 @@ def is_whole(path: str, version: int) -> bool:
 
 
 def require(pipeline: Pipeline, warehouse: str, *names: str) -> None:
-    """Refuse a warehouse that lacks a table or a column, or that is another pipeline's.
+    """Refuse a warehouse that lacks a table or a column, or that is another pipeline's; an optional
+    table may be lacking.
 
     Raises ConfigurationError.
     """
     tables = all_tables(pipeline)
     for name in names:
+        if tables[name].optional and not exists(within(warehouse, name)):
+            continue
         _require_columns(tables[name], require_owned(pipeline, warehouse, name))
 
 
