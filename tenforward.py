@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("trainer.rollback", "let an earlier model version serve again"),
     "status": ("console.status", "the last refreshes, their models, and the one that serves"),
     "show": ("console.show", "one refresh, what it was made from and what was trained on it"),
+    "monitor": ("spark_jobs.monitor", "how the served models do by day, from records and labels"),
     "check": ("spark_jobs.check", "are tables, also your own, and their rows as they should be"),
     "migrate": (
         "spark_jobs.migrate",

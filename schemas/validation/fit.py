@@ -114,6 +114,20 @@ def gate_can_judge(pipeline: "Pipeline") -> Iterator[Fault]:
         yield Fault("gate.max_segment_loss_increase", segment, problem, remedy)
 
 
+def monitor_can_judge(pipeline: "Pipeline") -> Iterator[Fault]:
+    """Limits on what the predictions of a regression do not say."""
+    if pipeline.task != "regression":
+        return
+    problems = {
+        "max_loss_gap": "a regression's predictions expect no loss",
+        "max_calibration_gap": "a regression predicts no probabilities",
+    }
+    for name, problem in problems.items():
+        value = getattr(pipeline.monitor, name)
+        if value is not None:
+            yield Fault(f"monitor.{name}", value, problem, "remove it")
+
+
 def log_fits(pipeline: "Pipeline") -> Iterator[Fault]:
     """A log whose predictions or segment keys are not what the pipeline records."""
     records = pipeline.records
