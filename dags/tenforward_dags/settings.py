@@ -51,6 +51,7 @@ class Deployment:
     cron: str
     end: datetime | None
     conditional: bool
+    monitored: bool
 
     @property
     def arguments(self) -> list[str]:
@@ -110,7 +111,8 @@ def sound() -> tuple[list[Deployment], list[str]]:
 
 
 def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[str]]:
-    """Name and schedule of each pipeline file that can be used, and what is wrong with others."""
+    """Name and schedule of each pipeline file that can be used, with whether it has `[monitor]`,
+    and what is wrong with others."""
     read: dict[Path, tuple[str, dict[str, Any]]] = {}
     faults: list[str] = []
     for file in sorted(folder.glob("*.toml")):
@@ -119,7 +121,8 @@ def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[st
             continue
         try:
             content = _content(file)
-            read[file] = _name_of(file, content), _schedule(file, content.get("schedule", {}))
+            schedule = _schedule(file, content.get("schedule", {}))
+            read[file] = _name_of(file, content), schedule | {"monitored": "monitor" in content}
         except ValueError as error:
             faults.append(str(error))
     if not read and not faults:
