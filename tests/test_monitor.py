@@ -145,7 +145,7 @@ def test_beyond_a_limit_the_result_names_it_and_the_code_is_4(measured):
     assert second["exit_code"] == 4
     assert second["beyond"] == [
         {
-            "limit": "min_coverage",
+            "limit": "monitor.min_coverage",
             "event_date": str(THIRD),
             "model_version": "2",
             "what": "coverage",
@@ -210,7 +210,7 @@ def hook() -> Iterator[tuple[str, list[Any]]]:
 def alarm(monkeypatch, url: str) -> dict[str, Any]:
     monkeypatch.setenv("TENFORWARD_WEBHOOK", url)
     pipeline = small.pipeline()
-    one = job.Passed("max_loss", str(FIRST), "1", "loss", 0.7, 0.5)
+    one = job.Passed("monitor.max_loss", str(FIRST), "1", "loss", 0.7, 0.5)
     return job._alarm(pipeline, [one, one], job.webhook.address())
 
 

@@ -1,41 +1,18 @@
 """The page of `monitor`, and which limits a day passes; from rows written out here."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from schemas.sections.monitor import Monitor
-from schemas.tables import performance
 from spark_jobs.monitoring import events
 from spark_jobs.monitoring.limits import Passed, passed
 from spark_jobs.monitoring.page import PANELS, render, report_of
 from spark_jobs.monitoring.performance import as_of, news
 from tests.helpers.card_page import Page
-
-DAY = date(2026, 2, 1)
-CUT = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def row(day: date = DAY, version: str = "1", **other: Any) -> dict[str, Any]:
-    """A row of `performance` of all records, in which nothing is wrong."""
-    plain = dict.fromkeys(performance().column_names)
-    counts = {"instances": 1000, "recorded": 990, "records": 990, "matured": 800}
-    of = {"loss": 0.5, "auc": 0.75, "calibration_ratio": 1.0, "loss_gap": 0.0}
-    ends = {f"{n}_low": v - 0.02 for n, v in of.items()} | {
-        f"{n}_high": v + 0.02 for n, v in of.items()
-    }
-    more = {
-        "expected_loss": 0.49,
-        "expected_loss_matured": 0.5,
-        "prediction_drift": 0.01,
-        "segment_drift": [0.02],
-        "sketch_drift": [0.1, -0.1],
-    }
-    key = {"event_date": day, "model_version": version, "segment": "all", "level": "all"}
-    return plain | counts | of | ends | more | key | {"cut": CUT} | other
-
+from tests.helpers.performance_rows import CUT, DAY, row
 
 # --- which rows are news ---
 
@@ -104,7 +81,7 @@ def test_law_2_a_row_of_this_very_cut_is_left_as_it_is():
 )
 def test_a_limit_is_passed_where_it_is_surely_beyond(limits, change, names):
     found = passed([row(**change)], Monitor(**limits), ["shop"])
-    assert [one.limit for one in found] == names
+    assert [one.limit for one in found] == [f"monitor.{name}" for name in names]
 
 
 def test_a_limit_that_is_passed_is_told_with_its_numbers():
@@ -167,7 +144,7 @@ def test_the_page_is_whole_by_itself_and_its_tags_match(report):
 
 
 def test_names_from_the_data_are_text(report):
-    html = render(report, [Passed("max_loss", "2026-02-01", "<i>1</i>", "loss", 0.7, 0.6)])
+    html = render(report, [Passed("monitor.max_loss", "2026-02-01", "<i>1</i>", "loss", 0.7, 0.6)])
     assert "<b>north" not in html
     assert "<i>" not in html
     assert "<b>north</b>" in Page(html).words
@@ -187,7 +164,7 @@ def test_promotions_refreshes_and_their_cost_stand_on_the_same_axis(report):
 
 def test_the_verdict_is_that_of_the_last_run(report):
     assert "found no limit of [monitor] passed" in " ".join(render(report, []).split())
-    one = Passed("max_loss", "2026-02-01", "1", "loss", 0.7, 0.6)
+    one = Passed("monitor.max_loss", "2026-02-01", "1", "loss", 0.7, 0.6)
     assert str(one) in render(report, [one])
 
 

@@ -29,6 +29,7 @@ RUN_ON = ("bash", "kubernetes", "ssh")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _JINJA = re.compile(r"\{[{%#]")
 _PASSWORD = re.compile(r"://[^/?#]*@")
+_CONDITIONS = ("days", "new_records", "drift", "max_loss", "max_calibration_gap")
 _DAILY = re.compile(r"[0-5]?[0-9] ([01]?[0-9]|2[0-3]) \* \* \*")
 
 
@@ -217,5 +218,5 @@ def _schedule(file: Path, section: Any) -> dict[str, Any]:
     return {
         "cron": cron,
         "end": None if end is None else datetime(end.year, end.month, end.day, 23, 59, tzinfo=UTC),
-        "conditional": any(name in section for name in ("days", "new_records", "drift")),
+        "conditional": any(name in section for name in _CONDITIONS),
     }

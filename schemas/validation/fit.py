@@ -118,14 +118,15 @@ def monitor_can_judge(pipeline: "Pipeline") -> Iterator[Fault]:
     """Limits on what the predictions of a regression do not say."""
     if pipeline.task != "regression":
         return
-    problems = {
-        "max_loss_gap": "a regression's predictions expect no loss",
-        "max_calibration_gap": "a regression predicts no probabilities",
-    }
-    for name, problem in problems.items():
-        value = getattr(pipeline.monitor, name)
+    no_loss = "a regression's predictions expect no loss"
+    no_chance = "a regression predicts no probabilities"
+    for field, value, problem in (
+        ("monitor.max_loss_gap", pipeline.monitor.max_loss_gap, no_loss),
+        ("monitor.max_calibration_gap", pipeline.monitor.max_calibration_gap, no_chance),
+        ("schedule.max_calibration_gap", pipeline.schedule.max_calibration_gap, no_chance),
+    ):
         if value is not None:
-            yield Fault(f"monitor.{name}", value, problem, "remove it")
+            yield Fault(field, value, problem, "remove it")
 
 
 def log_fits(pipeline: "Pipeline") -> Iterator[Fault]:

@@ -34,7 +34,7 @@ SUMS = (
 Sums = Mapping[str, Array]  # each (m,), by ascending bin
 
 
-class Estimate(NamedTuple):
+class WithInterval(NamedTuple):
     """A value and the ends of its interval; None where they are not defined."""
 
     value: float | None
@@ -42,7 +42,7 @@ class Estimate(NamedTuple):
     high: float | None
 
 
-UNKNOWN = Estimate(None, None, None)
+UNKNOWN = WithInterval(None, None, None)
 
 
 def figures(task: str, sums: Sums, confidence: float) -> dict[str, float | int | None]:
@@ -67,7 +67,7 @@ def figures(task: str, sums: Sums, confidence: float) -> dict[str, float | int |
     return found | {"confidence": confidence}
 
 
-def _named(name: str, estimate: Estimate) -> dict[str, float | int | None]:
+def _named(name: str, estimate: WithInterval) -> dict[str, float | int | None]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
@@ -75,18 +75,18 @@ def _over(total: float, rows: int) -> float | None:
     return total / rows if rows else None
 
 
-def mean(rows: int, total: float, squares: float, z: float) -> Estimate:
+def mean(rows: int, total: float, squares: float, z: float) -> WithInterval:
     """The mean of rows from their sum and the sum of their squares."""
     if not rows:
         return UNKNOWN
     value = total / rows
     if rows == 1:
-        return Estimate(value, None, None)
+        return WithInterval(value, None, None)
     variance = max(squares - total * value, 0.0) / (rows - 1)
     return _around(value, float(np.sqrt(variance / rows)), z)
 
 
-def _ratio(total: Mapping[str, float], rows: int, z: float) -> Estimate:
+def _ratio(total: Mapping[str, float], rows: int, z: float) -> WithInterval:
     """Predicted to observed; not defined where nothing of what was predicted has come."""
     observed = total["observed"]
     if rows < 2 or observed <= 0:
@@ -99,7 +99,7 @@ def _ratio(total: Mapping[str, float], rows: int, z: float) -> Estimate:
     return _around(value, float(np.sqrt(variance)) / observed, z)
 
 
-def auc(positives: Array, negatives: Array, z: float) -> tuple[Estimate, float | None]:
+def auc(positives: Array, negatives: Array, z: float) -> tuple[WithInterval, float | None]:
     """The chance that a positive lies in a higher bin than a negative, one bin counting half, and
     how far that may at most be from the AUC of the values: half of the pairs in one bin.
 
@@ -113,14 +113,14 @@ def auc(positives: Array, negatives: Array, z: float) -> tuple[Estimate, float |
     area = float((positives * below).sum() / of_one)
     error = float(0.5 * (positives * negatives).sum() / (of_one * of_other))
     if min(of_one, of_other) < 2:
-        return Estimate(area, None, None), error
+        return WithInterval(area, None, None), error
     spread = (positives * (below - area) ** 2).sum() / (of_one - 1) / of_one
     spread += (negatives * (above - area) ** 2).sum() / (of_other - 1) / of_other
     value, low, high = _around(area, float(np.sqrt(spread)), z)
     assert low is not None
     assert high is not None
-    return Estimate(value, max(low, 0.0), min(high, 1.0)), error
+    return WithInterval(value, max(low, 0.0), min(high, 1.0)), error
 
 
-def _around(value: float, error: float, z: float) -> Estimate:
-    return Estimate(value, value - z * error, value + z * error)
+def _around(value: float, error: float, z: float) -> WithInterval:
+    return WithInterval(value, value - z * error, value + z * error)

@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 class Passed(NamedTuple):
     """One limit that was passed: where, by what, and in words."""
 
-    limit: str  # the setting
+    limit: str  # the setting, with its section
     event_date: str
     model_version: str
     what: str
@@ -23,19 +23,23 @@ class Passed(NamedTuple):
         """The line that is logged and sent."""
         return (
             f"{self.event_date}, model version {self.model_version}: {self.what}"
-            f" {self.value:.4g}, monitor.{self.limit} is {self.allowed:g}"
+            f" {self.value:.4g}, {self.limit} is {self.allowed:g}"
         )
 
 
-def passed(rows: Iterable[Row], limits: Monitor, keys: Sequence[str]) -> list[Passed]:
+def passed(
+    rows: Iterable[Row], limits: Monitor, keys: Sequence[str], section: str = "monitor"
+) -> list[Passed]:
     """Every limit that the rows of all records pass; those of single levels are not judged.
 
     What has an interval passes a limit where all of it is beyond. Days with fewer than `min_rows`
     matured records are judged by coverage and drift alone. keys: the segment keys, in the order of
-    `segment_drift`.
+    `segment_drift`; section: where the limits stand.
     """
     return [
-        Passed(limit, str(row["event_date"]), row["model_version"], what, value, allowed)
+        Passed(
+            f"{section}.{limit}", str(row["event_date"]), row["model_version"], what, value, allowed
+        )
         for row in rows
         if row["segment"] == ALL
         for limit, what, value, allowed in _of_row(row, limits, keys)

@@ -23,7 +23,7 @@ FOLDED = 14  # rows; what is older is folded
 Report = Mapping[str, Any]
 
 
-class Panel(NamedTuple):
+class DayPanel(NamedTuple):
     """A plot and what it says; shown where a day has `needs`."""
 
     needs: str
@@ -33,46 +33,46 @@ class Panel(NamedTuple):
 
 
 PANELS = (
-    Panel(
+    DayPanel(
         "records",
         "Loss",
         "What was observed beside what the predictions themselves expect: of the same records both"
         " should agree, and the expectation of all records is known before any label.",
         plots.loss,
     ),
-    Panel(
+    DayPanel(
         "auc",
         "AUC",
         "The chance that a positive was given a higher prediction than a negative.",
         plots.auc,
     ),
-    Panel(
+    DayPanel(
         "calibration_ratio",
         "Predicted to observed",
         "Above 1 more was predicted than came.",
         plots.calibration,
     ),
-    Panel(
+    DayPanel(
         "records",
         "Coverage",
         "A day whose labels are still to come has few; figures of it will change.",
         plots.coverage,
     ),
-    Panel(
+    DayPanel(
         "prediction_drift",
         "Drift of predictions and segments",
         "Population stability index against all records of the 28 days before: 0.1 is a small"
         " shift, 0.25 a large one.",
         plots.drift,
     ),
-    Panel(
+    DayPanel(
         "sketch_drift",
         "Drift of the sketch",
         "Standardised mean difference of each number against the same version's 28 days before.",
         plots.sketch,
     ),
 )
-PASSES = Panel(
+PASSES = DayPanel(
     "spent", "Backward passes", "Planned and spent on the refresh of each day.", plots.passes
 )
 
@@ -135,7 +135,7 @@ def render(report: Report, beyond: Sequence[Passed]) -> str:
     )
 
 
-def _shown(panel: Panel, report: Report) -> dict[str, Any]:
+def _shown(panel: DayPanel, report: Report) -> dict[str, Any]:
     """What the template shows of a panel. The plot's text is escaped by matplotlib."""
     label = f"{panel.title}. {panel.sentence}"
     plot = Markup(svg(panel.plot, report, label))
