@@ -31,7 +31,7 @@ from schemas.progress import step
 from spark_jobs.monitoring import served, webhook
 from spark_jobs.monitoring.levels import ALL
 from spark_jobs.monitoring.limits import Passed, passed
-from spark_jobs.monitoring.page import write_page_of
+from spark_jobs.monitoring.page import MOST_DAYS, write_page_of
 from spark_jobs.monitoring.performance import Row, as_of, news, put_together, read_performance
 from spark_jobs.monitoring.served import TABLES, Span
 from spark_jobs.refresh.plan import cut_of, window_start
@@ -64,10 +64,9 @@ def monitor(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     if new:
         frame = warehouse.spark.createDataFrame(_arrow(warehouse, new))
         warehouse.append_numbered(frame, TABLE, application, number)
-    every = read_performance(warehouse.path(TABLE))
-    now = as_of(every, span.cut).values()
-    judged = [row for row in now if row["cut"] == span.cut and start <= row["event_date"] <= end]
-    beyond = passed(judged, pipeline.monitor, pipeline.instances.segments)
+    every = read_performance(warehouse.path(TABLE), min(start, end - MOST_DAYS))
+    own = [row for row in every if row["cut"] == span.cut and start <= row["event_date"] <= end]
+    beyond = passed(own, pipeline.monitor, pipeline.instances.segments)
     with step("writing the page"):
         page = write_page_of(warehouse, every, beyond)
     result = {

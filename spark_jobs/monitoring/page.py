@@ -1,6 +1,7 @@
 """The page of a pipeline: how its models did over time, beside what was done to them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -16,7 +17,7 @@ from spark_jobs.report.plots import svg
 from spark_jobs.report.tables import UNKNOWN, Cell, Grid, count, number, share, words
 from spark_jobs.storage.warehouse import Warehouse
 
-MOST_DAYS = 366  # of the plots and the table; the table `performance` has them all
+MOST_DAYS = timedelta(days=366)  # on the page; the table `performance` has them all
 MOST_LEVELS = 12  # of one segment key
 FOLDED = 14  # rows; what is older is folded
 
@@ -97,14 +98,13 @@ def write_page_of(warehouse: Warehouse, rows: Iterable[Row], beyond: Sequence[Pa
 
 
 def report_of(rows: Iterable[Row], **about: Any) -> dict[str, Any]:
-    """What the page shows, from at least one row of `performance`: the last `MOST_DAYS` days, each
-    as of the newest cut, and the levels of the newest of them that has as many labels as most.
+    """What the page shows, from at least one row of `performance`: the days, each as of
+    the newest cut, and the levels of the newest of them that has as many labels as most.
 
     about: pipeline, keys, limits, refreshes, promotions.
     """
     now = sorted(as_of(rows).values(), key=lambda row: (row["event_date"], row["model_version"]))
-    kept = sorted({row["event_date"] for row in now})[-MOST_DAYS:]
-    days = [row for row in now if row["segment"] == ALL and row["event_date"] in {*kept}]
+    days = [row for row in now if row["segment"] == ALL]
     shares = sorted(row["matured"] / row["records"] for row in days)
     usual = shares[len(shares) // 2]
     settled = [row for row in days if row["matured"] >= usual * row["records"]]

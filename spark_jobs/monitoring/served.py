@@ -71,11 +71,13 @@ def answers(warehouse: Warehouse, records: DataFrame, span: Span, models: Models
     """The first record of each instance and model version, measured: `measure.MEASURED`. It is what
     was served; a later one is a repetition. Labels count in the days of the span alone."""
     pipeline = warehouse.pipeline
+    task, learnt_until = pipeline.task, dict(models.learnt_until)
     moment = F.unix_micros("recorded_at")
     read = [F.col(name) for name in _READ if name != "model_version"]
     row = F.struct(*read, moment.alias("recorded_at"))
     earliest = F.struct(moment, F.xxhash64("batch_id"), content(records))
-    first = records.groupBy("instance_id", "model_version")
+    # The one shuffle of the wide rows serves the first of each as well as the join with labels.
+    first = records.repartition("instance_id").groupBy("instance_id", "model_version")
     asked = first.agg(F.min_by(row, earliest).alias("row"))
     asked = asked.select("instance_id", "model_version", "row.*")
     known = _labels(warehouse, span, rules_of(pipeline))
@@ -88,7 +90,6 @@ def answers(warehouse: Warehouse, records: DataFrame, span: Span, models: Models
             rows = measured(pa.Table.from_batches([batch]), task, learnt_until)
             yield from rows.combine_chunks().to_batches()
 
-    task, learnt_until = pipeline.task, dict(models.learnt_until)
     return wanted.mapInArrow(run, _form(MEASURED))
 
 
