@@ -88,7 +88,7 @@ def assert_rows(found: dict[tuple[Any, ...], Any], wanted: dict[tuple[Any, ...],
     assert found.keys() == wanted.keys()
     for key, row in wanted.items():
         for name, value in row.items():
-            within = found[key]["auc_error"] if name == "auc" and value is not None else 1e-9
+            within = 1e-9 + (found[key]["auc_error"] or 0.0) * (name == "auc")
             assert found[key][name] == (
                 None if value is None else pytest.approx(value, abs=within)
             ), (key, name)
