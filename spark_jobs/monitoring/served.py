@@ -179,7 +179,8 @@ def coverage(warehouse: Warehouse, records: DataFrame, span: Span) -> pa.Table:
         .select("instance_id", "event_date", segment_keys(names).alias("segments"))
         .dropDuplicates(["instance_id"])
     )
-    answered = records.select("instance_id", F.lit(1).alias("answered")).distinct()
+    of_days = in_window(records, span.start, span.end)
+    answered = of_days.select("instance_id", F.lit(1).alias("answered")).distinct()
     rows = by_level(asked.join(answered, "instance_id", "left"), names)
     return (
         rows.groupBy("event_date", "segment", "level")
