@@ -68,6 +68,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("console.diff", "what changed from one refresh to another"),
     "explain": ("console.explain", "one instance: its records, refreshes, and who learnt from it"),
     "set-aside": ("console.set_aside", "instances that no refresh is to draw any more"),
+    "monitor": ("spark_jobs.monitor", "how the served models do by day, from records and labels"),
     "check": ("spark_jobs.check", "are tables, also your own, and their rows as they should be"),
     "migrate": (
         "spark_jobs.migrate",

@@ -19,6 +19,7 @@ from schemas.sections.gate import Gate
 from schemas.sections.maintenance import Maintenance
 from schemas.sections.model import Model
 from schemas.sections.model import Task as Task
+from schemas.sections.monitor import Monitor
 from schemas.sections.records import RecordsSource
 from schemas.sections.schedule import Schedule
 from schemas.sections.section import Identifier, Section
@@ -50,6 +51,7 @@ class Pipeline(Section):
     maintenance: Maintenance = Maintenance()
     schedule: Schedule = Schedule()
     check: DataCheck = DataCheck()
+    monitor: Monitor = Monitor()
 
     @model_validator(mode="after")
     def _rules_hold(self, info: ValidationInfo) -> "Pipeline":
@@ -72,7 +74,7 @@ class Pipeline(Section):
     def selection_config(self) -> str:
         """What decides a sample, as canonical JSON: what comes after it is left out."""
         after = {"model", "training", "gate", "source", "records", "maintenance", "schedule"}
-        decides = self.model_dump(exclude=after | {"check"})
+        decides = self.model_dump(exclude=after | {"check", "monitor"})
         if parse_budget(self.selection.budget).of_passes:
             # Such a budget comes to other rows where each is used another number of times.
             decides["training"] = {"passes": self.training.passes}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from schemas.pipeline import Pipeline
 
 SKETCH_WIDTH = 16
+ENDS = ("low", "high")  # of an interval
 MAX_LOGITS = 16
 
 # Reader version 1 and plain files: the trainer is handed a list of Parquet files, which knows
@@ -255,6 +256,59 @@ def set_aside() -> Table:
     )
 
 
+def performance() -> Table:
+    """How served models did: a later cut adds rows where more is known, and overwrites none."""
+
+    def number(name: str, doc: str) -> Column:
+        return Column(name, "float64", doc, nullable=True)
+
+    def interval(name: str, doc: str) -> tuple[Column, ...]:
+        ends = (number(f"{name}_{end}", f"The {end} end of its interval.") for end in ENDS)
+        return (number(name, doc), *ends)
+
+    return Table(
+        "performance",
+        "One row an event day, model version, segment level and cut at which it had changed.",
+        (
+            EVENT_DATE,
+            MODEL_VERSION,
+            Column("segment", "string", "The segment key; `all` of every record."),
+            Column("level", "string", "The level of that key; `all` of every record."),
+            Column("cut", "timestamp", "Labels count as known up to here, UTC."),
+            Column("instances", "int64", "Instances of the day and level."),
+            Column("recorded", "int64", "Those of them that a record is of, of any model."),
+            Column("records", "int64", "Records of the version out of sample, one an instance."),
+            Column("matured", "int64", "Those of them whose label counts."),
+            *interval("loss", "Mean loss of the matured records."),
+            number("expected_loss", "The mean loss that the predictions of all records expect."),
+            number("expected_loss_matured", "The same of the matured records alone."),
+            *interval("loss_gap", "loss - expected_loss_matured, record by record."),
+            *interval("auc", "Area under the ROC curve (binary)."),
+            number("auc_error", "How far auc may at most be from that of unbinned logits."),
+            number("predicted", "Mean prediction of the matured records."),
+            number("observed", "Mean of what these predict, as the labels have it."),
+            *interval("calibration_ratio", "Predicted to observed (binary, multiclass)."),
+            Column("confidence", "float64", "Of the intervals.", nullable=True),
+            number("prediction_drift", "Of predictions: population stability index."),
+            Column(
+                "segment_drift",
+                "floats",
+                "The same of each segment key, in the pipeline's order; of the level `all`.",
+                nullable=True,
+            ),
+            Column(
+                "sketch_drift",
+                "floats",
+                "Standardised mean difference of each number of the sketch; of the level `all`.",
+                nullable=True,
+                at_most=SKETCH_WIDTH,
+            ),
+        ),
+        properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},
+        optional=True,
+    )
+
+
 def instances(pipeline: "Pipeline") -> Table:
     """What the model was asked about, with the features known at serving time."""
     return Table(
@@ -359,6 +413,7 @@ def fixed_tables() -> list[Table]:
         backward_passes(),
         asked(),
         set_aside(),
+        performance(),
     ]
 
 

@@ -225,7 +225,7 @@ def _require_independent(parallel: int, only: str | None, pipeline: Pipeline) ->
     raise ConfigurationError(
         f"--max-parallel = {parallel}: {needs}. Remedy: leave it out, or run one step alone:"
         " --only score, or --only select with a policy other than a mixture, a budget in rows or"
-        " as a share, and no days, new_records or drift in [schedule]."
+        " as a share, and no conditions in [schedule]."
     )
 
 

@@ -2,10 +2,11 @@
 
     tenforward due --pipeline pipelines/flights.toml --ds 2013-02-01
 
-Of `days`, `new_records` and `drift` the first that is reached makes it due. A new record is a
+Of the conditions the first that is reached makes it due. A new record (`new_records`, `drift`) is a
 candidate of this day's window whose label has matured between the cut of the last refresh and the
 cut of this day (`days.newly_matured`). Drift compares the losses of these with the loss
-distribution of the last refresh's candidates, which its manifest holds.
+distribution of the last refresh's candidates, which its manifest holds. `max_loss` and
+`max_calibration_gap` judge what `monitor` has written at cuts between these two.
 """
 
 import argparse
@@ -21,9 +22,12 @@ from schemas.log import about, log
 from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import within
+from schemas.sections.monitor import Monitor
 from spark_jobs.days.by_dates import Earlier, by_dates
 from spark_jobs.days.newly_matured import newly_matured
-from spark_jobs.refresh.plan import refresh_id
+from spark_jobs.monitoring.limits import Passed, passed
+from spark_jobs.monitoring.performance import as_of, read_performance
+from spark_jobs.refresh.plan import cut_of, refresh_id
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.drift import stability_index
@@ -46,9 +50,30 @@ def due(pipeline: Pipeline, warehouse: str, ds: date) -> dict[str, Any]:
     told, reason = by_dates(wanted, ds, there=there, last=earlier)
     if last is not None and not there:
         result |= {"last_refresh": last.refresh_id, "days": (ds - last.ds).days}
-    if told is None and last is not None:
-        return _by_new_records(pipeline, warehouse, ds, last, result)
-    return _because(result, bool(told), reason)
+    if told is not None or last is None:
+        return _because(result, bool(told), reason)
+    beyond = served_beyond(pipeline, warehouse, last.ds, ds) if wanted.by_performance else []
+    if beyond:
+        return _because(result, True, str(beyond[0]))
+    if not wanted.by_records:
+        return _because(result, False, "no limit on what was served is passed")
+    return _by_new_records(pipeline, warehouse, ds, last, result)
+
+
+def served_beyond(pipeline: Pipeline, warehouse: str, before: date, ds: date) -> list[Passed]:
+    """The limits that rows of `performance` pass whose cut is after that of the day `before` and
+    no later than that of `ds`."""
+    wanted = pipeline.schedule
+    logs.require_owned(pipeline, warehouse, "performance")  # `monitor` has to have run
+    logs.require(pipeline, warehouse, "performance")
+    rows = as_of(read_performance(within(warehouse, "performance")), cut_of(ds)).values()
+    new = [row for row in rows if row["cut"] > cut_of(before)]
+    limits = Monitor(
+        max_loss=wanted.max_loss,
+        max_calibration_gap=wanted.max_calibration_gap,
+        min_rows=pipeline.monitor.min_rows,
+    )
+    return passed(new, limits, (), section="schedule")
 
 
 def _by_new_records(

@@ -28,7 +28,13 @@ def test_law_6_a_pipelines_name_and_a_time_of_day_are_what_the_pipeline_file_tak
     assert settings._DAILY == schedule._DAILY
 
 
-@pytest.mark.parametrize("given", [{}, {"days": 3}, {"new_records": 9}, {"drift": 0.1}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({}, {"days": 3}, {"new_records": 9}, {"drift": 0.1}),
+        *({"max_loss": 0.5}, {"max_calibration_gap": 0.1}),
+    ],
+)
 def test_law_6_a_schedule_means_the_same_to_the_dag(settings, given: dict[str, Any]):
     copy, own = settings._schedule(Path("p.toml"), given), Schedule(**given)
     assert (copy["cron"], copy["end"], copy["conditional"]) == (own.cron, own.end, own.conditional)

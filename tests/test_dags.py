@@ -136,19 +136,33 @@ def test_no_day_after_the_end_of_the_data_is_scheduled(select: dict[str, Any]) -
 
 @pytest.fixture
 def elsewhere(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """An environment with one pipeline whose days are not always due."""
+    """An environment with one pipeline whose days are not always due, and one that is monitored."""
     text = "name = 'a_b'\n[schedule]\ncron = '30 3 * * *'\ndrift = 0.1\n"
     (tmp_path / "a.toml").write_text(text)
+    (tmp_path / "c.toml").write_text("name = 'c'\n[monitor]\nmax_drift = 0.2\n")
     return environment | {"TENFORWARD_PIPELINES": str(tmp_path)}
 
 
-def test_conditions_are_asked_between_scoring_and_selection(elsewhere: dict[str, str]) -> None:
+def test_conditions_and_the_monitor_have_tasks_where_the_file_asks_for_them(
+    elsewhere: dict[str, str],
+) -> None:
+    from spark_jobs import monitor
+
     dag = described_alone(elsewhere | {"TENFORWARD_COMMAND": "/opt/ten/bin/tenforward"})["dags"]
     select = dag["select_a_b"]
     assert select["order"] == ["score", "due", "select", "announce"]
     assert select["next"] == ["2013-02-14 03:30", "2013-02-15 03:30"]
     assert select["tasks"]["due"]["command"].startswith("/opt/ten/bin/tenforward due --pipeline")
     assert select["tasks"]["due"]["pool"] == "default_pool"
+    monitored = dag["select_c"]
+    assert monitored["downstream"] == {
+        "score": ["monitor", "select"], "monitor": [], "select": ["announce"], "announce": []
+    }  # fmt: skip
+    task = monitored["tasks"]["monitor"]
+    assert task["application"] == str(ROOT / "spark_jobs" / "monitor.py")
+    assert task["told on failure"] == ["tell_remedy"]
+    said = [DAY if "{{" in word else word for word in task["arguments"]]
+    assert monitor.parser().parse_args(said).ds == date.fromisoformat(DAY)
 
 
 @pytest.mark.parametrize(

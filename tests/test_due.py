@@ -33,7 +33,13 @@ def test_any_other_rhythm_is_refused(cron):
         Schedule(cron=cron)
 
 
-@pytest.mark.parametrize("one", [{"days": 7}, {"new_records": 1000}, {"drift": 0.1}])
+@pytest.mark.parametrize(
+    "one",
+    [
+        *({"days": 7}, {"new_records": 1000}, {"drift": 0.1}),
+        *({"max_loss": 0.5}, {"max_calibration_gap": 0.1}),
+    ],
+)
 def test_each_condition_alone_makes_a_schedule_conditional(one):
     assert Schedule(**one).conditional
 

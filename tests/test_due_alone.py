@@ -17,7 +17,9 @@ from schemas.pipeline import Pipeline, load_pipeline
 from schemas.statistics import statistics
 from schemas.tables import all_tables
 from spark_jobs import due
+from spark_jobs.refresh.plan import cut_of
 from spark_jobs.selection.tasks import loss
+from tests.helpers.performance_rows import row
 from tests.helpers.trainer_tables import write_refresh
 
 N = 600
@@ -123,6 +125,42 @@ def test_what_selection_would_reject_or_wait_for_is_not_new(tmp_path):
     told = due.due(pipeline, str(tmp_path), DS)
     # No class, so the label of before stands; taken back; not known yet.
     assert told["new_records"] == N - 1
+
+
+SERVED = {"max_loss": 0.45, "drift": 50.0}  # which these losses do not reach
+
+
+@pytest.mark.parametrize(
+    ("cut", "change", "status"),
+    [
+        (DS, {}, "due"),
+        (LAST, {}, "not due"),  # known to the last refresh
+        (DS + timedelta(days=1), {}, "not due"),  # not known yet
+        (DS, {"matured": 99}, "not due"),  # too few to judge
+        (DS, {"loss_low": 0.44}, "not due"),  # not surely beyond
+        (DS, {"segment": "shop", "level": "north"}, "not due"),
+    ],
+)
+def test_a_served_loss_beyond_its_limit_since_the_last_refresh_makes_a_day_due(
+    tmp_path, cut, change, status
+):
+    file = write_day(tmp_path, 10)
+    pipeline = load_pipeline(file, {f"schedule.{name}": value for name, value in SERVED.items()})
+    served = row(LAST, cut=cut_of(cut), segment_drift=None, **change)
+    rows = pa.Table.from_pylist([served], all_tables(pipeline)["performance"].arrow_schema)
+    write_deltalake(str(tmp_path / "performance"), rows, mode="append")
+    told = due.due(pipeline, str(tmp_path), DS)
+    assert told["status"] == status
+    if status == "due":
+        assert "loss 0.5, schedule.max_loss is 0.45" in told["reason"]
+
+
+def test_without_a_condition_on_records_none_are_read(tmp_path):
+    file = write_day(tmp_path, 10)
+    file.write_text(file.read_text().replace("drift = 0.1", "max_calibration_gap = 0.1"))
+    told = due.due(load_pipeline(file), str(tmp_path), DS)
+    assert told["status"] == "not due"
+    assert "new_records" not in told
 
 
 def test_due_needs_no_spark_no_torch_and_no_pandas(tmp_path):

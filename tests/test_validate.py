@@ -30,6 +30,7 @@ LINES = {
     "register": [],
     "migrate": [],
     "rollback": [],
+    "monitor": ["--ds", "2013-01-08"],
     "status": [],
     "show": ["2013-01-08-calibrated-12345678"],
     "diff": ["2013-01-08-calibrated-12345678", "2013-01-08-uniform-12345678"],

@@ -13,7 +13,8 @@ NO_DATA = 3
 FINAL = {
     2: "usage or configuration: the job's last log line names the field and the remedy",
     NO_DATA: "no data for this day: ingest it",
-    4: "refused for data quality: see forward_rejects and the job's last log line",
+    4: "refused for data quality, or beyond a limit of [monitor]: see forward_rejects and the job's"
+    " last log lines",
 }
 RETRIED = "every try failed: the log of the last one says why"
 

@@ -20,6 +20,8 @@ For the day that has just ended (the run's logical date, UTC):
 
 * `score`: the champion scores the day's instances and appends forward records; a day without any
   is skipped with all that follows (exit code 3);
+* `monitor`, where the pipeline file has `[monitor]`: how the models did on the days of the window;
+  beyond a limit it fails (exit code 4), and what follows goes on;
 * `due`, where the pipeline's `[schedule]` has conditions: skips the rest until one is met;
 * `select`: draws the refresh of the window that ends with the day;
 * `announce`: emits the asset event on which `train_{name}` starts. A backfilled run emits none:
@@ -58,6 +60,8 @@ def select_dag(deployment: Deployment) -> DAG:
         select = spark_task("select", deployment, "select_sample.py", "--ds", TEMPLATE)
         steps = [score, *_due(deployment), select, _announce(name)]
         chain(*steps)
+        if deployment.monitored:
+            score >> spark_task("monitor", deployment, "monitor.py", "--ds", TEMPLATE, skips=True)
     return dag
 
 

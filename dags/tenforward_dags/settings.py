@@ -29,6 +29,7 @@ RUN_ON = ("bash", "kubernetes", "ssh")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _JINJA = re.compile(r"\{[{%#]")
 _PASSWORD = re.compile(r"://[^/?#]*@")
+_CONDITIONS = ("days", "new_records", "drift", "max_loss", "max_calibration_gap")
 _DAILY = re.compile(r"[0-5]?[0-9] ([01]?[0-9]|2[0-3]) \* \* \*")
 
 
@@ -51,6 +52,7 @@ class Deployment:
     cron: str
     end: datetime | None
     conditional: bool
+    monitored: bool
 
     @property
     def arguments(self) -> list[str]:
@@ -110,7 +112,8 @@ def sound() -> tuple[list[Deployment], list[str]]:
 
 
 def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[str]]:
-    """Name and schedule of each pipeline file that can be used, and what is wrong with others."""
+    """Name and schedule of each pipeline file that can be used, with whether it has `[monitor]`,
+    and what is wrong with others."""
     read: dict[Path, tuple[str, dict[str, Any]]] = {}
     faults: list[str] = []
     for file in sorted(folder.glob("*.toml")):
@@ -119,7 +122,8 @@ def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[st
             continue
         try:
             content = _content(file)
-            read[file] = _name_of(file, content), _schedule(file, content.get("schedule", {}))
+            schedule = _schedule(file, content.get("schedule", {}))
+            read[file] = _name_of(file, content), schedule | {"monitored": "monitor" in content}
         except ValueError as error:
             faults.append(str(error))
     if not read and not faults:
@@ -214,5 +218,5 @@ def _schedule(file: Path, section: Any) -> dict[str, Any]:
     return {
         "cron": cron,
         "end": None if end is None else datetime(end.year, end.month, end.day, 23, 59, tzinfo=UTC),
-        "conditional": any(name in section for name in ("days", "new_records", "drift")),
+        "conditional": any(name in section for name in _CONDITIONS),
     }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from schemas.bounds import MOST_ROWS
+from schemas.bounds import LARGEST, MOST_ROWS
 from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Section
 
@@ -21,8 +21,11 @@ def _time_of_day(cron: str) -> str:
 
 
 class Schedule(Section):
-    """`[schedule]`: every day is scored; of `days`, `new_records` and `drift` the first that is
-    reached makes a refresh due. Where none is given, every day has one.
+    """`[schedule]`: every day is scored; of the conditions the first that is reached makes a
+    refresh due. Where none is given, every day has one.
+
+    `max_loss` and `max_calibration_gap` are those of `[monitor]`, on what `tenforward monitor` has
+    measured since the last refresh; `monitor.min_rows` holds for them too.
     """
 
     cron: Annotated[str, AfterValidator(_time_of_day)] = Field(
@@ -37,7 +40,24 @@ class Schedule(Section):
         default=None, gt=0, le=100, description="Of their losses: population stability index."
     )
 
+    max_loss: float | None = Field(
+        default=None, gt=0, le=LARGEST, description="Mean loss of served records beyond which."
+    )
+    max_calibration_gap: float | None = Field(
+        default=None, gt=0, le=1, description="How far their predicted to observed may be from 1."
+    )
+
     @property
     def conditional(self) -> bool:
         """Whether a day may pass without a refresh."""
-        return (self.days, self.new_records, self.drift) != (None, None, None)
+        return self.days is not None or self.by_records or self.by_performance
+
+    @property
+    def by_records(self) -> bool:
+        """Whether newly matured records may make a day due."""
+        return (self.new_records, self.drift) != (None, None)
+
+    @property
+    def by_performance(self) -> bool:
+        """Whether the figures of served records may make a day due."""
+        return (self.max_loss, self.max_calibration_gap) != (None, None)

@@ -114,6 +114,21 @@ def gate_can_judge(pipeline: "Pipeline") -> Iterator[Fault]:
         yield Fault("gate.max_segment_loss_increase", segment, problem, remedy)
 
 
+def monitor_can_judge(pipeline: "Pipeline") -> Iterator[Fault]:
+    """Limits on what the predictions of a regression do not say."""
+    if pipeline.task != "regression":
+        return
+    no_loss = "a regression's predictions expect no loss"
+    no_chance = "a regression predicts no probabilities"
+    for field, value, problem in (
+        ("monitor.max_loss_gap", pipeline.monitor.max_loss_gap, no_loss),
+        ("monitor.max_calibration_gap", pipeline.monitor.max_calibration_gap, no_chance),
+        ("schedule.max_calibration_gap", pipeline.schedule.max_calibration_gap, no_chance),
+    ):
+        if value is not None:
+            yield Fault(field, value, problem, "remove it")
+
+
 def log_fits(pipeline: "Pipeline") -> Iterator[Fault]:
     """A log whose predictions or segment keys are not what the pipeline records."""
     records = pipeline.records

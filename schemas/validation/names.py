@@ -129,6 +129,13 @@ def names_are_not_sql(pipeline: "Pipeline") -> Iterator[Fault]:
             yield Fault(field, name, problem, ANOTHER)
 
 
+def segments_are_not_all(pipeline: "Pipeline") -> Iterator[Fault]:
+    """A segment key by the name that the table `performance` has for all records."""
+    if "all" in pipeline.instances.segments:
+        problem = "stands for all records in the table performance"
+        yield Fault("instances.segments", "all", problem, ANOTHER)
+
+
 def features_are_not_python(pipeline: "Pipeline") -> Iterator[Fault]:
     """A feature that Petastorm, which reads the sample, cannot name."""
     for name in pipeline.features:

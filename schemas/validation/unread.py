@@ -96,6 +96,7 @@ def conditions_are_read(pipeline: "Pipeline") -> Iterator[Fault]:
     """Conditions of a refresh that every day has already."""
     schedule = pipeline.schedule
     if schedule.days == 1:
-        for name, value in _given(schedule, "new_records", "drift"):
+        others = ("new_records", "drift", "max_loss", "max_calibration_gap")
+        for name, value in _given(schedule, *others):
             problem = "nothing reads it with days = 1, by which every day is due"
             yield Fault(f"schedule.{name}", value, problem, "remove it, or raise days")

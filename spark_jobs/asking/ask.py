@@ -72,6 +72,8 @@ def asked_by(warehouse: Warehouse, ask: Ask) -> pa.Table:
     and about which no ask has drawn before: each is drawn, or not, once. Raises EmptyDrawError
     where there is none, ConflictError where another run asks meanwhile.
     """
+    if not warehouse.exists(ASKED):
+        warehouse.create_missing()
     # Taken before the look for who was drawn about: a run unseen competes for this number.
     number = warehouse.next_number(ASKED, "ask")
     if not _was_drawn(warehouse, ask.ask_id):

@@ -19,7 +19,12 @@ def counting(rule: Labels | None, cut: datetime) -> Column:
 
 
 def with_labels(asked: DataFrame, known: DataFrame, rule: Labels, cut: datetime) -> DataFrame:
-    """`asked` with the label of each, where one counts; the others are left out.
+    """`asked` with the label of each, where one counts; the others are left out."""
+    return counted(asked, known, rule, cut).where(F.col("label").isNotNull())
+
+
+def counted(asked: DataFrame, known: DataFrame, rule: Labels, cut: datetime) -> DataFrame:
+    """`asked` with the label of each, null where none counts.
 
     asked: instance_id, event_time, ...; known: as `narrow.labels_as_of` gives it. An instance whose
     labels were all refused is not one without a label.
@@ -31,5 +36,5 @@ def with_labels(asked: DataFrame, known: DataFrame, rule: Labels, cut: datetime)
         .when(label.isNotNull(), int(Counting.ANY))
         .otherwise(int(Counting.ABSENT_IS_NEGATIVE))
     )
-    joined = asked.join(known, "instance_id", "left").where(counting(rule, cut) >= asks)
-    return joined.withColumn("label", F.coalesce(label, F.lit(0.0))).drop("refused")
+    counts = F.when(counting(rule, cut) >= asks, F.coalesce(label, F.lit(0.0)))
+    return asked.join(known, "instance_id", "left").withColumn("label", counts).drop("refused")

@@ -1,5 +1,5 @@
 """What the dates of refreshes tell of whether `[schedule]` makes a day due: all of `days`, of
-`new_records` and `drift` nothing. `due` begins with it, and the plan of a backfill foresees by it.
+the other conditions nothing. `due` begins with it, and the plan of a backfill foresees by it.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -33,7 +33,7 @@ def by_dates(
     passed = (ds - last.ds).days
     if schedule.days is not None and passed >= schedule.days:
         return True, f"{passed} days since {last.refresh_id}"
-    if schedule.new_records is None and schedule.drift is None:
+    if not (schedule.by_records or schedule.by_performance):
         return False, f"{passed} of {schedule.days} days have passed"
     return None, "its records decide"
 

@@ -1,24 +1,18 @@
 """The report card of a refresh: one HTML file that a person reads at a glance."""
 
-import os
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC
 from functools import partial
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from pyarrow import fs
 
 from schemas.manifests import REPORT_CARDS, Manifest
-from schemas.places import filesystem
 from spark_jobs.report import data_checks, plots, tables
 from spark_jobs.report.checks import checks
+from spark_jobs.report.pages import read_page, rendered, write_page
 from spark_jobs.storage.warehouse import Warehouse
 
 FOLDED = 8  # rows; a longer table under a plot is folded
@@ -100,12 +94,9 @@ PANELS = (
 
 def render(report: Report) -> str:
     """The page of a manifest's report; a bootstrap refresh's has few numbers and gets few parts."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = files("spark_jobs.report").joinpath("card.html").read_text(encoding="utf-8")
     verdicts = checks(report)
-    return environment.from_string(text).render(
+    return rendered(
+        "card.html",
         report=report,
         policy=_policy(report),
         checks=verdicts,
@@ -159,14 +150,14 @@ def _policy(report: Report) -> str:
 def write_card(warehouse: Warehouse, manifest: Manifest) -> str:
     """Write the card of a refresh beside the tables; its path or URI."""
     place = _place(warehouse, manifest)
-    _write(place, render(_described(manifest)).encode())
+    write_page(place, render(_described(manifest)).encode())
     return place
 
 
 def current_card(warehouse: Warehouse, manifest: Manifest) -> str:
     """The card of a refresh, written where a killed job left none, or an older one's."""
     place = _place(warehouse, manifest)
-    current = manifest.created_at.isoformat().encode() in _read(place)
+    current = manifest.created_at.isoformat().encode() in read_page(place)
     return place if current else write_card(warehouse, manifest)
 
 
@@ -197,29 +188,3 @@ def _described(manifest: Manifest) -> dict[str, Any]:
     }
     paid = {} if manifest.allowance is None else {"ledger": asdict(manifest.allowance)}
     return {**lineage, **manifest.report, **paid, "manifest": lines}
-
-
-def _read(place: str) -> bytes:
-    """The file, or nothing where there is none."""
-    store, path = filesystem(place)
-    if store.get_file_info(path).type != fs.FileType.File:
-        return b""
-    with store.open_input_stream(path) as file:
-        return file.read()
-
-
-def _write(place: str, content: bytes) -> None:
-    """Write the file whole or not at all: an object store shows an object when it is complete."""
-    store, path = filesystem(place)
-    if store.type_name != "local":
-        with store.open_output_stream(path) as file:
-            file.write(content)
-        return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        part.write_bytes(content)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)

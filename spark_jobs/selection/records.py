@@ -164,7 +164,7 @@ def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: floa
     table = table.take(pa.array(order.row)).combine_chunks()
     prediction = predictions(table)
     labels = _floats(pc.fill_null(label.cast(pa.float64()), provisional))
-    _require_classes(prediction, labels)
+    require_classes(prediction, labels)
     names = [name for name in ("instance_id", "event_time") if name in table.column_names]
     version, versions = _version(table)
     segments, levels = _segments(table)
@@ -203,7 +203,7 @@ def _outputs(table: pa.Table) -> Array:
     return logits if logits.shape[1] <= MAX_LOGITS else statistics(logits).astype(np.float64)
 
 
-def _require_classes(outputs: Array, label: Array) -> None:
+def require_classes(outputs: Array, label: Array) -> None:
     """Refuse a label (n,) that is no class of its record; outputs as `predictions` gives them."""
     if outputs.ndim == 1:
         return

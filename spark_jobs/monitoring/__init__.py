@@ -1,0 +1,1 @@
+"""Parts of `monitor`: what records and labels say of the models that served."""
