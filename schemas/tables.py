@@ -231,7 +231,7 @@ def asked() -> Table:
             Column("score", "float64", "The size measure, at least 0."),
             Column("probability", "float64", "Inclusion probability.", range=POSITIVE_SHARE),
             Column("drawn", "bool", "Whether its label is asked for."),
-            Column("asked_at", "timestamp", "When that was decided, UTC."),
+            Column("cut", "timestamp", "By when it had no label, UTC."),
         ),
         partition_by=("ask_id",),
         properties=COMMON_PROPERTIES | {"delta.appendOnly": "true"},

@@ -2,7 +2,7 @@
 
 import hashlib
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -102,6 +102,6 @@ def _draw(warehouse: Warehouse, ask: Ask, number: int) -> None:
         decided = decided_frame(warehouse.spark, selection).select(
             F.lit(ask.ask_id).alias("ask_id"),
             *("instance_id", "event_time", "model_version", "score", "probability", "drawn"),
-            F.lit(datetime.now(UTC)).alias("asked_at"),
+            F.lit(plan.cut).alias("cut"),
         )
         warehouse.append_numbered(decided, ASKED, "ask", number)

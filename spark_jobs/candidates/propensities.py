@@ -17,6 +17,6 @@ def with_propensities(
     by `cut`; null where it was not, or where nobody had been asked at that version of the table."""
     if version is None:
         return records
-    asked = warehouse.read(ASKED, version).where(F.col("drawn") & (F.col("asked_at") <= F.lit(cut)))
+    asked = warehouse.read(ASKED, version).where(F.col("drawn") & (F.col("cut") <= F.lit(cut)))
     chances = asked.select("instance_id", F.col("probability").alias("propensity"))
     return records.join(F.broadcast(chances), "instance_id", "left")
