@@ -21,9 +21,9 @@ from schemas.ownership import require_owner
 from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.set_aside import SET_ASIDE, ids_set_aside, version_set_aside
+from schemas.side_tables import set_aside as definition
 from schemas.stored import stored
 from schemas.tables import instances
-from schemas.tables import set_aside as definition
 
 FEW = 5  # ids that are named
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from schemas.shared_columns import MAX_LOGITS
 from schemas.statistics import statistics
-from schemas.tables import MAX_LOGITS
 
 _FLOATS = pa.list_(pa.float32())
 

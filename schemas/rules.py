@@ -13,8 +13,9 @@ from typing import NamedTuple
 from schemas import reasons
 from schemas.columns import FINITE
 from schemas.pipeline import Pipeline, Task
+from schemas.shared_columns import MAX_LOGITS
 from schemas.statistics import CLASSES
-from schemas.tables import MAX_LOGITS, forward_records
+from schemas.tables import forward_records
 
 
 class Empty(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any
 from deltalake import DeltaTable as Snapshot
 
 from schemas.places import within
+from schemas.side_tables import set_aside
 from schemas.stored import stored
-from schemas.tables import set_aside
 
 SET_ASIDE = set_aside().name
 

@@ -11,6 +11,7 @@ import pyarrow.csv as csv
 import pytest
 from deltalake import DeltaTable as Snapshot
 
+from console.explain import explain
 from schemas.errors import ConfigurationError, EmptyDrawError
 from spark_jobs.asking.ask import Ask, ask_of, asked_by
 from spark_jobs.estimate import main as estimate
@@ -81,8 +82,12 @@ def test_law_3_weights_are_over_the_chance_of_having_been_asked(shops: Warehouse
         wanted = k / (n * row["probability"]) * stands_for[row["instance_id"]] / mean
         assert row["weight"] == pytest.approx(wanted if row["drawn"] else 0.0), row["instance_id"]
     assert manifest_of(shops, done["refresh_id"]).inputs.versions["asked"] == 1
+    assert manifest_of(shops, done["refresh_id"]).report["asked"] == len(chance)
     again = select_day(shops, LAST, rebuild=True)
     assert again["sample_digest"] == done["sample_digest"]
+    told = explain(shops.pipeline, shops.root, next(iter(chance)))
+    (refresh,) = [one for one in told["refreshes"] if one["refresh_id"] == done["refresh_id"]]
+    assert refresh["recomputed"] == "equal"
 
 
 def test_a_warehouse_in_which_nobody_was_asked_pins_no_asks(shops: Warehouse) -> None:

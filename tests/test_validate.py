@@ -26,6 +26,7 @@ LINES = {
     "due": ["--ds", "2013-01-08"],
     "select": ["--ds", "2013-01-08"],
     "compare": ["--ds", "2013-01-08"],
+    "estimate": ["--refresh", "2013-01-08-calibrated-12345678", "--challenger", "1"],
     "train": [],
     "register": [],
     "migrate": [],

@@ -30,6 +30,7 @@ ASKED = {  # what a command must be told beside the pipeline and the warehouse
     "due": DAY,
     "select": DAY,
     "compare": [*DAY, "--policies", "uniform", "--budgets", "0.1"],
+    "estimate": ["--refresh", "first", "--challenger", "1"],
     "monitor": DAY,
     "show": ["first"],
     "diff": ["first", "second"],

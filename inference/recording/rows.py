@@ -13,8 +13,8 @@ from inference.recording.frame import FORMAT, HEAD
 from inference.recording.given import NO_TIME
 from inference.recording.usable import ROW
 from schemas.errors import DataQualityError
+from schemas.shared_columns import MAX_LOGITS
 from schemas.statistics import WIDTH, statistics
-from schemas.tables import MAX_LOGITS
 
 
 def rows_in(payloads: Iterable[bytes], pipeline: str | None = None) -> pa.Table:

@@ -7,7 +7,7 @@ from schemas.sections.check import DATED
 from schemas.sections.fault import Fault
 from schemas.sections.records import KINDS
 from schemas.sections.store import Columns
-from schemas.tables import MAX_LOGITS
+from schemas.shared_columns import MAX_LOGITS
 
 if TYPE_CHECKING:
     from schemas.pipeline import Pipeline

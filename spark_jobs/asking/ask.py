@@ -8,13 +8,13 @@ from typing import NamedTuple
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from schemas.asked import ASKED
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from schemas.progress import step
 from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.blocks.spark_blocks import blocks_of, decided_frame
 from spark_jobs.candidates.narrow import narrow
-from spark_jobs.candidates.propensities import ASKED
 from spark_jobs.candidates.window import window_of
 from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.registered import models_of

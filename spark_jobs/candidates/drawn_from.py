@@ -3,10 +3,10 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from schemas.asked import ASKED
 from schemas.errors import NoDataError
 from schemas.manifests import Manifest
 from spark_jobs.candidates.narrow import in_window
-from spark_jobs.candidates.propensities import ASKED
 from spark_jobs.features.segments import with_keys_of
 from spark_jobs.storage.warehouse import Warehouse
 

@@ -5,9 +5,8 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.asked import ASKED
 from spark_jobs.storage.warehouse import Warehouse
-
-ASKED = "asked"
 
 
 def with_propensities(

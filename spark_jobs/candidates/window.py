@@ -7,6 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.asked import ASKED
 from schemas.rules import Rules, rules_of
 from schemas.set_aside import SET_ASIDE, ids_set_aside
 from spark_jobs.candidates.narrow import (
@@ -16,7 +17,7 @@ from spark_jobs.candidates.narrow import (
     in_window,
     labels_as_of,
 )
-from spark_jobs.candidates.propensities import ASKED, with_propensities
+from spark_jobs.candidates.propensities import with_propensities
 from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.features.segments import with_keys_of
 from spark_jobs.refresh.plan import RefreshPlan

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.manifests import BOOTSTRAP
@@ -65,9 +66,17 @@ def _candidates(pinned: Pinned) -> tuple[Records, int]:
     drawn_from = np.asarray(asked) & ~kept_out(ids, pipeline.holdout, pinned.aside)
     rows = pinned.narrow(records.filter(drawn_from), pinned.labels(pinned.days), instances)
     seen = seen_from(rows, pipeline.labels, manifest.inputs.cut)
+    if pinned.propensities.num_rows:
+        seen = seen.append_column("propensity", _propensity(seen, pinned.propensities))
     provisional = pipeline.selection.provisional_label
     found, counts = assemble(seen, manifest.seed, provisional, pinned.decided.learnt_until)
     return found, counts.in_sample
+
+
+def _propensity(rows: pa.Table, asked: pa.Table) -> pa.ChunkedArray:
+    """The chance with which each row's instance was asked for its label; null where it was not."""
+    place = pc.index_in(rows["instance_id"], value_set=asked["instance_id"])
+    return asked["probability"].take(place.combine_chunks())
 
 
 def _steps(index: int, records: Records, plan: Plan, instance_id: str) -> dict[str, Any] | None:
@@ -105,6 +114,8 @@ def _steps(index: int, records: Records, plan: Plan, instance_id: str) -> dict[s
         # Of a row that was not drawn: what it would have weighed, had it been.
         "weight_before_calibration": plain,
     }
+    if coded.propensity[place] < 1.0:
+        steps["propensity"] = float(coded.propensity[place])
     if plan.coefficients is not None and final.drawn[place]:
         steps["multiplier"] = weight / plain
     return steps

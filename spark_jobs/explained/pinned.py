@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 from pydantic import ValidationError
 
+from schemas.asked import ASKED, propensities
 from schemas.errors import NoDataError
 from schemas.manifests import BOOTSTRAP, Decided, Manifest
 from schemas.pipeline import Pipeline
@@ -101,6 +102,17 @@ class Pinned:
             return ids_set_aside(self.warehouse, version)
         except (DeltaError, OSError) as error:
             raise _gone(SET_ASIDE, version) from error
+
+    @cached_property
+    def propensities(self) -> pa.Table:
+        """instance_id and probability of those that were asked for their label. Raises
+        GoneError."""
+        inputs = self.manifest.inputs
+        version = inputs.versions.get(ASKED)
+        try:
+            return propensities(self.warehouse, version, inputs.cut)
+        except (DeltaError, OSError) as error:
+            raise _gone(ASKED, version) from error
 
     @property
     def rules(self) -> Rules:

@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from schemas.tables import performance
+from schemas.side_tables import performance
 from spark_jobs.monitoring import moved
 from spark_jobs.monitoring.figures import SUMS, figures
 from spark_jobs.selection.arrays import Array

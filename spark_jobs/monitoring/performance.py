@@ -15,8 +15,8 @@ import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 from pyarrow.dataset import field
 
+from schemas.side_tables import performance
 from schemas.stored import stored
-from schemas.tables import performance
 from spark_jobs.monitoring import moved
 from spark_jobs.monitoring.levels import ALL, before
 from spark_jobs.selection.arrays import Array

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from schemas.asked import ASKED
 from schemas.errors import ConfigurationError
 from schemas.manifests import Manifest
 from schemas.pipeline import Pipeline
@@ -70,8 +71,8 @@ def plan_refresh(warehouse: "Warehouse", ds: date) -> RefreshPlan:
 
 def _asked(warehouse: "Warehouse") -> dict[str, int]:
     """The version of the table of asks; none where nobody has been asked yet."""
-    there = warehouse.exists("asked") and warehouse.files("asked")
-    return {"asked": warehouse.version("asked")} if there else {}
+    there = warehouse.exists(ASKED) and warehouse.files(ASKED)
+    return {ASKED: warehouse.version(ASKED)} if there else {}
 
 
 def plan_then(warehouse: "Warehouse", plan: RefreshPlan, manifest: Manifest) -> RefreshPlan:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.shared_columns import MAX_LOGITS
 from schemas.statistics import CLASSES, PROJECTED, statistics, summarised
-from schemas.tables import MAX_LOGITS
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.hashing import hash_ids
 

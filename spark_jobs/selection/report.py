@@ -80,6 +80,7 @@ def _sizes(choice: Choice) -> dict[str, Any]:
         "weight_square": (used**2).sum(),
         "most_weight": used.max(initial=0.0),
         "unmatured": (~choice.records.matured).sum(),
+        "asked": (choice.records.propensity < 1.0).sum(),
         "unmatured_drawn": (~choice.records.matured & drawn).sum(),
         "score_bins": np.bincount(bins, minlength=histogram.BINS),
         "score_bins_drawn": np.bincount(bins[drawn], minlength=histogram.BINS),
@@ -184,6 +185,7 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
         "variance_ratio": _variance_ratio(sums, n, k),
         "unmatured_share": float(sums["unmatured"]) / n,
         "unmatured_drawn": int(sums["unmatured_drawn"]),
+        "asked": int(sums["asked"]),
         "score_quantiles": {
             "all": _quantiles(sums["score_bins"]),
             "drawn": _quantiles(sums["score_bins_drawn"]),

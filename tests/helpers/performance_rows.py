@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from schemas.tables import performance
+from schemas.side_tables import performance
 
 DAY = date(2026, 2, 1)
 CUT = datetime(2026, 3, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from schemas.bundle import ModelCard
 from schemas.encoding import encoding_of
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.pipeline import Pipeline, Task
-from schemas.tables import MAX_LOGITS
+from schemas.shared_columns import MAX_LOGITS
 from trainer.data.survey import Survey
 
 

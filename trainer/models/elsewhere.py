@@ -19,7 +19,7 @@ from schemas.encoding import Encoding
 from schemas.errors import ConfigurationError
 from schemas.inputs import columns_of, model_inputs
 from schemas.pipeline import Pipeline
-from schemas.tables import SKETCH_WIDTH
+from schemas.shared_columns import SKETCH_WIDTH
 from trainer.models.export import export_program
 from trainer.models.model import FAR, example_inputs
 from trainer.models.networks import orthonormal

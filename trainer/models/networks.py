@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from schemas.bundle import Blueprint
-from schemas.tables import SKETCH_WIDTH
+from schemas.shared_columns import SKETCH_WIDTH
 
 EMBEDDING_SCALE = 0.05  # small, so that a code never seen in training says almost nothing
 PROJECTION_SEED = 20210414  # any constant: fresh models of one shape share their projection
