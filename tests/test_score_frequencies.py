@@ -25,6 +25,7 @@ def probabilities(score: str) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("design", EXACT)
 @pytest.mark.parametrize("score", FAMILIES)
 def test_law_3_inclusion_frequencies_equal_the_probabilities_of_every_score(score, design):

@@ -75,10 +75,10 @@ def everything(found: SelectionResult) -> pa.Table:
 
 @pytest.fixture
 def many_blocks(monkeypatch) -> None:
-    """Eight blocks of some 375 rows in four shards."""
+    """Eight blocks of some 375 rows in two shards: each costs a task in every pass."""
     for module in (blocks, spark_blocks):
         monkeypatch.setattr(module, "block_bits", lambda count: 3)
-    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 2)
+    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 1)
 
 
 POLICIES = {
@@ -104,35 +104,25 @@ def test_law_1_spark_draws_what_draw_draws(spark, records, logged, name):
 
 @pytest.mark.usefixtures("many_blocks")
 @pytest.mark.parametrize(
-    ("partitions", "shards", "batch"),
-    [(1, 0, 100_000), (2, 1, 1_000), (7, 2, 100_000), (64, 3, 100)],
+    ("partitions", "shards", "batch", "together"),
+    [(1, 0, 100_000, 6), (2, 1, 1_000, 6), (64, 3, 100, 1)],
 )
 def test_law_1_partitions_shards_and_batches_do_not_change_the_sample(
-    spark, records, logged, monkeypatch, partitions, shards, batch
+    spark, records, logged, monkeypatch, partitions, shards, batch, together
 ):
+    """Nor that answers of many shards meet, two at a time, before they come to the driver."""
     monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: shards)
+    monkeypatch.setattr(spark_held, "TOGETHER_BITS", together)
     expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
     before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
     try:
         there, found = on_spark(logged, POLICIES["calibrated"], partitions)
         assert there.digest == expected.digest
+        assert there.report == expected.report
         found.close()
     finally:
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
-
-
-@pytest.mark.usefixtures("many_blocks")
-def test_answers_of_many_shards_meet_before_the_driver_to_the_same_bits(
-    records, logged, monkeypatch
-):
-    monkeypatch.setattr(spark_held, "TOGETHER_BITS", 1)
-    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 3)
-    expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
-    there, found = on_spark(logged, POLICIES["calibrated"])
-    assert there.digest == expected.digest
-    assert there.report == expected.report
-    found.close()
 
 
 def test_law_1_blocks_larger_than_shards_are_put_together(records, logged, monkeypatch):
@@ -147,8 +137,9 @@ def test_law_1_blocks_larger_than_shards_are_put_together(records, logged, monke
 
 
 @pytest.mark.usefixtures("many_blocks")
-def test_shards_without_a_candidate_are_passed_over(spark, logged):
+def test_shards_without_a_candidate_are_passed_over(spark, logged, monkeypatch):
     """Labels of instances that left no record fall into every shard, candidates into two."""
+    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 2)
     record, label = logged
     two = record.where("instance_id IN ('flight-1', 'flight-2')")
     found = SparkBlocks(narrow(two, label, CUT, sketch=False), 2 * N, SEED, None)

@@ -132,6 +132,7 @@ def test_equal_seconds_pay_for_rows_at_what_another_row_costs():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_small_study_goes_on_where_it_was_and_prints_its_table(tmp_path, capfd):
     line = ["--folder", str(tmp_path), "--seeds", "2", "--arms"]
     study.main([*line, "frozen", "uniform"])
