@@ -30,7 +30,8 @@ from spark_jobs.candidates.in_sample import in_sample
 from spark_jobs.candidates.matching import groups, hash_places, places
 from spark_jobs.candidates.maturity import where_counted
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import Order, Records, column, hashed, order_of, records_of
+from spark_jobs.selection.order import Order, hashed, order_of
+from spark_jobs.selection.records import Records, column, records_of
 
 _SAME = ("moment", "tie")  # rows of one id with the same of both must have the same `content`
 _DECIDED = ["is_label", "fault", "content", "counting", "label", *_SAME]  # no candidate's columns

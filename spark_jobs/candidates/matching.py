@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import Order
+from spark_jobs.selection.order import Order
 
 
 def groups(ids: pa.Array) -> Array:
