@@ -1,6 +1,6 @@
 """Columns and properties that several tables share."""
 
-from schemas.columns import Column
+from schemas.columns import POSITIVE_SHARE, Column
 
 SKETCH_WIDTH = 16
 ENDS = ("low", "high")  # of an interval
@@ -20,3 +20,5 @@ EVENT_TIME = Column("event_time", "timestamp", "When the model is asked, UTC.")
 EVENT_DATE = Column("event_date", "date", "UTC date of event_time.")
 REFRESH_ID = Column("refresh_id", "string", "The refresh: one run of selection.")
 MODEL_VERSION = Column("model_version", "string", "Registry version of the model that answered.")
+SCORE = Column("score", "float64", "The size measure, at least 0.")
+PROBABILITY = Column("probability", "float64", "Inclusion probability.", range=POSITIVE_SHARE)

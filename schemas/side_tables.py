@@ -1,7 +1,7 @@
 """Tables beside the loop, which a warehouse may lack: who was asked, what was set aside, how models
 did."""
 
-from schemas.columns import POSITIVE_SHARE, Column, Table
+from schemas.columns import Column, Table
 from schemas.shared_columns import (
     COMMON_PROPERTIES,
     ENDS,
@@ -9,6 +9,8 @@ from schemas.shared_columns import (
     EVENT_TIME,
     INSTANCE_ID,
     MODEL_VERSION,
+    PROBABILITY,
+    SCORE,
     SKETCH_WIDTH,
 )
 
@@ -23,8 +25,8 @@ def asked() -> Table:
             INSTANCE_ID,
             EVENT_TIME,
             Column("model_version", "string", "The model of the record."),
-            Column("score", "float64", "The size measure, at least 0."),
-            Column("probability", "float64", "Inclusion probability.", range=POSITIVE_SHARE),
+            SCORE,
+            PROBABILITY,
             Column("drawn", "bool", "Whether its label is asked for."),
             Column("cut", "timestamp", "By when it had no label, UTC."),
         ),

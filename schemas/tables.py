@@ -6,7 +6,7 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 
 from typing import TYPE_CHECKING
 
-from schemas.columns import POSITIVE_SHARE, Column, ColumnType, Table
+from schemas.columns import Column, ColumnType, Table
 from schemas.sections.store import Feature, FeatureView
 from schemas.shared_columns import (
     COMMON_PROPERTIES,
@@ -15,7 +15,9 @@ from schemas.shared_columns import (
     INSTANCE_ID,
     MAX_LOGITS,
     MODEL_VERSION,
+    PROBABILITY,
     REFRESH_ID,
+    SCORE,
     SKETCH_WIDTH,
 )
 from schemas.side_tables import asked, performance, set_aside
@@ -112,8 +114,8 @@ def selection_probabilities() -> Table:
                 "The loss of the record's prediction on that label; null without a record.",
                 nullable=True,
             ),
-            Column("score", "float64", "The size measure, at least 0."),
-            Column("probability", "float64", "Inclusion probability.", range=POSITIVE_SHARE),
+            SCORE,
+            PROBABILITY,
             Column(
                 "probability_negative",
                 "float64",

@@ -42,7 +42,9 @@ def frame_of(warehouse: Warehouse, manifest: Manifest) -> DataFrame:
     )
     records = _records(warehouse, manifest)
     own = _newest(records, "instance_id", "model_version")
-    last = _newest(records, "instance_id")
+    # Of the held-out instances alone: all records would be shuffled a second time.
+    ids = F.broadcast(held.select("instance_id"))
+    last = _newest(records.join(ids, "instance_id", "left_semi"), "instance_id")
     rows = candidates.join(own, ["instance_id", "model_version"], "left").drop("model_version")
     return rows.unionByName(held.join(last, "instance_id", "left").drop("model_version"))
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.asked import ASKED
+from schemas.asked import propensities
 from spark_jobs.storage.warehouse import Warehouse
 
 
@@ -14,8 +14,9 @@ def with_propensities(
 ) -> DataFrame:
     """The records with `propensity`, the chance with which their instance was asked for its label
     by `cut`; null where it was not, or where nobody had been asked at that version of the table."""
-    if version is None:
+    asked = propensities(warehouse.root, version, cut)
+    if not asked.num_rows:
         return records
-    asked = warehouse.read(ASKED, version).where(F.col("drawn") & (F.col("cut") <= F.lit(cut)))
-    chances = asked.select("instance_id", F.col("probability").alias("propensity"))
+    named = asked.rename_columns(["instance_id", "propensity"])
+    chances = warehouse.spark.createDataFrame(named)
     return records.join(F.broadcast(chances), "instance_id", "left")

@@ -8,7 +8,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from schemas.errors import ConfigurationError, DataQualityError
-from spark_jobs.estimation.frame import SamplingFrame
+from spark_jobs.estimation.frame import SamplingFrame, count
 
 
 def write_list(frame: SamplingFrame, file: Path) -> int:
@@ -82,8 +82,8 @@ def with_answers(frame: SamplingFrame, answers: pa.Table) -> SamplingFrame:
     rows, held = frame.rows, frame.rows["held_out"]
     asked = pc.and_(held, found)
     counts = dict(frame.counts)
-    answered, all_held = _count(asked), counts["held_out"]
-    counts["not_asked"] = answers.num_rows - _count(pc.and_(found, rows["drawn"]))
+    answered, all_held = count(asked), counts["held_out"]
+    counts["not_asked"] = answers.num_rows - count(pc.and_(found, rows["drawn"]))
     if 0 < answered < all_held:
         raise DataQualityError(
             f"--answers: {answered} of {all_held} held-out rows are answered. Remedy: answer all of"
@@ -100,7 +100,3 @@ def with_answers(frame: SamplingFrame, answers: pa.Table) -> SamplingFrame:
             "held_out_not_asked": all_held,
         }
     return SamplingFrame(rows, counts)
-
-
-def _count(mask: pa.ChunkedArray) -> int:
-    return int(pc.sum(mask, min_count=0).as_py())

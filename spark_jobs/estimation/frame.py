@@ -35,7 +35,7 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Samplin
     sure = 0
     if "learnt" in rows.column_names:
         may = pc.greater(rows["unlearnt"], 0.0)
-        sure = rows.num_rows - pc.sum(may).as_py() if rows.num_rows else 0
+        sure = rows.num_rows - count(may)
         rows = rows.filter(may)
         chance = pc.multiply(rows["probability"], rows["unlearnt"])
         drawn = pc.and_(rows["drawn"], pc.invert(rows["learnt"]))
@@ -52,8 +52,8 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Samplin
     held, drawn = rows["held_out"], rows["drawn"]
     counts = {
         "rows": rows.num_rows,
-        "drawn": _count(drawn),
-        "held_out": _count(held),
+        "drawn": count(drawn),
+        "held_out": count(held),
         "without_record": without,
         "sure_to_be_learnt": sure,
     }
@@ -65,7 +65,8 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Samplin
     return SamplingFrame(rows, counts)
 
 
-def _count(mask: pa.ChunkedArray) -> int:
+def count(mask: pa.ChunkedArray) -> int:
+    """How many entries of a mask are true."""
     return int(pc.sum(mask, min_count=0).as_py())
 
 
