@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from spark_jobs.candidates.assemble import assemble
-from spark_jobs.selection import records as order
+from spark_jobs.selection import order
 from spark_jobs.selection.hashing import hash_ids
 
 
