@@ -1,6 +1,7 @@
 """Versions of the registry, the champion or another, each with its bundle in a local folder."""
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from schemas.registry import (
     champion_version,
     mlflow_client,
     registry_exists,
+    served_on,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +71,16 @@ def find_alias(name: str, alias: str, warehouse: str) -> RegisteredVersion:
             " the registry, or name the version with --model-version."
         )
     return _fetch(client, version)
+
+
+def find_served_on(name: str, day: date, warehouse: str) -> RegisteredVersion | None:
+    """The version that served when the refresh of a day had been trained on, None where no version
+    is as old."""
+    if not registry_exists(warehouse):
+        return None
+    client = mlflow_client(warehouse)
+    version = served_on(day, client.search_model_versions(f"name = '{name}'"))
+    return None if version is None else _fetch(client, version)
 
 
 def find_version(name: str, version: str, warehouse: str) -> RegisteredVersion:

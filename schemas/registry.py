@@ -1,6 +1,8 @@
 """The registry's client: where MLflow keeps runs and models, and which version serves."""
 
 import os
+from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +92,22 @@ def champion_version(
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def served_on(day: date, versions: "Iterable[ModelVersion]") -> "ModelVersion | None":
+    """The version that served when the refresh of a day had been trained on.
+
+    Days are those of the refreshes, in the tag `ds`: a backfill trains many in one hour. What was
+    rolled back does not count, since it was found bad. Of one day's versions the newest counts, as
+    it is the last word on that day. None where no version is as old.
+    """
+    served = [
+        (version.tags["ds"], int(version.version), version)
+        for version in versions
+        if PROMOTED in version.tags and ROLLED_BACK not in version.tags and "ds" in version.tags
+    ]
+    old = [one for one in served if date.fromisoformat(one[0]) <= day]
+    return max(old, key=lambda one: one[:2])[2] if old else None
 
 
 def has_model(client: "MlflowClient", name: str) -> bool:

@@ -13,34 +13,36 @@ and says what its loss is on all of them. The others ask somebody else about the
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from inference.registered import RegisteredVersion, find_version
-from schemas.bundle import read_card
+from schemas.all_traffic import AllTraffic, keep
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import about, log
 from schemas.manifests import Manifest, find_manifest
 from schemas.progress import step
-from spark_jobs.candidates.drawn_from import asked_frame, frame_of
-from spark_jobs.candidates.narrow import in_window
+from schemas.registry import mlflow_client
+from schemas.shared_columns import MAX_LOGITS
+from spark_jobs.candidates.drawn_from import asked_frame
+from spark_jobs.estimation.all_traffic import (
+    ANCHOR,
+    CHALLENGER,
+    CHAMPION,
+    by_segment,
+    measured,
+)
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
 from spark_jobs.estimation.estimate import Line, lines
 from spark_jobs.estimation.frame import KNOWN, SamplingFrame, frame_from
-from spark_jobs.features.answers import forward_passes
-from spark_jobs.features.point_in_time import with_features
-from spark_jobs.refresh.learnt import learnt_from, require_independent, unlearnt
-from spark_jobs.refresh.registered import registered_versions
-from spark_jobs.selection.records import predictions
-from spark_jobs.selection.tasks import loss
+from spark_jobs.judging.challenged import answered, compared, frame
 from spark_jobs.storage.warehouse import Warehouse
 
 GAIN = "difference"  # of a challenger's loss and that of the record, on one row
@@ -64,49 +66,6 @@ def refresh_to_judge_by(warehouse: Warehouse, refresh_id: str) -> Manifest:
             " refresh of another policy."
         )
     return manifest
-
-
-def frame(warehouse: Warehouse, manifest: Manifest, challenger: str | None) -> SamplingFrame:
-    """The rows of the refresh; without those that a challenger may have learnt from."""
-    rows = frame_of(warehouse, manifest)
-    if challenger is not None:
-        versions = registered_versions(warehouse.root, warehouse.pipeline.name)
-        trained_on = learnt_from(warehouse, challenger, versions)
-        require_independent(manifest, trained_on, challenger)
-        rows = _with_chances(rows, unlearnt(warehouse, trained_on, manifest))
-    segments = tuple(warehouse.pipeline.instances.segments)
-    return frame_from(rows.toArrow(), warehouse.pipeline.task, segments)
-
-
-def _with_chances(rows: DataFrame, chances: DataFrame | None) -> DataFrame:
-    if chances is None:
-        return rows
-    others = {
-        "learnt": F.coalesce("learnt", F.lit(False)),
-        "unlearnt": F.coalesce("unlearnt", F.lit(1.0)),
-    }
-    return rows.join(chances, "instance_id", "left").withColumns(others)
-
-
-def challenged(
-    warehouse: Warehouse, manifest: Manifest, whole: SamplingFrame, model: RegisteredVersion
-) -> SamplingFrame:
-    """The frame with `difference`: the loss of a version less that of the record, where drawn."""
-    drawn = whole.rows.filter(whole.rows["drawn"]).select(["instance_id", "label"])
-    inputs, session = manifest.inputs, warehouse.spark
-    ids = session.createDataFrame(drawn.select(["instance_id"]))
-    instances = warehouse.read("instances", inputs.versions["instances"])
-    instances = in_window(instances, inputs.window_start, manifest.ds)
-    asked = instances.join(F.broadcast(ids), "instance_id").dropDuplicates(["instance_id"])
-    encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
-    features = with_features(warehouse, asked, inputs.versions, encoding).drop("event_time")
-    answers = forward_passes(features, model).toArrow()
-    place = pc.index_in(answers["instance_id"], value_set=drawn["instance_id"])
-    label = drawn["label"].take(place.combine_chunks()).to_numpy()
-    own = pa.array(loss(warehouse.pipeline.task, predictions(answers), label))
-    found = with_answers(whole, pa.table({"instance_id": answers["instance_id"], "own_loss": own}))
-    gain = pc.subtract(found.rows["own_loss"], found.rows["loss"])
-    return found._replace(rows=found.rows.append_column(GAIN, gain))
 
 
 def predictors(rows: pa.Table, task: str) -> list[str]:
@@ -158,7 +117,8 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
     else:
         manifest = refresh_to_judge_by(warehouse, args.refresh)
         with step(f"reading what {manifest.refresh_id} was drawn from"):
-            whole = frame(warehouse, manifest, args.challenger)
+            models = models_asked(warehouse, manifest, args)
+            whole = frame(warehouse, manifest, [model.version for model in models.values()])
         result |= {
             "refresh_id": manifest.refresh_id,
             "policy": manifest.policy,
@@ -168,26 +128,77 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
         asked = write_list(whole, args.list)
         return result | {"list": str(args.list), "asked": asked, "frame": whole.counts}
     if args.challenger is not None and manifest is not None:
-        with step(f"{whole.counts['drawn']:,} forward passes of version {args.challenger}"):
-            model = find_version(warehouse.pipeline.name, args.challenger, warehouse.root)
-            whole = challenged(warehouse, manifest, whole, model)
+        names = ", ".join(f"version {model.version}" for model in models.values())
+        with step(f"{whole.counts['drawn']:,} forward passes of {names}"):
+            whole = answered(warehouse, manifest, whole, models)
+        gain = pc.subtract(whole.rows[f"{CHALLENGER}_loss"], whole.rows["loss"])
+        whole = whole._replace(rows=whole.rows.append_column(GAIN, gain))
     else:
         columns = [args.value, *([args.over] if args.over else [])]
         whole = with_answers(whole, read_answers(args.answers, columns))
     value = GAIN if args.challenger is not None else args.value
     auxiliary = args.auxiliary or predictors(whole.rows, warehouse.pipeline.task)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with warnings_logged():
         found = lines(whole.rows, value, auxiliary, args.by, args.confidence, args.over)
-    for warning in said:
-        log.warning("%s", warning.message)
     told_of = [told(line, args.confidence) for line in found]
     result |= {"value": value, "auxiliary": auxiliary, "confidence": args.confidence}
     if args.challenger is not None:
         means = served(whole.rows, args.by)
         told_of = [_as_losses(one, means[one["group"]]) for one in told_of]
         result |= {"challenger": args.challenger, "forward_passes": whole.counts["drawn"]}
+    if args.for_gate and manifest is not None:
+        with warnings_logged():
+            result |= kept_for_the_gate(warehouse, manifest, whole, models, auxiliary)
     return result | {"frame": whole.counts, "estimates": told_of}
+
+
+@contextmanager
+def warnings_logged() -> Iterator[None]:
+    """What is said of estimates goes to the log."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    for warning in said:
+        log.warning("%s", warning.message)
+
+
+def models_asked(
+    warehouse: Warehouse, manifest: Manifest, args: argparse.Namespace
+) -> dict[str, RegisteredVersion]:
+    """The versions that answer for the drawn rows, by what they are."""
+    if args.for_gate:
+        return compared(warehouse, manifest, args.challenger)
+    if args.challenger is None:
+        return {}
+    name = warehouse.pipeline.name
+    return {CHALLENGER: find_version(name, args.challenger, warehouse.root)}
+
+
+def kept_for_the_gate(
+    warehouse: Warehouse,
+    manifest: Manifest,
+    whole: SamplingFrame,
+    models: dict[str, RegisteredVersion],
+    auxiliary: Sequence[str],
+) -> dict[str, Any]:
+    """What the gate asks, measured and kept with the challenger's run; what is told of it."""
+    pipeline, confidence = warehouse.pipeline, warehouse.pipeline.gate.confidence
+    version = {of: models[of].version if of in models else None for of in (CHAMPION, ANCHOR)}
+    found = AllTraffic(
+        refresh_id=manifest.refresh_id,
+        challenger=models[CHALLENGER].version,
+        champion=version[CHAMPION],
+        anchor=version[ANCHOR],
+        confidence=confidence,
+        loss=pipeline.training.loss if pipeline.task == "regression" else "log",
+        rows=whole.counts["rows"],
+        drawn=whole.counts["drawn"],
+        measured=measured(whole.rows, auxiliary, confidence),
+        segments=by_segment(whole.rows, pipeline.instances.segments, auxiliary, confidence),
+    )
+    client = mlflow_client(warehouse.root)
+    keep(client, str(client.get_model_version(pipeline.name, found.challenger).run_id), found)
+    return {"champion": found.champion, "anchor": found.anchor, "for_gate": found.measured}
 
 
 def _as_losses(one: dict[str, Any], mean: float) -> dict[str, Any]:
@@ -218,6 +229,11 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--list", type=Path, metavar="FILE", help="write the drawn instances, to ask about"
     )
+    line.add_argument(
+        "--for-gate",
+        action="store_true",
+        help="with --challenger: beside champion and anchor, kept for `register --version`",
+    )
     line.add_argument("--value", help="column of --answers whose mean is estimated")
     line.add_argument("--over", help="a second one, for the ratio of both totals")
     line.add_argument("--by", metavar="SEGMENT", help="a mean for each level of this segment")
@@ -246,6 +262,13 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         raise ConfigurationError(
             "--challenger: it is judged by labels, and those of --asked are not known. Remedy: name"
             " a refresh, or give their labels by --answers."
+        )
+    if args.for_gate and args.challenger is None:
+        raise ConfigurationError("--for-gate: of whom is not said. Remedy: add --challenger.")
+    if args.for_gate and (pipeline.labels.classes or 0) > MAX_LOGITS:
+        raise ConfigurationError(
+            f"--for-gate: labels.classes = {pipeline.labels.classes}, and of more than {MAX_LOGITS}"
+            " a loss is known but nearly. Remedy: leave it to the held-out rows."
         )
     if args.answers is not None and args.value is None:
         raise ConfigurationError(

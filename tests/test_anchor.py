@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from schemas.bundle import PROGRAM
+from schemas.registry import served_on
 from schemas.sections.gate import Gate
 from tests.helpers.trainer_tables import (
     chance,
@@ -20,7 +21,6 @@ from tests.helpers.trainer_tables import (
     small_pipeline,
     write_refresh,
 )
-from trainer.promotion.anchor import served_on
 from trainer.promotion.assess import assess
 from trainer.promotion.gate import decide
 from trainer.promotion.registry import open_registry

@@ -208,7 +208,7 @@ def test_a_model_is_not_judged_by_the_draw_that_taught_it(
     second = loop["days"][1]["select"]["refresh_id"]
     place = "--warehouse", loop["warehouse"].root, "--refresh"
     code, found = told(capfd, *place, second, "--challenger", "3")
-    assert (code, found["error"].split(":")[0]) == (2, "--challenger = 3")
+    assert (code, found["error"].split(":")[0]) == (2, "version 3")
     assert "no drawn row is left to judge it by" in found["error"]
     code, found = told(capfd, *place, "2013-01-09-none", "--challenger", "3")
     assert (code, "no such refresh" in found["error"]) == (3, True)

@@ -2,10 +2,14 @@
 
 tenforward register --pipeline pipelines/flights.toml --model model.pt2 --refresh REFRESH
 tenforward register --pipeline pipelines/flights.toml --model bundle/ --refresh REFRESH --dry-run
+tenforward register --pipeline pipelines/flights.toml --version 7 --refresh LATER
 
 A file is a program of `torch.export.save` that takes the pipeline's features; a folder is a bundle
 (program.pt2, model.json, and weights.safetensors where it has any). It is judged on the held-out
 rows of the refresh that it was trained on, beside the champion, by the limits of [gate].
+
+A version that is registered already faces the gate once more, by what `tenforward estimate
+--refresh LATER --challenger 7 --for-gate` found over all instances of a later refresh.
 """
 
 import argparse
@@ -31,6 +35,7 @@ from trainer.features.held_out import Source
 from trainer.fitting.checks import require_comparable
 from trainer.models.elsewhere import Foreign, open_model
 from trainer.models.export import load_bundle, serving_model
+from trainer.promotion.all_traffic import judged_again, require_version, serve_if_passed
 from trainer.promotion.anchor import Anchor, open_anchor
 from trainer.promotion.asked import read_by_each
 from trainer.promotion.gate import decide
@@ -96,6 +101,42 @@ def register(
     log.info("%s version %s: %s", name, version.version, record.verdict.reason)
     outcome = _outcome(version, record.verdict.passed)
     return {"status": "done"} | result | outcome | {"metrics": record.metrics}
+
+
+def judge_again(
+    pipeline: Pipeline,
+    warehouse: str,
+    number: str,
+    refresh_id: str,
+    *,
+    name: str | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """A version before the gate once more, by what was measured of it on a later refresh; it serves
+    if the gate passes, and stays what it is if not. The result of the command.
+
+    Raises ConfigurationError where there is no such version, where it was rolled back from, and
+    where it was not measured on the refresh beside the models of now.
+    """
+    name = name or pipeline.name
+    require_model_name(name)
+    about(pipeline=pipeline.name, refresh_id=refresh_id, model=name, version=number)
+    if not registry_exists(warehouse):
+        raise ConfigurationError(f"--version = {number}: no model yet. Remedy: train one.")
+    result = {"pipeline": pipeline.name, "refresh_id": refresh_id, "model": name, "version": number}
+    with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
+        registry = open_registry(warehouse, pipeline.name, name)
+        version = require_version(registry, number)
+        champion = registry.champion()
+        if champion is not None and str(champion.version) == number:
+            return {"status": "already done"} | result | _outcome(version, promoted=True)
+        verdict = judged_again(registry, pipeline, version, refresh_id)
+        if dry_run:
+            verdict_told = {"passed": verdict.passed, "reason": verdict.reason}
+            return {"status": "planned"} | result | verdict_told
+        serve_if_passed(registry, version, verdict)
+    log.info("%s version %s: %s", name, number, verdict.reason)
+    return {"status": "done"} | result | {"promoted": verdict.passed, "reason": verdict.reason}
 
 
 @dataclass(frozen=True)
@@ -194,7 +235,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="PLACE",
         help="a file of torch.export.save, or the folder of a bundle",
     )
-    line.add_argument("--refresh", help="what it was trained on; of several, the latest")
+    line.add_argument(
+        "--version", metavar="V", help="instead of --model: one that is registered, once more"
+    )
+    line.add_argument(
+        "--refresh",
+        help="what it was trained on; of several, the latest. With --version: a later one, on which"
+        " `estimate --for-gate` measured it",
+    )
     line.add_argument("--parent", metavar="VERSION", help="whose weights it began with, if any's")
     line.add_argument("--name", help="in the registry (default: the pipeline's)")
     line.add_argument("--dry-run", action="store_true", help="say what the gate says, then stop")
@@ -205,21 +253,27 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> a version."""
     args = parser().parse_args(argv)
     pipeline = pipeline_of(args)
-    for option, meaning in (("model", "the file or folder of the model"), ("refresh", REFRESH)):
-        if getattr(args, option) is None:
-            raise ConfigurationError(f"--{option}: missing. Remedy: name {meaning}.")
-    result = register(
-        pipeline,
-        args.warehouse,
-        args.model,
-        args.refresh,
-        name=args.name,
-        parent=args.parent,
-        dry_run=args.dry_run,
-    )
+    if (args.model is None) == (args.version is None):
+        raise ConfigurationError(
+            "--model, --version: one of them is wanted. Remedy: name the file or folder of a model,"
+            " or a version that is registered."
+        )
+    if args.refresh is None:
+        raise ConfigurationError(f"--refresh: missing. Remedy: name {REFRESH}.")
+    if args.version is not None and args.parent is not None:
+        raise ConfigurationError("--parent: a version has its own. Remedy: leave it out.")
+    result = given(args, pipeline)
     if args.dry_run and not args.json:
         log.info("the gate %s: %s", "passes" if result["passed"] else "refuses", result["reason"])
     return result
+
+
+def given(args: argparse.Namespace, pipeline: Pipeline) -> dict[str, Any]:
+    """What the arguments ask for."""
+    whose = {"name": args.name, "dry_run": args.dry_run}
+    if args.version is not None:
+        return judge_again(pipeline, args.warehouse, args.version, args.refresh, **whose)
+    return register(pipeline, args.warehouse, args.model, args.refresh, parent=args.parent, **whose)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

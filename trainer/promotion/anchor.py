@@ -4,7 +4,6 @@ A tolerance that holds against the champion of the moment alone may be used up a
 promotion. The anchor stands still meanwhile, so that losses do not add up.
 """
 
-from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from schemas.bundle import ModelCard, read_card
 from schemas.errors import ConfigurationError
-from schemas.registry import PROMOTED, ROLLED_BACK
+from schemas.registry import served_on
 from trainer.fitting.checks import reads_alike
 from trainer.models.export import serving_model
 from trainer.promotion.registry import Registry
@@ -26,22 +25,6 @@ class Anchor(NamedTuple):
 
     words: str
     model: nn.Module | None = None
-
-
-def served_on(day: date, versions: "Iterable[ModelVersion]") -> "ModelVersion | None":
-    """The version that served when the refresh of a day had been trained on.
-
-    Days are those of the refreshes, in the tag `ds`: a backfill trains many in one hour. What was
-    rolled back does not count, since it was found bad. Of one day's versions the newest counts, as
-    it is the last word on that day. None where no version is as old.
-    """
-    served = [
-        (version.tags["ds"], int(version.version), version)
-        for version in versions
-        if PROMOTED in version.tags and ROLLED_BACK not in version.tags and "ds" in version.tags
-    ]
-    old = [one for one in served if date.fromisoformat(one[0]) <= day]
-    return max(old, key=lambda one: one[:2])[2] if old else None
 
 
 def open_anchor(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.losses import REGRESSION
 from schemas.pipeline import Task
 from schemas.sections.training import Training
 
@@ -113,16 +114,6 @@ PARTS: dict[Task, Callable[[Floats, Floats, Training], Parts]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
-}
-
-
-# A loss of the size of an error and Huber's delta; the twins of `trainer/fitting/loss.py`.
-REGRESSION: dict[str, Callable[[Floats, float], Floats]] = {
-    "squared": lambda error, _: error**2,
-    "absolute": lambda error, _: error,
-    "huber": lambda error, delta: np.where(
-        error <= delta, 0.5 * error**2, delta * (error - 0.5 * delta)
-    ),
 }
 
 

@@ -19,18 +19,18 @@ class Verdict(NamedTuple):
 
 
 def decide(sets: Mapping[str, Assessment], gate: Gate, anchor: str = "") -> Verdict:
-    """Judge by every set of rows; `held-out` must have `min_rows`, the others count from there on.
+    """Judge by every set of rows; the first must have `min_rows`, the others count from there on.
 
     Without champion and anchor a sound challenger passes that keeps the limits which need none. A
     limit that cannot be measured is not kept. anchor: which version it is, or why there is none.
     """
-    held = sets[HOLDOUT]
-    if held.rows < gate.min_rows:
-        return Verdict(False, f"{held.rows} held-out rows, gate.min_rows is {gate.min_rows}")
+    of, first = next(iter(sets.items()))
+    if first.rows < gate.min_rows:
+        return Verdict(False, f"{first.rows} {of} rows, gate.min_rows is {gate.min_rows}")
     judged = {name: own for name, own in sets.items() if own.rows >= gate.min_rows}
     words = [_in_words(name, own, gate, anchor) for name, own in judged.items()]
     words += [f"{sets[n].rows} {n} rows were too few to judge" for n in sets if n not in judged]
-    if anchor and not held.anchor:
+    if anchor and not first.anchor:
         words.append(anchor)
     faults = [fault for name, own in judged.items() for fault in _faults(name, own, gate, anchor)]
     return Verdict(not faults, "; ".join([*faults, *words]))

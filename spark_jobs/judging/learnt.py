@@ -25,7 +25,7 @@ def learnt_from(
         manifest = find_manifest(warehouse.path("refreshes"), name) if name else None
         if manifest is None:
             raise ConfigurationError(
-                f"--challenger = {version}: it, or a model before it, learnt from the refresh"
+                f"version {version}: it, or a model before it, learnt from the refresh"
                 f" {name!r}, which is not in this warehouse, so the rows that it must not be judged"
                 " on are not known. Remedy: name a version whose refreshes are all here."
             )
@@ -38,7 +38,7 @@ def require_independent(window: Manifest, trained_on: Sequence[Manifest], versio
     same = [one.refresh_id for one in trained_on if one.seed == window.seed]
     if same:
         raise ConfigurationError(
-            f"--challenger = {version}: it learnt from {same[0]}, whose draw and that of"
+            f"version {version}: it learnt from {same[0]}, whose draw and that of"
             f" {window.refresh_id} are one, so no drawn row is left to judge it by. Remedy: name"
             " the refresh of another day, a later one say."
         )

@@ -1,0 +1,77 @@
+"""What `estimate --for-gate` measured of a version on all traffic, and `register --version` reads.
+
+Kept with the version's run in the registry, so that whoever decides needs no Spark and no table.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FOLDER = "all_traffic"  # of the run: a file a refresh
+
+Ends = tuple[float, float, float]  # a value, and the ends of its interval; NaN: not defined
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class SegmentOfTraffic(_Strict):
+    """One level of a segment key."""
+
+    segment: str
+    level: str
+    drawn: int
+    loss: Ends
+    increase: Ends | None  # over the champion's
+    anchor_increase: Ends | None
+    calibration_ratio: Ends | None
+
+
+class AllTraffic(_Strict):
+    """A challenger beside champion and anchor, over all instances of a refresh's window."""
+
+    refresh_id: str
+    challenger: str  # versions
+    champion: str | None
+    anchor: str | None
+    confidence: float
+    loss: str  # of a regression, by its name; else log
+    rows: int
+    drawn: int  # rows that were asked about, held-out ones too
+    measured: dict[str, dict[str, Ends]]  # challenger, champion, increase, ...: loss, ...
+    segments: list[SegmentOfTraffic]
+
+
+def keep(client: "MlflowClient", run_id: str, found: AllTraffic) -> None:
+    """Write it to the run, over an earlier one of the refresh."""
+    client.log_text(run_id, found.model_dump_json(indent=1), _file(found.refresh_id))
+
+
+def kept(client: "MlflowClient", run_id: str, version: str, refresh_id: str) -> AllTraffic:
+    """Read it again. Raises ConfigurationError where nothing was kept, or something else."""
+    file = _file(refresh_id)
+    if file not in {one.path for one in client.list_artifacts(run_id, FOLDER)}:
+        raise ConfigurationError(
+            f"--version = {version}, --refresh = {refresh_id}: not measured on that refresh."
+            f" Remedy: `tenforward estimate --refresh {refresh_id} --challenger {version}"
+            " --for-gate` first."
+        )
+    text = Path(client.download_artifacts(run_id, file)).read_text()
+    try:
+        return AllTraffic.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{file} of run {run_id}: not what this release writes ({error.error_count()} faults)."
+            " Remedy: repeat the estimate."
+        ) from error
+
+
+def _file(refresh_id: str) -> str:
+    return f"{FOLDER}/{refresh_id}.json"
