@@ -120,6 +120,7 @@ def only_select(warehouse: Warehouse, start: date, end: date) -> list[dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_an_earlier_start_adds_what_is_due_before_and_leaves_the_rest(loop, tmp_path):
     warehouse = scheduled(copied(loop["warehouse"], tmp_path), days=2)
     assert due_days(only_select(warehouse, DAYS[1], DAYS[2])) == [DAYS[1]]
@@ -133,6 +134,7 @@ def test_an_earlier_start_adds_what_is_due_before_and_leaves_the_rest(loop, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_new_records_are_counted_when_the_day_is_reached(loop, tmp_path):
     warehouse = scheduled(copied(loop["warehouse"], tmp_path), new_records=10**6)
     done = only_select(warehouse, *LOOPED)
@@ -245,6 +247,7 @@ def test_due_days_are_not_selected_side_by_side(weekly, loop):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_due_days_are_scored_side_by_side(weekly, loop, tmp_path):
     shutil.copytree(loop["warehouse"].root, tmp_path / "copy")
     told = run(weekly, str(tmp_path / "copy"), "--only", "score", "--max-parallel", "2")

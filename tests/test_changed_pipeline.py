@@ -78,6 +78,7 @@ def run(line: str, capfd: pytest.CaptureFixture[str], **places: str) -> tuple[in
     return code, json.loads(out.splitlines()[-1]), err
 
 
+@pytest.mark.nightly
 def test_the_run_book_leads_through_every_change(
     root: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,7 @@ def here(twin, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_lines_of_the_feature_store_run_as_they_stand(here, capfd):
     lines = "".join(blocks("feature-store.md", "bash")).splitlines()
     assert len(lines) == 6

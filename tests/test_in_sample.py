@@ -145,6 +145,7 @@ def test_a_shadow_model_that_learnt_from_a_day_changes_nothing_of_it(warehouse):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_days_that_their_own_model_answers_are_weighted_by_one_over_pi_and_counted(warehouse):
     """The first model answers the last day that it was trained on."""
     bootstrapped = date(2013, 1, 6)

@@ -292,6 +292,7 @@ def test_a_budget_in_gpu_hours_is_what_the_last_trainings_managed(loop):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_mixture_hands_its_weights_from_refresh_to_refresh(loop, tmp_path):
     warehouse = copied(loop["warehouse"], tmp_path)
     changed = warehouse.pipeline.selection.model_copy(update={"policy": "mixture"})

@@ -65,6 +65,7 @@ def test_two_processes_give_one_result_and_the_exit_code_of_what_went_wrong(
     assert (results[1]["status"], results[1]["exit_code"]) == ("failed", 4)
 
 
+@pytest.mark.nightly
 def test_two_processes_go_on_from_the_champions_optimizer(warehouse: Path, tmp_path: Path) -> None:
     file = pipeline_file(tmp_path, PIPELINE)
     write_refresh(warehouse, PIPELINE, "next", random_rows(500, seed=7), day=3)

@@ -134,6 +134,7 @@ def test_a_training_links_to_its_run_in_mlflow(world: SimpleNamespace) -> None:
     assert links["MLflow run"] == f"http://mlflow.example/#/runs/{version.run_id}"
 
 
+@pytest.mark.nightly
 def test_a_kill_of_scheduler_and_spark_leaves_one_refresh_and_one_training(
     world: SimpleNamespace,
 ) -> None:

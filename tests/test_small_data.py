@@ -142,6 +142,7 @@ def test_a_session_that_is_there_is_left_as_it_is(spark: SparkSession) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_1_the_sample_is_the_same_either_way(spark: SparkSession, tmp_path: Path) -> None:
     warehouse = small.filled(tmp_path)
     before = {key: spark.conf.get(key, None) for key in SPARK}

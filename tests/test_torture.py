@@ -28,6 +28,7 @@ FACTS: dict[str, Any] = {
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_law_2_after_each_kill_a_repeat_leaves_what_no_kill_leaves(tmp_path, capsys) -> None:
     code = main(["--loop", "small", "--kills", "3", "--seed", "7", "--folder", str(tmp_path)])
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
