@@ -4,9 +4,11 @@
 
 Three models, through the trainer's own reader and fit, on random rows: the flights' and MNIST's
 own networks, and an embedding of ten million rows. Each with its sample resident on the GPU and
-streamed from files, in fp32 and in bf16. A round measures every fit once, in order: at least three
-rounds, and up to five where they end within `--seconds`; FOLDER has the figures after each. Without
-a GPU nothing is measured, but `--device cpu` goes through all of it at a tiny size.
+streamed from files, in fp32 and in bf16; resident in fp32 also kernel by kernel, where a fit would
+otherwise try its steps as a CUDA graph (trainer/fitting/graphed.py). A round measures every fit
+once, in order: at least three rounds, and up to five where they end within `--seconds`; FOLDER has
+the figures after each. Without a GPU nothing is measured, but `--device cpu` goes through all of it
+at a tiny size.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from schemas.sections.training import Training
 from trainer.data.refresh import FILE_GROUP_ROWS
 from trainer.data.sample import Kept, Sample, Streamed, read_packed
 from trainer.data.survey import survey_of
+from trainer.fitting import graphed
 from trainer.fitting.fit import fit
 from trainer.models.model import SketchedNetwork, build_model, model_card, standardise
 from trainer.processes.ranks import Ranks
@@ -78,6 +81,7 @@ class Case(NamedTuple):
     epochs: int
     sample: str
     precision: str
+    steps: str
 
 
 class Measured(NamedTuple):
@@ -97,6 +101,7 @@ class Job(NamedTuple):
     task: Task
     settings: Training
     mean_weight: float
+    warm_steps: int = graphed.WARM_STEPS  # before a graph is tried
 
 
 def pipeline_of(model: str, table: int) -> Pipeline:
@@ -131,14 +136,17 @@ def jobs_of(name: str, folder: Path, limits: Limits) -> dict[Case, Job]:
             own = pipeline.model_copy(update={"training": settings})
             where = f"streamed, {readers} readers" if readers else "resident"
             sample = Streamed(own, refresh) if readers else Kept(packed, refresh.group_sizes)
-            case = Case(name, size.batch_size, rows, epochs, where, precision)
+            case = Case(name, size.batch_size, rows, epochs, where, precision, "as it is")
             jobs[case] = Job(model, sample, pipeline.task, settings, survey.mean_weight)
+            if precision == "fp32" and not readers:
+                slow = case._replace(steps="kernel by kernel")
+                jobs[slow] = jobs[case]._replace(warm_steps=sys.maxsize)
     return jobs
 
 
 def measured(job: Job, ranks: Ranks) -> Measured:
     """One fit, with nothing else on the GPU."""
-    model, sample, task, settings, mean_weight = job
+    model, sample, task, settings, mean_weight, graphed.WARM_STEPS = job
     if isinstance(sample, Kept):  # anew: it keeps what it has brought to the GPU
         sample = Kept(sample.rows, sample.group_sizes)
     on_gpu = ranks.device.type == "cuda"
@@ -176,15 +184,16 @@ def figures(rounds: Mapping[Case, Sequence[Measured]]) -> list[dict[str, Any]]:
 def table(found: Sequence[Mapping[str, Any]]) -> str:
     """The figures for a page: medians, and the rows a second of all rounds."""
     lines = [
-        "| model | batch | sample | precision | rows/s | of the rounds | ms a step | waiting"
-        " | peak GPU MB | whole fit, s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| model | batch | sample | precision | steps | rows/s | of the rounds | ms a step"
+        " | waiting | peak GPU MB | whole fit, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found:
         rate, batch = row["rows_per_second"], row["batch_size"]
         least, greatest = row["rows_per_second_least"], row["rows_per_second_greatest"]
         lines.append(
-            f"| {row['model']} | {batch:,} | {row['sample']} | {row['precision']} | {rate:,.0f}"
+            f"| {row['model']} | {batch:,} | {row['sample']} | {row['precision']} | {row['steps']}"
+            f" | {rate:,.0f}"
             f" | {least:,.0f} to {greatest:,.0f} | {batch / rate * 1e3:.2f}"
             f" | {row['share_waiting']:.1%} | {row['peak_megabytes']:,.0f}"
             f" | {row['seconds']:.1f} |"

@@ -119,13 +119,15 @@ def report() -> dict[str, Any]:
         for one in days
         for level in ("<b>north</b>", "south")
     ]
-    made = {"refresh_id": "r", "ds": DAY + timedelta(days=6), "forward_passes": 9}
+    made = {"refresh_id": "r", "ds": DAY + timedelta(days=6), "policy": "calibrated"}
+    made |= {"forward_passes": 9, "planned": 700, "spent": 690}
+    first = made | {"ds": DAY, "policy": "bootstrap", "planned": None, "spent": 24_768}
     return report_of(
         [*days, *of_level],
         pipeline="shops",
         keys=["shop"],
         limits={"max_loss": 0.6, "max_drift": 0.2, "min_coverage": 0.9},
-        refreshes=[made | {"planned": 700, "spent": 690}],
+        refreshes=[first, made],
         promotions=events.promoted({"2": {"ds": "2026-02-10", "promoted": "true"}}),
     )
 
@@ -160,6 +162,8 @@ def test_promotions_refreshes_and_their_cost_stand_on_the_same_axis(report):
     words = Page(render(report, [])).words
     assert "2" in words
     assert {"planned", "spent", "backward passes"} <= set(words)
+    # The first model's bar is cut at the height of the others, and bears its number.
+    assert "24,768" in words
 
 
 def test_the_verdict_is_that_of_the_last_run(report):

@@ -12,8 +12,8 @@ from spark_jobs.storage.warehouse import Warehouse
 
 
 def refreshes(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Of each refresh, oldest first: its day, the forward passes that paid for it, and the backward
-    passes planned and spent; None where its manifest does not know."""
+    """Of each refresh, oldest first: its day and policy, the forward passes that paid for it, and
+    the backward passes planned and spent; None where its manifest does not know."""
     spent = read_spent(warehouse.root)
     found = []
     for one in read_manifests(warehouse.path("refreshes"), pipeline=warehouse.pipeline.name)[::-1]:
@@ -22,6 +22,7 @@ def refreshes(warehouse: Warehouse) -> list[dict[str, Any]]:
             {
                 "refresh_id": one.refresh_id,
                 "ds": one.ds,
+                "policy": one.policy,
                 "forward_passes": None if paid is None else paid.forward_passes,
                 "planned": None if paid is None else paid.backward_passes,
                 "spent": sum(spent.get(one.refresh_id, {}).values()),

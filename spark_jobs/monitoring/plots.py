@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
+from schemas.manifests import BOOTSTRAP
 from spark_jobs.report.plots import ALL, DRAWN, LINE, MUTED, WARN, short
 
 Report = Mapping[str, Any]
@@ -185,7 +186,11 @@ def sketch(report: Report) -> Figure:
 
 
 def passes(report: Report) -> Figure:
-    """Backward passes planned and spent, of each refresh on its day."""
+    """Backward passes planned and spent, of each refresh on its day.
+
+    The axis is that of the refreshes that records decided: a first model learns from all there is,
+    and its bar is cut and bears its number.
+    """
     figure, axes = _axes(report)
     made = report["refreshes"]
     shift = timedelta(hours=5)
@@ -193,6 +198,14 @@ def passes(report: Report) -> Figure:
         known = [one for one in made if one[name] is not None]
         days = date2num([datetime.combine(one["ds"], time()) + side for one in known])
         axes.bar(days, [one[name] for one in known], 0.36, color=colour, label=name)
+    drawn = [one for one in made if one["policy"] != BOOTSTRAP]
+    if drawn:
+        top = 1.25 * max(1, *(one[name] or 0 for one in drawn for name in ("planned", "spent")))
+        axes.set_ylim(0, top)
+        for one in made:
+            if one["spent"] > top:
+                day = date2num(datetime.combine(one["ds"], time()) + 2 * shift)
+                axes.text(day, 0.75 * top, f"{one['spent']:,}", color=MUTED, fontsize=8)
     axes.yaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.set_ylabel("backward passes")
     axes.spines["bottom"].set_color(LINE)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from trainer.data.sample import Sample, in_memory
 from trainer.data.survey import mean_weight_of
 from trainer.fitting.checkpoint import Checkpoint, Progress
 from trainer.fitting.divisor import Divisor
+from trainer.fitting.graphed import Given, Graphed
 from trainer.fitting.intercept import settle_intercept
 from trainer.fitting.loss import RowLoss, row_loss
 from trainer.fitting.meter import Meter
@@ -38,7 +39,11 @@ QUIET_S = 10.0  # between log lines of one training
 
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], Training], torch.optim.Optimizer]] = {
     "adamw": lambda weights, settings: torch.optim.AdamW(
-        weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        weights,
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
+        capturable=all(weight.is_cuda for weight in weights),
     ),
     "sgd": lambda weights, settings: torch.optim.SGD(
         weights,
@@ -150,6 +155,7 @@ class Step:
     divisor: Divisor
     optimizer: torch.optim.Optimizer
     anchors: Sequence[tuple[Tensor, Tensor]]
+    graphed: Graphed | None = None  # on a GPU, where a step is this process's own
 
     @staticmethod
     def of(
@@ -171,7 +177,10 @@ class Step:
             carried.put(optimizer, model)
             ranks.share(value for kept in optimizer.state.values() for value in kept.values())
         loss = row_loss(task, settings)
-        return Step(model, called, loss, settings, ranks, divisor, optimizer, anchors)
+        step = Step(model, called, loss, settings, ranks, divisor, optimizer, anchors)
+        if ranks.device.type != "cuda" or ranks.world > 1 or settings.compile:
+            return step
+        return replace(step, graphed=Graphed(step.update, optimizer, ranks.device))
 
     def take(self, batch: Batch, number: int, done: float, validation: Sequence[float]) -> Tensor:
         """Step `number` of the training, with `done` epochs behind and their validation losses;
@@ -179,14 +188,22 @@ class Step:
         # A model with dropout draws from here: anew each step, so that a resumed fit draws alike.
         own = number * self.ranks.world + self.ranks.rank
         _seed(self.ranks.device, (self.settings.seed << 32) + own)
+        lr, divisor = rate(done, validation, self.settings), self.divisor.batch(batch.rows)
+        given = Given(batch.inputs, batch.label, batch.offset, batch.weight)
+        if self.graphed is not None:
+            return self.graphed.take(given, divisor, lr)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(done, validation, self.settings)
+            group["lr"] = lr
+        return self.update(given, divisor)
+
+    def update(self, given: Given, divisor: float | Tensor) -> Tensor:
+        """The weights after this rank's part of a batch; its sum of weight x loss."""
         with self._precision():
-            output, _ = self.called(*batch.inputs)
-        loss = self.loss(output.float(), batch.label, batch.offset)
-        part = (batch.weight * loss).sum()
+            output, _ = self.called(*given.inputs)
+        loss = self.loss(output.float(), given.label, given.offset)
+        part = (given.weight * loss).sum()
         # Gradients are averaged over the ranks, and the parts are to be summed.
-        mean = part / self.divisor.batch(batch.rows) * self.ranks.world
+        mean = part / divisor * self.ranks.world
         self.optimizer.zero_grad()
         if self.ranks.device.type == "cuda":
             mean.backward()

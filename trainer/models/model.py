@@ -85,7 +85,9 @@ class SketchedNetwork(nn.Module):
         ]
         standard = ((numbers - self.mean) / self.scale).clamp(-FAR, FAR)
         output = self.network(categories, standard, *scaled) + self.intercept
-        return output, self._last.value.flatten(1) @ self.projection
+        # Kept, it would keep the step's whole graph of gradients until the next one.
+        sketched, self._last.value = self._last.value, None
+        return output, sketched.flatten(1) @ self.projection
 
 
 def build_model(blueprint: Blueprint, seed: int) -> SketchedNetwork:
