@@ -35,6 +35,9 @@ def test_show_follows_a_refresh_from_its_inputs_to_its_model(loop, capfd):
     assert shown["report_card"] == selected["report_card"]
     assert shown["sampled_version"] == selected["sampled"]["version"]
     assert {"forward_records", "labels", "instances"} <= set(shown["input_versions"])
+    assert shown["input_versions"] == {at["table"]: at["version"] for at in selected["inputs"]}
+    [sampled, _] = trained["inputs"]
+    assert sampled == {"table": "sampled"} | selected["sampled"]
     [model] = shown["models"]
     told = ("version", "run_id", "promoted")
     assert [model[name] for name in told] == [trained[name] for name in told]
