@@ -60,6 +60,7 @@ def spark_task(
     operator = SparkSubmitOperator(
         task_id=task_id,
         name=f"tenforward {task_id} {deployment.name}",
+        pool=deployment.spark_pool,
         conn_id="spark_default",
         application=str(deployment.jobs / job),
         application_args=[*deployment.arguments, *more],
