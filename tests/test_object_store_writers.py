@@ -22,10 +22,9 @@ from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from py4j.protocol import Py4JJavaError
 
 from schemas.places import filesystem, for_spark
-from tests.helpers.object_store import BUCKET, object_store
+from tests.helpers.object_store import BUCKET, JARS, object_store
 
 ROOT = Path(__file__).parents[1]
-JARS = sorted(Path(os.environ.get("S3_JARS", f"{sys.prefix}/s3-jars")).glob("*.jar"))
 OURS = "tenforward.ConditionalPutLogStore"
 TRIES = int(os.environ.get("TRIES", "12"))
 COMMITS = 4

@@ -6,6 +6,7 @@ first write is done and answered with an error, as by a network that breaks. The
 of its own, because delta-rs keeps Python waiting during some of its requests.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ from typing import Any
 from schemas.places import filesystem
 
 BUCKET = "lake"
+# Of Spark's s3a, 645 MB: `make s3-jars`.
+JARS = sorted(Path(os.environ.get("S3_JARS", f"{sys.prefix}/s3-jars")).glob("*.jar"))
 SECRET = "not-to-be-logged-4f1c"
 
 
