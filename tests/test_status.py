@@ -58,7 +58,8 @@ def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as end:
         tenforward.main([name, "--help"])
     assert end.value.code == 0
-    assert ("NAME" if name == "new" else "--pipeline") in capsys.readouterr().out
+    takes = {"new": "NAME", "from-feast": "REPO"}.get(name, "--pipeline")
+    assert takes in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
