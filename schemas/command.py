@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.errors import ConfigurationError
 from schemas.faults import fault_of
-from schemas.layout import located_by_file
+from schemas.layout import HOLE, located_by_file
 from schemas.log import about, configure_logging, log, without_passwords
 from schemas.pipeline import Pipeline, refused
 from schemas.progress import told
@@ -69,7 +69,8 @@ def pipeline_of(
     """
     writes = writes and not getattr(args, "dry_run", False)
     args.warehouse = located_by_file(args.warehouse, args.pipeline)
-    place = args.warehouse if warehouse else None
+    # Of a file that tells no name it is not known where its warehouse is.
+    place = args.warehouse if warehouse and HOLE not in args.warehouse else None
     read = examine(args.pipeline, place, overrides, writes=writes, trains=trains, owned=owned)
     if read.pipeline is not None:  # what is told of its warehouse is told of it
         about(pipeline=read.pipeline.name, ds=getattr(args, "ds", None))

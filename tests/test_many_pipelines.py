@@ -81,6 +81,7 @@ def test_one_that_is_broken_does_not_hide_the_others(
     assert set(errors) == {"broken.toml", "copy.toml", "films", "moved", "shops"}
     assert told["pipelines"]["films"]["status"] == "done"
     assert "line 1" in errors["broken.toml"]
+    assert "--warehouse" not in errors["broken.toml"]
     assert "name = 'films' is also that of films.toml" in errors["copy.toml"]
     assert "holds pipeline 'shops', not 'moved'" in errors["moved"]
     assert "shops" in errors["shops"]
