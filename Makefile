@@ -52,7 +52,7 @@ setup: $(ready) ## install everything into .venv (3 minutes and 7 GB; once)
 
 $(ready): requirements.lock pyproject.toml $(wildcard setup/*) \
 		spark_jobs/spark-defaults.conf spark_jobs/log4j2.properties \
-		spark_jobs/storage/LinkLogStore.java
+		$(wildcard spark_jobs/storage/*.java)
 	@setup/all.sh
 	@touch $@
 
@@ -122,7 +122,7 @@ sources := $(shell find console inference schemas spark_jobs trainer tenforward.
 dist/tenforward.zip: $(sources) $(ready) setup/zip.py
 	@$(python) setup/zip.py $@ $(sources)
 
-dist/tenforward-log-store.jar: $(ready) spark_jobs/storage/LinkLogStore.java
+dist/tenforward-log-store.jar: $(ready) $(wildcard spark_jobs/storage/*.java)
 	@mkdir -p dist
 	@cp .venv/lib/python3.*/site-packages/pyspark/jars/tenforward-log-store.jar $@
 

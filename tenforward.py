@@ -46,6 +46,7 @@ PUBLIC = {
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("console.new", "a commented pipeline file, and a script that makes a few rows"),
+    "from-feast": ("console.from_feast", "a pipeline file from a Feast repository"),
     "describe": ("console.describe", "the columns that each table of a pipeline has, and needs"),
     "validate": ("console.validate", "every fault of a pipeline file and its warehouse"),
     "init": ("spark_jobs.create_tables", "create the tables of a pipeline"),

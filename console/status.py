@@ -1,9 +1,11 @@
 """`tenforward status`: the last refreshes, what was trained on them, and the model that serves.
 
 tenforward status --pipeline pipelines/flights.toml
+tenforward status --pipelines pipelines --warehouse '/lake/{pipeline}'
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.registry import ROLLED_BACK, champion_version, mlflow_client, registry_exists
+from schemas.several import over_pipelines
 
 
 def refreshes_path(warehouse: str) -> str:
@@ -112,12 +115,32 @@ def in_words(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def row_of(result: dict[str, Any]) -> dict[str, Any]:
+    """The status as a line among those of other pipelines."""
+    newest: dict[str, Any] = next(iter(result.get("refreshes", ())), {})
+    gates = ", ".join(f"{version} ({gate})" for version, gate in newest.get("gates", {}).items())
+    return {
+        "champion": result.get("champion"),
+        "newest refresh": newest.get("refresh_id"),
+        "drawn": newest.get("drawn"),
+        "trained": gates or None,
+        "backward per forward": result.get("ledger_28_days", {}).get("spent_per_forward_pass"),
+    }
+
+
+def _one(args: argparse.Namespace) -> dict[str, Any]:
+    pipeline = pipeline_of(args, writes=False)
+    return status(pipeline, args.warehouse, args.last)
+
+
 def _job(argv: Sequence[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="tenforward status", description=__doc__)
-    add_common_arguments(parser)
+    add_common_arguments(parser, several=True)
     parser.add_argument("--last", type=int, default=10, help="refreshes shown (%(default)s)")
     args = parser.parse_args(argv)
-    result = status(pipeline_of(args, writes=False), args.warehouse, args.last)
+    if args.pipelines is not None:
+        return over_pipelines(args, sys.argv[1:] if argv is None else argv, _one, row_of)
+    result = _one(args)
     if not args.json:
         for line in in_words(result):
             log.info("%s", line)

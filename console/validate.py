@@ -9,6 +9,7 @@ from typing import Any
 
 from schemas.command import add_common_arguments, run_command
 from schemas.errors import ConfigurationError
+from schemas.layout import located_by_file
 from schemas.log import about, log
 from schemas.pipeline import told
 from schemas.validation.examine import examine
@@ -38,7 +39,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     )
     add_common_arguments(line)
     args = line.parse_args(argv)
-    return validate(args.pipeline, args.warehouse)
+    return validate(args.pipeline, located_by_file(args.warehouse, args.pipeline))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

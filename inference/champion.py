@@ -24,6 +24,7 @@ from inference.registered import find_champion, serving_version
 from inference.scorer import Scorer, load_scorer
 from schemas.errors import ConfigurationError
 from schemas.faults import fault_of
+from schemas.layout import located
 from schemas.log import log, without_passwords
 from schemas.pipeline import Pipeline, load_pipeline
 
@@ -94,7 +95,8 @@ class LiveChampion:
         every_s: float = 30.0,
     ) -> None:
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
-        self.warehouse = warehouse or os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse")
+        place = warehouse or os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse")
+        self.warehouse = located(place, self.pipeline.name)
         self._process = os.getpid()
         # Where bundles of a remote registry are while they are loaded, and no longer.
         self._folder = TemporaryDirectory(prefix="tenforward-champion-")

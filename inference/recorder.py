@@ -25,6 +25,7 @@ from inference.recording.metrics import Metrics
 from inference.recording.storing import Stored, require_own, store_file
 from inference.registered import find_champion
 from schemas.errors import ConfigurationError, TenforwardError
+from schemas.layout import located
 from schemas.log import log
 from schemas.pipeline import Pipeline, load_pipeline
 
@@ -64,7 +65,8 @@ class ForwardRecorder:
         fsync: bool = False,
     ) -> None:
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
-        self.warehouse = warehouse or os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse")
+        place = warehouse or os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse")
+        self.warehouse = located(place, self.pipeline.name)
         require_own(self.pipeline, self.warehouse)
         self.model_version = self._champion() if model_version is None else model_version
         folder = Path(journal or os.environ.get("TENFORWARD_JOURNAL", "./journal"))

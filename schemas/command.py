@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.errors import ConfigurationError
 from schemas.faults import fault_of
+from schemas.layout import HOLE, located_by_file
 from schemas.log import about, configure_logging, log, without_passwords
 from schemas.pipeline import Pipeline, refused
 from schemas.progress import told
@@ -29,17 +30,18 @@ from schemas.validation.examine import examine
 FIRST, LAST = date(1700, 1, 1), date(9000, 12, 31)  # a window must not leave the calendar
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--pipeline` and `--warehouse`, which every command takes."""
-    parser.add_argument(
-        "--pipeline", required=True, metavar="FILE", help="the pipeline's TOML file"
-    )
+def add_common_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """`--pipeline` and `--warehouse`, which every command takes; several: or `--pipelines`."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--pipeline", metavar="FILE", help="the pipeline's TOML file")
+    if several:
+        which.add_argument("--pipelines", metavar="FOLDER", help="all the pipeline files there")
     parser.add_argument(
         "--warehouse",
         default=os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse"),
         metavar="PLACE",
-        help="where the tables are, a folder or a URI such as s3://bucket/prefix"
-        " (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
+        help="where the tables are, a folder or a URI such as s3://bucket/prefix; {pipeline} in it"
+        " is the pipeline's name (default: $TENFORWARD_WAREHOUSE, else ./warehouse)",
     )
     parser.add_argument(
         JSON, action="store_true", help="JSON on a terminal too; no summary in words"
@@ -58,14 +60,17 @@ def pipeline_of(
     """The pipeline that a command line names, once every rule holds of it and of its warehouse.
 
     writes: whether the command changes the warehouse. trains: whether it trains. warehouse: whether
-    it looks at the warehouse. owned: whether that must be the pipeline's. The log lines from here
+    it looks at the warehouse. owned: whether that must be the pipeline's. `args.warehouse` is the
+    pipeline's own from here on, `{pipeline}` in it replaced. The log lines from here
     on are about the pipeline, and about the day of `--ds`; a job that knows more says so by
     `about`.
 
     Raises ConfigurationError with every fault that there is.
     """
     writes = writes and not getattr(args, "dry_run", False)
-    place = args.warehouse if warehouse else None
+    args.warehouse = located_by_file(args.warehouse, args.pipeline)
+    # Of a file that tells no name it is not known where its warehouse is.
+    place = args.warehouse if warehouse and HOLE not in args.warehouse else None
     read = examine(args.pipeline, place, overrides, writes=writes, trains=trains, owned=owned)
     if read.pipeline is not None:  # what is told of its warehouse is told of it
         about(pipeline=read.pipeline.name, ds=getattr(args, "ds", None))
@@ -135,16 +140,20 @@ def _interrupted(code: int, emit: Emit) -> int:
 
 
 def _failed(error: BaseException, emit: Emit) -> int:
-    """Say what failed: in a line where it was to be expected, else with its traceback."""
+    failure = failure_of(error)
+    emit({"status": "failed", **failure})
+    return int(failure["exit_code"])
+
+
+def failure_of(error: BaseException) -> dict[str, Any]:
+    """What a result says of a failure; the log says it in a line where it was to be expected, else
+    with its traceback."""
     fault = fault_of(error)
     if fault is None:
         log.error("unexpected failure", exc_info=error)
-        emit({"status": "failed", "exit_code": 1, "error": f"{type(error).__name__}: {error}"})
-        return 1
+        return {"exit_code": 1, "error": f"{type(error).__name__}: {error}"}
     log.error("%s", fault)
-    failure = {"exit_code": fault.exit_code, "error": str(fault), **fault.details}
-    emit({"status": "failed", **failure})
-    return fault.exit_code
+    return {"exit_code": fault.exit_code, "error": str(fault), **fault.details}
 
 
 def writer(argv: Sequence[str]) -> Emit:

@@ -19,6 +19,7 @@ EXTRAS: dict[str, str] = {
     "torch": "trainer",
     "tqdm": "trainer",
     "boto3": "s3",
+    "feast": "feast",
 }
 PETASTORM = "0.12.1"  # `trainer.data` reads fields of its pool
 

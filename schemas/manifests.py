@@ -122,10 +122,14 @@ class Manifest:
 
     def versions(self) -> dict[str, int]:
         """The table versions that the refresh read, and those that hold what it wrote."""
+        return {**self.inputs.versions, **self.written()}
+
+    def written(self) -> dict[str, int]:
+        """The table versions that hold what the refresh wrote."""
         written = {"sampled": self.sampled.version, "holdout": self.holdout.version}
         if self.probabilities_version is not None:
             written["selection_probabilities"] = self.probabilities_version
-        return {**self.inputs.versions, **written}
+        return written
 
     def to_table(self) -> pa.Table:
         """The one row of `refreshes`."""

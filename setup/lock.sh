@@ -11,7 +11,16 @@ compile() {
         --generate-hashes --custom-compile-command "make lock" ${UV_ARGS:-} "$@"
 }
 
-compile --all-extras pyproject.toml --output-file requirements.lock
+# Every extra but `feast`, which asks for another version of a package that mlflow needs.
+mapfile -t extras < <("$venv/bin/python" - <<'EOF'
+import tomllib
+
+with open("pyproject.toml", "rb") as file:
+    extras = tomllib.load(file)["project"]["optional-dependencies"]
+print(*(f"--extra={name}" for name in extras if name != "feast"), sep="\n")
+EOF
+)
+compile "${extras[@]}" pyproject.toml --output-file requirements.lock
 
 # A split deployment, where Airflow lives apart from Spark's and the trainer's environment, needs
 # the extra alone (DAG files import nothing else), in the same versions.

@@ -1,9 +1,9 @@
-"""Compile the log store of folders (spark_jobs/storage/LinkLogStore.java) into a jar.
+"""Compile the log stores, of folders and of S3 (spark_jobs/storage/*.java), into a jar.
 
 Usage: log_store.py JAVA_HOME TARGET
 
 By Janino, the compiler that Spark brings along, so that a Java without its compiler is enough. The
-same source gives the same bytes; a jar of this source is left as it is.
+same sources give the same bytes; a jar of these sources is left as it is.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from pathlib import Path
 import pyspark
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
-SOURCE = Path(__file__).resolve().parents[1] / "spark_jobs" / "storage" / "LinkLogStore.java"
-MADE_OF = "source.sha256"  # beside the class
+SOURCES = sorted((Path(__file__).resolve().parents[1] / "spark_jobs" / "storage").glob("*.java"))
+MADE_OF = "source.sha256"  # beside the classes
 
 
-def compiled(java_home: str, source: str) -> dict[str, bytes]:
+def compiled(java_home: str, sources: list[str]) -> dict[str, bytes]:
     """Bytecode by the name of its class."""
     port, token = launch_gateway(
         classpath=str(Path(pyspark.__file__).parent / "jars" / "*"),
@@ -30,16 +30,19 @@ def compiled(java_home: str, source: str) -> dict[str, bytes]:
     )
     gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
     try:
-        compiler = gateway.jvm.org.codehaus.janino.SimpleCompiler()
-        compiler.cook(source)
-        found = compiler.getBytecodes()
-        return {name: bytes(found[name]) for name in found}
+        classes = {}
+        for source in sources:
+            compiler = gateway.jvm.org.codehaus.janino.SimpleCompiler()
+            compiler.cook(source)
+            found = compiler.getBytecodes()
+            classes |= {name: bytes(found[name]) for name in found}
+        return classes
     finally:
         gateway.shutdown()
 
 
 def is_of(jar: Path, digest: str) -> bool:
-    """Whether a jar is there and was made of the source with this digest."""
+    """Whether a jar is there and was made of the sources with this digest."""
     if not jar.exists():
         return False
     with zipfile.ZipFile(jar) as content:
@@ -48,11 +51,11 @@ def is_of(jar: Path, digest: str) -> bool:
 
 def main(java_home: str, jar: Path) -> None:
     """Compile unless it is done."""
-    source = SOURCE.read_text(encoding="utf-8")
-    digest = hashlib.sha256(source.encode()).hexdigest()
+    sources = [file.read_text(encoding="utf-8") for file in SOURCES]
+    digest = hashlib.sha256("".join(sources).encode()).hexdigest()
     if is_of(jar, digest):
         return
-    classes = compiled(java_home, source)
+    classes = compiled(java_home, sources)
     part = jar.with_suffix(".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
         for name, code in sorted(classes.items()):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the log store of folders beside Delta's jars: how Spark commits to a table of this machine.
+# Puts the log stores beside Delta's jars: how Spark commits to a table in a folder, and on S3.
 # Usage: log_store.sh JAVA_HOME
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

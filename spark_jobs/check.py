@@ -1,6 +1,7 @@
 """Check: do the tables on storage fit their definition, and are their rows fit to learn from?
 
 tenforward check --pipeline pipelines/flights.toml
+tenforward check --pipelines pipelines --warehouse '/lake/{pipeline}'
 tenforward check --pipeline pipelines/flights.toml --start 2013-02-01 --end 2013-02-28
 tenforward check --pipeline pipelines/flights.toml --table forward_records --path s3://logs/fwd
 
@@ -9,7 +10,9 @@ is all. Then the rows are looked at, by `spark_jobs.history`. Nothing is ever wr
 """
 
 import argparse
+import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -29,6 +32,7 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import within
+from schemas.several import over_pipelines
 from schemas.tables import all_tables
 from spark_jobs.storage import logs
 
@@ -119,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
         description="Compare Delta tables with the documented schema, then look for rows that"
         " nothing should be learnt from; each finding with its remedy. Nothing is written.",
     )
-    add_common_arguments(line)
+    add_common_arguments(line, several=True)
     line.add_argument("--start", type=parse_date, help="first UTC event date to look at")
     line.add_argument("--end", type=parse_date, help="last UTC event date to look at")
     line.add_argument("--columns", action="store_true", help="columns alone, without Spark")
@@ -131,6 +135,24 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> findings."""
     args = parser().parse_args(argv)
+    if args.pipelines is None:
+        return _one(args)
+    if args.path is not None:
+        raise ConfigurationError(
+            f"--path = {args.path}: which pipeline's table is it? Remedy: give --pipeline."
+        )
+    # One session for all: its options cannot be chosen by the size of one of them.
+    os.environ.setdefault("TENFORWARD_SMALL_DATA", "no")
+    return over_pipelines(args, sys.argv[1:] if argv is None else argv, _one, _row_of)
+
+
+def _row_of(result: dict[str, Any]) -> dict[str, Any]:
+    """What was found, as a line among those of other pipelines."""
+    found = Counter(finding["severity"] for finding in result.get("findings", ()))
+    return {f"{kind}s": found[kind] for kind in ("error", "warning", "note")}
+
+
+def _one(args: argparse.Namespace) -> dict[str, Any]:
     pipeline = pipeline_of(args, writes=False, warehouse=args.path is None)
     if args.start is not None and args.end is not None:
         require_order(args.start, args.end)

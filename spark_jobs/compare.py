@@ -167,7 +167,8 @@ def _policies(pipeline: Pipeline, names: str) -> dict[str, Policy]:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> session -> comparison."""
     args = parser().parse_args(argv)
-    warehouse = Warehouse(args.warehouse, pipeline_of(args, writes=False))
+    pipeline = pipeline_of(args, writes=False)
+    warehouse = Warehouse(args.warehouse, pipeline)
     if args.draws < 1:
         raise ConfigurationError(f"--draws = {args.draws}: must be at least 1. Remedy: raise it.")
     require_over(args.ds)

@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> the tables created, the columns added; the others are checked."""
     args = parser().parse_args(argv)
-    warehouse = Warehouse(args.warehouse, pipeline_of(args))
+    pipeline = pipeline_of(args)
+    warehouse = Warehouse(args.warehouse, pipeline)
     created, added = warehouse.create_missing(), widen(warehouse)
     warehouse.require(*warehouse.tables)
     given = restore(warehouse)

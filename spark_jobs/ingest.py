@@ -225,7 +225,8 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> rows by table."""
     args = parser().parse_args(argv)
-    warehouse = Warehouse(args.warehouse, pipeline_of(args))
+    pipeline = pipeline_of(args)
+    warehouse = Warehouse(args.warehouse, pipeline)
     return ingest(warehouse, args.start, args.end, args.dry_run)
 
 

@@ -165,7 +165,8 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> maintenance -> report by table."""
     args = parser().parse_args(argv)
-    warehouse = Warehouse(args.warehouse, pipeline_of(args))
+    pipeline = pipeline_of(args)
+    warehouse = Warehouse(args.warehouse, pipeline)
     return maintain(warehouse, args.tables, dry_run=args.dry_run)
 
 

@@ -77,6 +77,8 @@ def monitor(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         "rows": len(new),
         "days": [_day(row) for row in rows if row["segment"] == ALL],
         "page": page,
+        "inputs": warehouse.placed(span.versions),
+        "outputs": warehouse.placed({TABLE: warehouse.version(TABLE)}),
     }
     return result | (_alarm(pipeline, beyond, url) if beyond else {})
 

@@ -154,10 +154,13 @@ def _score(
     with step(f"answering at most {asked:,} instances"):
         records = settle(records, asked)
     kind = SERVED if model_version is None else NAMED
+    views = dict.fromkeys(name for name in warehouse.tables if name.startswith("features/"))
+    read = warehouse.placed({"instances": version} | views)
 
     def finish(ds: date) -> dict[str, Any] | None:
         batch = f"{kind}{ds}/{model.version}/{numbers[ds].records}"
-        return _append(warehouse, ds, records.withColumn("batch_id", F.lit(batch)), numbers[ds])
+        done = _append(warehouse, ds, records.withColumn("batch_id", F.lit(batch)), numbers[ds])
+        return done and done | {"inputs": read}
 
     # An append mostly waits for its commit.
     with step("writing records"), ThreadPoolExecutor(max_workers=4) as pool:
@@ -215,6 +218,7 @@ def _append(
         "records": added.rows,
         "rejected": bad,
         "version": added.version,
+        "outputs": warehouse.placed({"forward_records": added.version}),
     }
 
 

@@ -113,6 +113,21 @@ def test_train_starts_on_the_asset_in_the_gpu_pool(train: dict[str, Any]) -> Non
     assert json.loads((DAGS / "pools.json").read_text())["gpu"]["slots"] == 1
 
 
+def test_pipelines_of_one_airflow_share_nothing_but_pools(described: dict[str, Any]) -> None:
+    """No id, asset or name of an application twice, and no task told of another's warehouse."""
+    dags = described["dags"]
+    assert len({dag["asset"] for dag in dags.values() if dag["asset"]}) == len(dags) / 3
+    for dag_id, dag in dags.items():
+        name = dag_id.partition("_")[2]
+        for task in dag["tasks"].values():
+            words = (
+                task["arguments"] or shlex.split(task["command"] or "") or [f"/lake/it's {name}"]
+            )
+            assert f"/lake/it's {name}" in words
+            assert [asset.removesuffix("_refreshes") for asset in task["outlets"]] in ([], [name])
+            assert task["pool"] in ("default_pool", "gpu")
+
+
 def test_every_task_has_retries_a_limit_and_words(described: dict[str, Any]) -> None:
     for dag in described["dags"].values():
         assert "tenforward" in dag["tags"]
@@ -148,12 +163,16 @@ def test_conditions_and_the_monitor_have_tasks_where_the_file_asks_for_them(
 ) -> None:
     from spark_jobs import monitor
 
-    dag = described_alone(elsewhere | {"TENFORWARD_COMMAND": "/opt/ten/bin/tenforward"})["dags"]
+    pools = {"TENFORWARD_SPARK_POOL": "spark", "TENFORWARD_GPU_POOL": "a100"}
+    told = elsewhere | {"TENFORWARD_COMMAND": "/opt/ten/bin/tenforward"} | pools
+    dag = described_alone(told)["dags"]
+    assert dag["train_c"]["tasks"]["train"]["pool"] == "a100"
     select = dag["select_a_b"]
     assert select["order"] == ["score", "due", "select", "announce"]
     assert select["next"] == ["2013-02-14 03:30", "2013-02-15 03:30"]
     assert select["tasks"]["due"]["command"].startswith("/opt/ten/bin/tenforward due --pipeline")
     assert select["tasks"]["due"]["pool"] == "default_pool"
+    assert select["tasks"]["score"]["pool"] == select["tasks"]["select"]["pool"] == "spark"
     monitored = dag["select_c"]
     assert monitored["downstream"] == {
         "score": ["monitor", "select"], "monitor": [], "select": ["announce"], "announce": []

@@ -28,7 +28,7 @@ from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import PIPELINE as FLIGHTS
-from tests.helpers.object_store import BUCKET, SECRET, object_store, uploaded
+from tests.helpers.object_store import BUCKET, JARS, SECRET, object_store, uploaded
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
 from trainer.data.reader import read_sampled
@@ -36,7 +36,6 @@ from trainer.data.refresh import open_refresh
 from trainer.train import train_refresh
 
 PIPELINE = small_pipeline()
-JARS = sorted((Path(sys.prefix) / "s3-jars").glob("*.jar"))
 NEWEST = date(2013, 1, 9)
 
 

@@ -35,6 +35,9 @@ def test_show_follows_a_refresh_from_its_inputs_to_its_model(loop, capfd):
     assert shown["report_card"] == selected["report_card"]
     assert shown["sampled_version"] == selected["sampled"]["version"]
     assert {"forward_records", "labels", "instances"} <= set(shown["input_versions"])
+    assert shown["input_versions"] == {at["table"]: at["version"] for at in selected["inputs"]}
+    [sampled, _] = trained["inputs"]
+    assert sampled == {"table": "sampled"} | selected["sampled"]
     [model] = shown["models"]
     told = ("version", "run_id", "promoted")
     assert [model[name] for name in told] == [trained[name] for name in told]
@@ -55,7 +58,8 @@ def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as end:
         tenforward.main([name, "--help"])
     assert end.value.code == 0
-    assert ("NAME" if name == "new" else "--pipeline") in capsys.readouterr().out
+    takes = {"new": "NAME", "from-feast": "REPO"}.get(name, "--pipeline")
+    assert takes in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_refused_with_the_known_ones(capsys):

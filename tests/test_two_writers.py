@@ -15,7 +15,7 @@ from deltalake import DeltaTable as Snapshot
 
 from schemas.errors import ConfigurationError
 from spark_jobs.storage.links import require_links
-from spark_jobs.storage.session import LOG_STORE, REQUIRED
+from spark_jobs.storage.session import LOG_STORES, REQUIRED
 from tests.helpers.commit_race import race
 
 OURS = "tenforward.LinkLogStore"
@@ -54,7 +54,8 @@ def test_a_pointer_may_be_replaced(spark, tmp_path):
 
 
 def test_every_session_commits_by_it(spark, tmp_path):
-    assert REQUIRED[LOG_STORE] == OURS
+    assert REQUIRED["spark.delta.logStore.file.impl"] == OURS
+    assert LOG_STORES.items() <= dict(spark.sparkContext.getConf().getAll()).items()
     table = tmp_path / "table"
     spark.range(3).write.format("delta").save(str(table))
     left = {path.name for path in (table / "_delta_log").iterdir()}

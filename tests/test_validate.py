@@ -100,8 +100,8 @@ def test_a_table_in_a_file_is_no_json_value(capfd, tmp_path) -> None:
     assert (fault["field"], fault["value"], fault["remedy"]) == ("gates", None, "write 'gate'")
 
 
-def test_every_command_but_the_one_that_makes_a_pipeline_takes_one() -> None:
-    assert {*tenforward.COMMANDS} - {*LINES} == {"new"}
+def test_every_command_but_those_that_make_a_pipeline_takes_one() -> None:
+    assert {*tenforward.COMMANDS} - {*LINES} == {"new", "from-feast"}
 
 
 @pytest.mark.parametrize("command", list(LINES))

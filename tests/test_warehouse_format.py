@@ -21,7 +21,7 @@ PIPELINE = small_pipeline()
 REMEDY = "Remedy: use the release of tenforward that wrote it, or later"
 DAY = ["--ds", "2026-02-03"]
 DAYS = ["--start", "2026-02-01", "--end", "2026-02-03"]
-WITHOUT = {"new", "describe"}  # they look at no warehouse
+WITHOUT = {"new", "from-feast", "describe"}  # they look at no warehouse
 ASKED = {  # what a command must be told beside the pipeline and the warehouse
     "ingest": DAYS,
     "bootstrap": DAYS,

@@ -18,7 +18,7 @@ from schemas.ledger import read_spent
 from schemas.lock import exclusive
 from schemas.log import about
 from schemas.pipeline import Pipeline
-from schemas.places import state_folder
+from schemas.places import state_folder, within
 from schemas.progress import step
 from schemas.registry import registry_exists, tracking_uri
 from trainer.data.reader import read_holdout
@@ -93,7 +93,7 @@ def train_refresh(
             dismiss(ranks)
             raise
         version, record = Leader(pipeline, refresh, registry, ranks, began).train()
-    result |= _outcome(version, record.verdict.passed)
+    result |= _outcome(version, record.verdict.passed) | {"inputs": _inputs(warehouse, refresh)}
     result |= {"metrics": record.metrics, "ledger": dict(record.ledger)}
     return {"status": "done"} | result | {"seconds": round(time.monotonic() - clock, 3)}
 
@@ -109,6 +109,14 @@ def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:
         "reason": version.tags.get("gate_reason", ""),
         "run_id": version.run_id,
     }
+
+
+def _inputs(warehouse: str, refresh: Refresh) -> list[dict[str, Any]]:
+    """The tables that were read, as results of all commands list them."""
+    return [
+        {"table": name, "path": within(warehouse, name), "version": refresh.versions[name]}
+        for name in ("sampled", "holdout")
+    ]
 
 
 def _spent(warehouse: str, refresh: Refresh) -> int:

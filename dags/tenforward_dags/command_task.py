@@ -8,10 +8,12 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperator
 
+from tenforward_dags.lineage import trace
 from tenforward_dags.links import links_of
-from tenforward_dags.outcome import outcome_of, skip_if_idle
+from tenforward_dags.outcome import keep_or_skip, outcome_of
 from tenforward_dags.settings import Deployment
 
 
@@ -21,7 +23,7 @@ def command_task(subcommand: str, deployment: Deployment, *more: str, **settings
     settings: what every operator takes, such as `pool`.
     """
     words = [deployment.command, subcommand, *deployment.arguments, *more]
-    settings = {"task_id": subcommand, "post_execute": skip_if_idle} | settings
+    settings = {"task_id": subcommand, "post_execute": keep_or_skip} | settings
     try:
         operator = RUNNERS[deployment.run_on](shlex.join(words), deployment, settings)
     except ModuleNotFoundError as error:
@@ -30,13 +32,16 @@ def command_task(subcommand: str, deployment: Deployment, *more: str, **settings
             " provider (apache-airflow-providers-cncf-kubernetes or -ssh), or use bash."
         ) from error
     operator.operator_extra_links = links_of(deployment)
+    trace(operator, subcommand, deployment)
     return operator
 
 
-def _bash(command: str, deployment: Deployment, settings: dict[str, Any]) -> BaseOperator:
-    from airflow.providers.standard.operators.bash import BashOperator
+class CommandOperator(BashOperator):
+    """Airflow's; of one that is called BashOperator OpenLineage's provider asks no tables."""
 
-    return BashOperator(bash_command=command, output_processor=outcome_of, **settings)
+
+def _bash(command: str, deployment: Deployment, settings: dict[str, Any]) -> BaseOperator:
+    return CommandOperator(bash_command=command, output_processor=outcome_of, **settings)
 
 
 def _pod(command: str, deployment: Deployment, settings: dict[str, Any]) -> BaseOperator:

@@ -42,9 +42,11 @@ def _decoded(lines: list[str]) -> str:
     return (text.splitlines() or [""])[-1]
 
 
-def skip_if_idle(context: Context, result: Any = None) -> None:
-    """After a command: mark the task as skipped where it did nothing, with its result kept."""
+def keep_or_skip(context: Context, result: Any = None) -> None:
+    """After a command: keep its result as `outcome` of the operator, for its lineage; mark the task
+    as skipped where it did nothing."""
     outcome = outcome_of(result)
+    setattr(context["task"], "outcome", outcome)  # noqa: B010 -- ours, of whatever operator
     if outcome.get("status") in IDLE:
         context["ti"].xcom_push("return_value", outcome)
         raise AirflowSkipException(str(outcome.get("reason") or outcome["status"]))

@@ -10,6 +10,8 @@ TENFORWARD_SPARK_PROPERTIES  file for `spark-submit --properties-file`
 TENFORWARD_RUN_ON      where `tenforward train` and `due` run: bash (the worker), kubernetes or ssh
 TENFORWARD_COMMAND     their program there (default: tenforward)
 TENFORWARD_POD_TEMPLATE  the pod's file, for kubernetes: image, volumes, secrets, GPUs
+TENFORWARD_SPARK_POOL  Airflow's pool of the Spark jobs (default: default_pool);
+TENFORWARD_GPU_POOL    that of the trainings (default: gpu)
 TENFORWARD_MLFLOW_URL  address of MLflow's pages, for links; TENFORWARD_CARDS_URL of report cards
 
 Relative paths start at ROOT: a task runs in a folder of Airflow's choosing. What Airflow would take
@@ -47,6 +49,8 @@ class Deployment:
     run_on: str
     command: str
     pod_template: str | None
+    spark_pool: str
+    gpu_pool: str
     mlflow_url: str
     cards_url: str
     cron: str
@@ -102,6 +106,8 @@ def sound() -> tuple[list[Deployment], list[str]]:
             run_on=run_on,
             command=os.environ.get("TENFORWARD_COMMAND") or "tenforward",
             pod_template=template,
+            spark_pool=os.environ.get("TENFORWARD_SPARK_POOL") or "default_pool",
+            gpu_pool=os.environ.get("TENFORWARD_GPU_POOL") or "gpu",
             mlflow_url=os.environ.get("TENFORWARD_MLFLOW_URL", ""),
             cards_url=cards.replace("{pipeline}", name),
             **schedule,

@@ -1,39 +1,66 @@
 """A job as an Airflow task."""
 
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators import spark_submit
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from tenforward_dags.lineage import trace
 from tenforward_dags.retries import NO_DATA, exit_code
 from tenforward_dags.settings import Deployment
 
 
 class SparkSubmitOperator(spark_submit.SparkSubmitOperator):
-    """Airflow's; where the job says that a day has no data, the task is skipped, not failed."""
+    """Airflow's, which keeps the job's JSON result as `outcome`, where its driver runs here.
+
+    skips: whether the task is skipped, not failed, where the job says that a day has no data.
+    """
+
+    outcome: dict[str, Any] | None = None
+    skips = False
 
     def execute(self, context: Context) -> Any:
-        """Run the job. Raises AirflowSkipException for its exit code of no data."""
+        """Run the job. Raises AirflowSkipException for its exit code of no data, where it skips."""
         try:
             return super().execute(context)
         except Exception as error:
-            if exit_code(error) != NO_DATA:
+            if not self.skips or exit_code(error) != NO_DATA:
                 raise
             raise AirflowSkipException("no data for this day: nothing to do") from error
+
+    def _get_hook(self) -> SparkSubmitHook:
+        hook = super()._get_hook()
+        # A name of the provider's own: without it, or without a line of JSON, no result is kept.
+        name = "_process_spark_submit_log"
+        if read := getattr(hook, name, None):
+            setattr(hook, name, lambda lines: read(self._kept(lines)))
+        return hook
+
+    def _kept(self, lines: Iterable[str]) -> Iterator[str]:
+        """The job's output, as it comes: its log, and its result."""
+        for line in lines:
+            with suppress(ValueError):
+                said = json.loads(line) if line.startswith("{") else {}
+                self.outcome = said if "status" in said else self.outcome
+            yield line
 
 
 def spark_task(
     task_id: str, deployment: Deployment, job: str, *more: str, skips: bool = False
-) -> spark_submit.SparkSubmitOperator:
+) -> SparkSubmitOperator:
     """The job file through spark-submit; master and queue come from the connection.
 
-    skips: whether the task is skipped where the job has no data for the day.
+    skips: as SparkSubmitOperator has it.
     """
-    operator = SparkSubmitOperator if skips else spark_submit.SparkSubmitOperator
-    return operator(
+    operator = SparkSubmitOperator(
         task_id=task_id,
         name=f"tenforward {task_id} {deployment.name}",
+        pool=deployment.spark_pool,
         conn_id="spark_default",
         application=str(deployment.jobs / job),
         application_args=[*deployment.arguments, *more],
@@ -41,3 +68,6 @@ def spark_task(
         archives=deployment.archives,
         properties_file=deployment.spark_properties,
     )
+    operator.skips = skips
+    trace(operator, task_id, deployment)
+    return operator

@@ -10,7 +10,7 @@ from tenforward_dags.select_dag import BEGINNING, refreshes_asset
 from tenforward_dags.settings import Deployment
 
 DOC = """\
-`train` runs `tenforward train --refresh latest` in the pool `gpu`: Petastorm reads the newest
+`train` runs `tenforward train --refresh latest` in the pool `{pool}`: Petastorm reads the newest
 refresh, PyTorch trains, the gate decides whether the new model becomes `champion`.
 
 The event that starts the run is a bell, the table `refreshes` is the truth. Events may be merged,
@@ -34,7 +34,11 @@ def train_dag(deployment: Deployment) -> DAG:
         max_active_runs=1,
         default_args=RETRIES | {"execution_timeout": timedelta(hours=12)},
         tags=["tenforward", name],
-        doc_md=DOC.format(file=deployment.pipeline_file, warehouse=deployment.warehouse),
+        doc_md=DOC.format(
+            pool=deployment.gpu_pool,
+            file=deployment.pipeline_file,
+            warehouse=deployment.warehouse,
+        ),
     ) as dag:
-        command_task("train", deployment, "--refresh", "latest", pool="gpu")
+        command_task("train", deployment, "--refresh", "latest", pool=deployment.gpu_pool)
     return dag

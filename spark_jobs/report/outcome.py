@@ -39,5 +39,7 @@ def outcome(warehouse: Warehouse, status: str, manifest: Manifest) -> dict[str, 
         "mean_loss_gap": report.get("mean_loss_gap"),
         "effective_sample_size": report.get("effective_sample_size"),
         "sampled": {"path": warehouse.path("sampled"), "version": manifest.sampled.version},
+        "inputs": warehouse.placed(manifest.inputs.versions),
+        "outputs": warehouse.placed(manifest.written()),
         "report_card": current_card(warehouse, manifest),
     }

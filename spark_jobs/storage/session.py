@@ -14,15 +14,18 @@ from spark_jobs.storage.spark_progress import join_progress
 
 _JVM_S = 10.0
 
-LOG_STORE = "spark.delta.logStore.file.impl"
+# How a version of a table is committed, by where it is: never twice, whoever else commits.
+LOG_STORES = {
+    "spark.delta.logStore.file.impl": "tenforward.LinkLogStore",
+    "spark.delta.logStore.s3a.impl": "tenforward.ConditionalPutLogStore",
+}
 
 # No master, no memory, no parallelism: those belong to spark-submit, --conf and properties files.
 REQUIRED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
-    # Two writers never commit one version of a table in a folder: LinkLogStore.java.
-    LOG_STORE: "tenforward.LinkLogStore",
+    **LOG_STORES,
     # An overflow or a failed cast is an error, never a null that selection would take for missing.
     "spark.sql.ansi.enabled": "true",
     # A folder key=007 holds "007"; of its own accord Spark would make the number 7 of it.
@@ -47,7 +50,7 @@ REQUIRED = {
 def spark_session(name: str, *, small: bool = False, lasts: bool = False) -> SparkSession:
     """The running session, or a new one; small, lasts: see `small_data.started`.
 
-    Raises ConfigurationError where Delta or the log store of folders is not to be had.
+    Raises ConfigurationError where Delta or the log stores are not to be had.
     """
     builder = SparkSession.builder.appName(f"tenforward {name}")
     before = signal.getsignal(signal.SIGINT)
@@ -65,16 +68,17 @@ def spark_session(name: str, *, small: bool = False, lasts: bool = False) -> Spa
             "Delta's jars are not on Spark's class path. Remedy: run `make setup`, or give"
             " spark-submit the two as --jars: delta-spark_4.1_2.13-4.4.0, delta-storage-4.4.0."
         )
-    if loader.getResource("tenforward/LinkLogStore.class") is None:
-        raise ConfigurationError(
-            "The log store of folders is not on Spark's class path. Remedy: run `make setup`, or"
-            " give spark-submit dist/tenforward-log-store.jar (`make zip`) among its --jars."
-        )
-    if spark.sparkContext.getConf().get(LOG_STORE) != REQUIRED[LOG_STORE]:
-        raise ConfigurationError(
-            f"{LOG_STORE}: not set in the running Spark context, which was started by another"
-            f" program. Remedy: start it with --conf {LOG_STORE}={REQUIRED[LOG_STORE]}."
-        )
+    for setting, store in LOG_STORES.items():
+        if loader.getResource(f"{store.replace('.', '/')}.class") is None:
+            raise ConfigurationError(
+                f"The log store {store} is not on Spark's class path. Remedy: run `make setup`, or"
+                " give spark-submit dist/tenforward-log-store.jar (`make zip`) among its --jars."
+            )
+        if spark.sparkContext.getConf().get(setting) != store:
+            raise ConfigurationError(
+                f"{setting}: not set in the running Spark context, which was started by another"
+                f" program. Remedy: start it with --conf {setting}={store}."
+            )
     return spark
 
 

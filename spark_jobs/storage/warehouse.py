@@ -4,6 +4,7 @@ A warehouse holds one pipeline. Tables are created up front; jobs never create o
 """
 
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -87,6 +88,13 @@ class Warehouse:
     def path(self, name: str) -> str:
         """Absolute path or URI of a table; Spark's name of it is `for_spark` of that."""
         return within(self.root, name)
+
+    def placed(self, versions: Mapping[str, int | None]) -> list[dict[str, Any]]:
+        """A row a table, as results tell what was read or written at which version."""
+        return [
+            {"table": name, "path": self.path(name), "version": version}
+            for name, version in versions.items()
+        ]
 
     def exists(self, name: str) -> bool:
         """Whether the table has been created."""

@@ -167,7 +167,7 @@ def _outcomes() -> dict[str, Any]:
     from base64 import b64encode
 
     from airflow.sdk.exceptions import AirflowException, AirflowSkipException
-    from tenforward_dags.outcome import outcome_of, skip_if_idle
+    from tenforward_dags.outcome import keep_or_skip, outcome_of
 
     done, idle = '{"status": "done"}', '{"status": "not due", "reason": "3 of 7 days"}'
     returned: dict[str, Any] = {
@@ -182,9 +182,10 @@ def _outcomes() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, result in returned.items():
         kept: list[Any] = []
+        task = SimpleNamespace()
         ti = SimpleNamespace(xcom_push=lambda key, value, kept=kept: kept.append(value))
         try:
-            skip_if_idle({"ti": ti}, result)  # type: ignore[typeddict-item]
+            keep_or_skip({"ti": ti, "task": task}, result)  # type: ignore[typeddict-item]
             found[name] = "success"
         except AirflowSkipException as error:
             found[name] = f"skipped: {error}"

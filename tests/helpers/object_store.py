@@ -1,10 +1,12 @@
 """An S3-compatible store on loopback, for tests: moto's server, one request at a time.
 
 moto alone takes two conditional writes at once for good, and a Delta commit is lost; behind a lock
-the second one is refused, as a real store refuses it. The server is a process of its own, because
-delta-rs keeps Python waiting during some of its requests.
+the second one is refused, as a real store refuses it. Of an object below a folder `answer-lost` the
+first write is done and answered with an error, as by a network that breaks. The server is a process
+of its own, because delta-rs keeps Python waiting during some of its requests.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +18,8 @@ from typing import Any
 from schemas.places import filesystem
 
 BUCKET = "lake"
+# Of Spark's s3a, 645 MB: `make s3-jars`.
+JARS = sorted(Path(os.environ.get("S3_JARS", f"{sys.prefix}/s3-jars")).glob("*.jar"))
 SECRET = "not-to-be-logged-4f1c"
 
 
@@ -24,10 +28,25 @@ class OneAtATime:
 
     def __init__(self, application: Any) -> None:
         self._application, self._lock = application, threading.Lock()
+        self._lost: set[str] = set()
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        place, answer = environ["PATH_INFO"], start_response
         with self._lock:
-            return list(self._application(environ, start_response))
+            lose = "/answer-lost/" in place and environ["REQUEST_METHOD"] == "PUT"
+            if lose and place not in self._lost:
+                self._lost.add(place)
+                answer = _unavailable(start_response)
+            return list(self._application(environ, answer))
+
+
+def _unavailable(start_response: Any) -> Any:
+    """Answers "try again" in place of whatever the store says."""
+
+    def answer(_: str, headers: Any, *more: Any) -> Any:
+        return start_response("503 Slow Down", headers, *more)
+
+    return answer
 
 
 def serve() -> None:
