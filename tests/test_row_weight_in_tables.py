@@ -48,6 +48,8 @@ FREE = [
 ]
 NEGATIVE, NULL, NOT_A_NUMBER, TWICE, CORRECTED, NOTHING = FREE[:6]
 
+pytestmark = pytest.mark.slow
+
 
 def labels() -> list[dict[str, Any]]:
     """Sound but for the weights of the ids above; a later row corrects one."""
@@ -115,7 +117,7 @@ def test_law_2_labels_without_a_weight_are_rejects_with_their_reason(shops):
     assert found == sorted([*wrong, (LABEL_DIFFERS, TWICE), (LABEL_DIFFERS, TWICE)])
 
 
-def test_check_due_and_the_monitor_see_the_same_labels(shops):
+def test_check_and_due_see_the_same_labels(shops):
     told = look_at_labels(Data(shops, {"labels": shops.version("labels")}))
     assert {one.reason: one.count for one in told} == {BAD_WEIGHT: 3, LABEL_DIFFERS: 2}
     seen = outlook(shops.pipeline, shops.root, [LAST])
@@ -123,6 +125,10 @@ def test_check_due_and_the_monitor_see_the_same_labels(shops):
     assert sum(day.unusable for day in seen.days.values()) == 5
     new = newly_matured(shops.pipeline, shops.root, FIRST - timedelta(days=1), LAST)
     assert {*new.kept["instance_id"].to_pylist()} & {*FREE} == {*USABLE}
+
+
+@pytest.mark.nightly
+def test_the_monitor_counts_the_same_labels_each_once(shops):
     assert monitor(shops, FIRST, LAST)["status"] == "done"
     [whole] = [
         row

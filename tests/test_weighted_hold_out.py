@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
+from spark_jobs import estimate
 from tests.helpers.trainer_tables import random_rows, small_card, small_pipeline, write_refresh
+from trainer import register
 from trainer.data.reader import HeldOut, read_holdout
 from trainer.data.refresh import open_refresh
 from trainer.models.model import build_model
@@ -135,3 +138,20 @@ def test_a_row_of_weight_0_counts_for_nothing(tmp_path: Path) -> None:
     assert [line.level for line in assessment.segments] == ["a"]
     measured = measure(model, card, held_out.rows, pipeline.training)["loss"]
     assert assessment.challenger["loss"].value == pytest.approx(measured)
+
+
+def test_law_3_the_gate_is_not_asked_by_other_losses_than_weighted_ones(tmp_path: Path) -> None:
+    changes = [('label = "late"', 'label = "late"\nweight = "cost"')]
+    changes.append(("[labels.columns]\n", '[labels.columns]\ncost = { type = "float64" }\n'))
+    text = Path("pipelines/flights.toml").read_text()
+    for old, new in changes:
+        text = text.replace(old, new, 1)
+    (tmp_path / "p.toml").write_text(text)
+    given = ["--pipeline", str(tmp_path / "p.toml"), "--warehouse", str(tmp_path / "w")]
+    asked = [
+        (estimate.command, ["--refresh", "later", "--challenger", "2", "--for-gate"]),
+        (register.command, ["--refresh", "later", "--version", "2"]),
+    ]
+    for command, arguments in asked:
+        with pytest.raises(ConfigurationError, match=r"labels.weight = 'cost', and .*Remedy: "):
+            command([*given, *arguments])
