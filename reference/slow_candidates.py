@@ -20,5 +20,5 @@ def newest_records(records: DataFrame) -> DataFrame:
 
 def candidates(records: DataFrame, labels: DataFrame, label: str, cut: datetime) -> DataFrame:
     """Newest records with the newest label known by the cut."""
-    known = labels_as_of(labels, label, cut, Rules()).where("label IS NOT NULL")
+    known = labels_as_of(labels, {"label": label}, cut, Rules()).where("label IS NOT NULL")
     return newest_records(records).join(known, "instance_id", "inner")

@@ -13,6 +13,8 @@ from schemas.errors import ConfigurationError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from schemas.pipeline import Pipeline
+
 FOLDER = "all_traffic"  # of the run: a file a refresh
 
 Ends = tuple[float, float, float]  # a value, and the ends of its interval; NaN: not defined
@@ -47,6 +49,16 @@ class AllTraffic(_Strict):
     drawn: int  # rows that were asked about, held-out ones too
     measured: dict[str, dict[str, Ends]]  # challenger, champion, increase, ...: loss, ...
     segments: list[SegmentOfTraffic]
+
+
+def require_equal_rows(pipeline: "Pipeline", option: str) -> None:
+    """Refuse, by ConfigurationError, rows with weights of their own: here each instance counts 1,
+    and the gate's losses are those of the weighted rows. option: of the command line."""
+    if pipeline.labels.weight is not None:
+        raise ConfigurationError(
+            f"{option}: labels.weight = {pipeline.labels.weight!r}, and over all traffic each"
+            " instance counts 1. Remedy: leave it to the held-out rows, which the gate weighs."
+        )
 
 
 def keep(client: "MlflowClient", run_id: str, found: AllTraffic) -> None:

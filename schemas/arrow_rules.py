@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from schemas.rules import (
     Absent,
+    AbsentBeside,
     Empty,
     EntryOtherThan,
     Fractional,
@@ -43,6 +44,8 @@ def _holds(rows: pa.Table, test: Test) -> Any:
             return pc.equal(pc.fill_null(rows[column], ""), "")
         case Absent(columns):
             return reduce(pc.and_, (pc.is_null(rows[column]) for column in columns))
+        case AbsentBeside(column, other):
+            return pc.and_(pc.is_null(rows[column]), pc.is_valid(rows[other]))
         case Outside(column, least, most):
             return _known(pc.invert(_inside(rows[column], least, most)))
         case HoldsOutside(column, least, most):

@@ -59,6 +59,7 @@ class Range(NamedTuple):
 
 # NaN passes `x >= 0` in both Delta writers; only an upper bound as well keeps it out.
 FINITE = Range(-LARGEST, LARGEST, f"{{0}} BETWEEN -{LARGEST_SQL} AND {LARGEST_SQL}")
+NOT_NEGATIVE = Range(0.0, LARGEST, f"{{0}} BETWEEN 0 AND {LARGEST_SQL}")
 POSITIVE_SHARE = Range(math.nextafter(0.0, 1.0), 1.0, "{0} > 0 AND {0} <= 1")
 
 

@@ -75,6 +75,8 @@ class Pipeline(Section):
         """What decides a sample, as canonical JSON: what comes after it is left out."""
         after = {"model", "training", "gate", "source", "records", "maintenance", "schedule"}
         decides = self.model_dump(exclude=after | {"check", "monitor"})
+        if self.labels.weight is None:  # so that files without one are what they were
+            del decides["labels"]["weight"]
         if parse_budget(self.selection.budget).of_passes:
             # Such a budget comes to other rows where each is used another number of times.
             decides["training"] = {"passes": self.training.passes}

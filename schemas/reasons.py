@@ -20,6 +20,7 @@ UNKNOWN_MODEL = "unknown-model"
 FUTURE_EVENT = "future-event"
 DUPLICATE_DIFFERS = "duplicate-differs"
 BAD_LABEL = "bad-label"
+BAD_WEIGHT = "bad-weight"
 LABEL_DIFFERS = "label-differs"
 UNREADABLE = "unreadable"
 MISDATED = "misdated"
@@ -37,6 +38,8 @@ REASONS: dict[str, str] = {
     FUTURE_EVENT: "the event time is more than 5 minutes after the moment of recording",
     DUPLICATE_DIFFERS: "the same instance, model, batch and moment has another record too",
     BAD_LABEL: "not a label of the task: 0 or 1, a class from 0, or a finite number",
+    BAD_WEIGHT: "the label's labels.weight is null, negative, NaN, infinite or beyond"
+    f" {bounds.LARGEST_SQL}",
     LABEL_DIFFERS: "another label of the instance became known at the same moment",
     UNREADABLE: "a moment of recording, an id or a key of somebody else's log cannot be read",
     MISDATED: "the date column of somebody else's log is more than a day from the event time",

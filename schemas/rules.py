@@ -3,7 +3,7 @@
 A rule is a reason and the tests that give it; a row has the reason of the first rule of which one
 test holds. `schemas.arrow_rules` reads the tests in Arrow, for the recorder and `due`,
 `spark_jobs.candidates.rejects` as Spark's columns, for the scoring job, the import and selection.
-A test is true or false of every row: of a null, only `Empty` and `Absent` are true.
+A test is true or false of every row: of a null, only `Empty`, `Absent` and `AbsentBeside` are true.
 """
 
 from collections.abc import Collection
@@ -28,6 +28,13 @@ class Absent(NamedTuple):
     """Every one of the columns is null."""
 
     columns: tuple[str, ...]
+
+
+class AbsentBeside(NamedTuple):
+    """The column is null where the column `other` is not."""
+
+    column: str
+    other: str
 
 
 class Outside(NamedTuple):
@@ -86,6 +93,7 @@ class NotAmong(NamedTuple):
 Test = (
     Empty
     | Absent
+    | AbsentBeside
     | Outside
     | HoldsOutside
     | Fractional
@@ -107,9 +115,15 @@ class Rules(NamedTuple):
     """The rules of one pipeline, in the order in which they are tried; without any, all will do."""
 
     record: tuple[Rule, ...] = ()  # of a row of `forward_records`
-    label: tuple[Rule, ...] = ()  # of a row with the column `label`
+    label: tuple[
+        Rule, ...
+    ] = ()  # of a row with the column `label`, and `row_weight` if there is one
 
 
+_NO_ROW_WEIGHT = Rule(
+    reasons.BAD_WEIGHT,
+    (AbsentBeside("row_weight", "label"), Outside("row_weight", 0.0, FINITE.most)),
+)
 # The least and the largest length of each list of numbers.
 _LENGTHS = {
     column.name: column.lengths
@@ -133,6 +147,7 @@ def rules_of(
         versions=versions,
         classes=pipeline.labels.classes,
         probabilities=probabilities,
+        weighted=pipeline.labels.weight is not None,
     )
 
 
@@ -143,12 +158,14 @@ def rules_for(
     versions: Collection[str] | None = None,
     classes: int | None = None,
     probabilities: bool = False,
+    weighted: bool = False,
 ) -> Rules:
     """The rules of records and labels of a task.
 
     segments: keys of each record; None for any. versions: models that the registry has; None for
     any. classes: that the pipeline file declares. probabilities: whether a column `probability`
-    may stand in for the prediction, before a logit is made of it.
+    may stand in for the prediction, before a logit is made of it. weighted: whether a label comes
+    with a `row_weight`.
     """
     given = ("prediction", "probability") if probabilities else ("prediction",)
     numbers = (*given, "label")
@@ -169,7 +186,8 @@ def rules_for(
         ),
     }
     record = tuple(Rule(reason, any_of) for reason, any_of in tests.items() if any_of)
-    return Rules(record, (Rule(reasons.BAD_LABEL, _no_label(task, classes)),))
+    label = (Rule(reasons.BAD_LABEL, _no_label(task, classes)),)
+    return Rules(record, (*label, _NO_ROW_WEIGHT) if weighted else label)
 
 
 def _other_lengths(task: Task, segments: int | None, classes: int | None) -> tuple[Test, ...]:

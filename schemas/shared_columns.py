@@ -1,6 +1,6 @@
 """Columns and properties that several tables share."""
 
-from schemas.columns import POSITIVE_SHARE, Column
+from schemas.columns import NOT_NEGATIVE, POSITIVE_SHARE, Column
 
 SKETCH_WIDTH = 16
 ENDS = ("low", "high")  # of an interval
@@ -20,5 +20,12 @@ EVENT_TIME = Column("event_time", "timestamp", "When the model is asked, UTC.")
 EVENT_DATE = Column("event_date", "date", "UTC date of event_time.")
 REFRESH_ID = Column("refresh_id", "string", "The refresh: one run of selection.")
 MODEL_VERSION = Column("model_version", "string", "Registry version of the model that answered.")
+ROW_WEIGHT = Column(
+    "row_weight",
+    "float32",
+    "What the row itself counts for, by labels.weight, and in `weight` already; null: 1.",
+    nullable=True,
+    range=NOT_NEGATIVE,
+)
 SCORE = Column("score", "float64", "The size measure, at least 0.")
 PROBABILITY = Column("probability", "float64", "Inclusion probability.", range=POSITIVE_SHARE)

@@ -17,6 +17,7 @@ from schemas.shared_columns import (
     MODEL_VERSION,
     PROBABILITY,
     REFRESH_ID,
+    ROW_WEIGHT,
     SCORE,
     SKETCH_WIDTH,
 )
@@ -268,6 +269,7 @@ def sampled(pipeline: "Pipeline") -> Table:
             Column("weight", "float32", "Training weight, mean 1 in expectation."),
             Column("offset", "float32", "Logit offset, added in training only."),
             Column("probability", "float64", "Inclusion probability of the row."),
+            *_row_weight(pipeline),
         ),
         partition_by=("refresh_id",),
         properties=COMMON_PROPERTIES,
@@ -286,10 +288,16 @@ def holdout(pipeline: "Pipeline") -> Table:
             *_model_columns(pipeline),
             Column("segments", "strings", "Segment keys, in the order the pipeline declares."),
             Column("forward", "bool", "Whether it was asked after every day drawn from."),
+            *_row_weight(pipeline),
         ),
         partition_by=("refresh_id",),
         properties=COMMON_PROPERTIES,
     )
+
+
+def _row_weight(pipeline: "Pipeline") -> tuple[Column, ...]:
+    """The column of a pipeline whose rows have weights of their own."""
+    return (ROW_WEIGHT,) if pipeline.labels.weight else ()
 
 
 def _model_columns(pipeline: "Pipeline") -> tuple[Column, ...]:

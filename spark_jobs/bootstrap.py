@@ -1,12 +1,13 @@
 """Bootstrap: the first refresh, of every labelled instance in a range, before any model answers.
 
 There are no forward records yet, so nothing can be scored: all rows are drawn, each with
-probability 1 and weight 1. Training on it gives the first champion, which answers the days after
-the range: leave some (docs/cold-start.md).
+probability 1 and weight 1, or its own weight over the mean of these. Training on it gives the first
+champion, which answers the days after the range: leave some (docs/cold-start.md).
 """
 
 import argparse
 import hashlib
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,13 +26,13 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import NoDataError
+from schemas.errors import DataQualityError, NoDataError
 from schemas.log import log
 from schemas.manifests import BOOTSTRAP, Decided, find_manifest
 from schemas.progress import step
 from schemas.rules import Rules, rules_of
 from schemas.set_aside import SET_ASIDE, ids_set_aside
-from spark_jobs.candidates.narrow import held_out, in_window, labels_as_of
+from spark_jobs.candidates.narrow import held_out, in_window, known_as, labels_as_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import label_faults, reject
 from spark_jobs.candidates.spark_maturity import with_labels
@@ -80,7 +81,8 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
             f"--start {start} --end {end}: no labelled instances. Remedy: ingest these days first,"
             " or correct the dates."
         )
-    kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", "label")
+    own = warehouse.pipeline.labels.known_as
+    kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", *own)
     with step("looking for labels that cannot be used"):
         rejects = _rejected(warehouse, plan, rules)
     report = {
@@ -94,7 +96,7 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         decisions,
         decisions,
         report,
-        _digest(decisions),
+        _digest(decisions, weighted="row_weight" in own),
         Decided(budget="1", engine=ENGINE),
         rejected=sum(rejects.values()),
         repeats=repeats,
@@ -109,7 +111,7 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
 def _labels(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> DataFrame:
     """Instances of the range with their labels as of the cut."""
     rule = warehouse.pipeline.labels
-    labels = labels_as_of(_window(warehouse, plan, "labels"), rule.label, plan.cut, rules)
+    labels = labels_as_of(_window(warehouse, plan, "labels"), rule.known_as, plan.cut, rules)
     asked = _window(warehouse, plan, "instances").select("instance_id", "event_time")
     asked = asked.where("instance_id IS NOT NULL").dropDuplicates(["instance_id"])
     return with_labels(asked, labels, rule, plan.cut).where("label IS NOT NULL")
@@ -122,8 +124,8 @@ def _window(warehouse: Warehouse, plan: RefreshPlan, name: str) -> DataFrame:
 def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> dict[str, int]:
     """Put the labels that cannot be used into `forward_rejects`; how many for each reason."""
     known = _window(warehouse, plan, "labels").where(F.col("known_at") <= F.lit(plan.cut))
-    label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
-    judged = label_faults(known.select("instance_id", "event_date", "known_at", label), rules.label)
+    own = known_as(warehouse.pipeline.labels.known_as)
+    judged = label_faults(known.select("instance_id", "event_date", "known_at", *own), rules.label)
     wrong = judged.where("fault IS NOT NULL").persist()
     counts = {row["fault"]: row["count"] for row in wrong.groupBy("fault").count().collect()}
     if counts:
@@ -134,8 +136,12 @@ def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> dict[str
 
 
 def all_drawn(labelled: DataFrame) -> DataFrame:
-    """Every row drawn with probability 1; positions follow a hash of the id."""
+    """Every row drawn with probability 1 and weight 1, or its `row_weight` over their mean where it
+    has one; positions follow a hash of the id. Raises DataQualityError where all of these are 0."""
     order = Window.orderBy(F.xxhash64("instance_id"), "instance_id")
+    weight, own = F.lit(1.0), ["row_weight"] if "row_weight" in labelled.columns else []
+    if own:
+        weight = F.col("row_weight") / F.lit(_mean_row_weight(labelled))
     nothing = F.lit(None).cast("double")
     return labelled.select(
         "instance_id",
@@ -148,17 +154,30 @@ def all_drawn(labelled: DataFrame) -> DataFrame:
         nothing.alias("probability_negative"),
         nothing.alias("probability_positive"),
         F.lit(True).alias("drawn"),
-        F.lit(1.0).alias("weight"),
+        weight.alias("weight"),
         F.lit(0.0).alias("offset"),
         (F.row_number().over(order) - 1).cast("bigint").alias("position"),
+        *own,
     )
 
 
-def _digest(decisions: DataFrame) -> str:
-    """SHA-256 over ids and labels in order."""
-    state = hashlib.sha256()
-    for row in decisions.select("instance_id", "label").orderBy("position").toLocalIterator():
-        state.update(f"{row['instance_id']} {row['label']}\n".encode())
+def _mean_row_weight(labelled: DataFrame) -> float:
+    """Exactly rounded: in whatever order Spark hands the rows out."""
+    weights = labelled.select("row_weight").toArrow()["row_weight"].to_pylist()
+    total = math.fsum(weights)
+    if weights and total == 0.0:
+        raise DataQualityError(
+            f"row_weight = 0 of all {len(weights)} labelled instances: nothing is left to learn"
+            " from. Remedy: correct the column that labels.weight names, or leave that setting out."
+        )
+    return total / max(len(weights), 1) or 1.0
+
+
+def _digest(decisions: DataFrame, *, weighted: bool) -> str:
+    """SHA-256 over ids and labels in order, and weights where rows have their own."""
+    state, names = hashlib.sha256(), ["instance_id", "label", *(["weight"] if weighted else [])]
+    for row in decisions.select(*names).orderBy("position").toLocalIterator():
+        state.update(f"{' '.join(str(row[name]) for name in names)}\n".encode())
     return state.hexdigest()
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inference.registered import RegisteredVersion, find_version
-from schemas.all_traffic import AllTraffic, keep
+from schemas.all_traffic import AllTraffic, keep, require_equal_rows
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import about, log
@@ -265,6 +265,8 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         )
     if args.for_gate and args.challenger is None:
         raise ConfigurationError("--for-gate: of whom is not said. Remedy: add --challenger.")
+    if args.for_gate:
+        require_equal_rows(pipeline, "--for-gate")
     if args.for_gate and (pipeline.labels.classes or 0) > MAX_LOGITS:
         raise ConfigurationError(
             f"--for-gate: labels.classes = {pipeline.labels.classes}, and of more than {MAX_LOGITS}"

@@ -124,6 +124,46 @@ SPANS = {
     ),
     "schedule.cron": (FLIGHTS, [("days = 7", 'cron = "@daily"')], "a run is a day"),
 }
+WEIGHTS = {
+    "labels.weight = toll": (
+        FLIGHTS,
+        [('label = "late"', 'label = "late"\nweight = "toll"')],
+        "no column 'toll' in [labels.columns]; of numbers it has",
+    ),
+    "labels.weight = late": (
+        FLIGHTS,
+        [('label = "late"', 'label = "late"\nweight = "late"')],
+        "is the label itself",
+    ),
+    "labels.weight = why": (
+        FLIGHTS,
+        [
+            ('label = "late"', 'label = "late"\nweight = "why"'),
+            column("labels", 'why = { type = "string" }'),
+        ],
+        "a string column cannot be a weight",
+    ),
+    "labels.weight = cost": (
+        FLIGHTS,
+        [
+            (
+                'label = "late"',
+                'label = "late"\nweight = "cost"\nmaturity = "window"\nafter = "1d"',
+            ),
+            column("labels", 'cost = { type = "float64" }'),
+        ],
+        "an instance without a label is one, and has none",
+    ),
+    "selection.unmatured = expected-score": (
+        FLIGHTS,
+        [
+            ('label = "late"', 'label = "late"\nweight = "cost"'),
+            column("labels", 'cost = { type = "float64" }'),
+            selection('unmatured = "expected-score"'),
+        ],
+        "a row without a label has no labels.weight = 'cost' yet",
+    ),
+}
 PARTS = {
     "selection.policy": (FLIGHTS, [policy('policy = "calibrate"')], "unknown"),
     "selection.score": (FLIGHTS, [policy('policy = "grad-norm"', 'score = "los"')], "unknown"),
@@ -242,7 +282,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize(
     ("file", "changes", "field", "words"),
-    cases(TYPES, SPANS, PARTS, UNREAD, UNKNOWN),
+    cases(TYPES, SPANS, WEIGHTS, PARTS, UNREAD, UNKNOWN),
 )
 def test_law_7_one_mistake_is_one_fault(
     tmp_path: Path, file: Path, changes: list[tuple[str, str]], field: str, words: str

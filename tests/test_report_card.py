@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from schemas.manifests import Inputs, Manifest, Part, RowCounts
@@ -314,3 +316,16 @@ def test_the_zip_for_spark_submit_holds_the_template(tmp_path):
         f"assert 'Sound' in card.render({BOOTSTRAP})"
     )
     subprocess.run([sys.executable, "-c", code, bundle], cwd=tmp_path, check=True)
+
+
+def test_the_rows_own_weights_are_on_the_page_and_effective_rows_are_held_against_them():
+    own = np.random.default_rng(3).lognormal(0, 1.1, 3000)
+    table = binary_records(3000).append_column("row_weight", pa.array(own))
+    report = selection_of(table, policy="uniform", budget=0.1, seed=7).report
+    page = Page(render({**report, **LINEAGE}))
+    assert [n for n in numbers(report["row_weight"]) if n not in page.numbers] == []
+    assert "drawn rows, each counting its own weight" in page.words
+    effective = {check.title: check for check in checks(report)}["Effective rows"]
+    assert report["effective_sample_size"] < 0.5 * report["budget"]
+    assert effective.status == "good", effective
+    assert "that the rows' own weights leave of all" in effective.sentence

@@ -118,10 +118,22 @@ def test_law_6_each_test_alone_holds_of_the_same_rows(spark, records):
 
 
 def test_law_6_spark_and_arrow_give_a_label_the_same_reason(spark):
-    table = pa.table({"label": pa.array([*NUMBERS, 3.0, 2.5, 15.0, 16.0, 19.0], pa.float64())})
-    rules = [of_task(task, classes).label for task, classes in TASKS]
-    for found in both(spark, table, rules):
-        assert set(found) == {None, reasons.BAD_LABEL}
+    labels = [*NUMBERS, 3.0, 2.5, 15.0, 16.0, 19.0]
+    pairs = [(label, weight) for label in labels for weight in NUMBERS]
+    columns = (pa.array(one, pa.float64()) for one in zip(*pairs, strict=True))
+    table = pa.table(dict(zip(("label", "row_weight"), columns, strict=True)))
+    plain = [of_task(task, classes).label for task, classes in TASKS]
+    weighted = [of_task(task, classes, weighted=True).label for task, classes in TASKS]
+    found = both(spark, table, plain + weighted)
+    for one in found[: len(plain)]:
+        assert set(one) == {None, reasons.BAD_LABEL}
+    for one in found[len(plain) :]:
+        assert set(one) == {None, reasons.BAD_LABEL, reasons.BAD_WEIGHT}
+        sound = [pair for pair, fault in zip(pairs, one, strict=True) if fault is None]
+        assert {weight for label, weight in sound if label is not None} == {
+            *(one for one in NUMBERS if one is not None and 0 <= one <= LARGEST)
+        }
+        assert (None, None) in sound  # no label has come yet, and no weight
 
 
 def test_law_6_arrow_judges_a_slice_and_chunks_as_it_judges_the_whole(records):
@@ -154,7 +166,7 @@ def test_both_backends_know_every_test():
     used = {
         type(test)
         for task, classes in TASKS
-        for rules in of_task(task, classes, probabilities=True)
+        for rules in of_task(task, classes, probabilities=True, weighted=True)
         for rule in rules
         for test in rule.tests
     }

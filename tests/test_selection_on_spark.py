@@ -103,6 +103,21 @@ def test_law_1_spark_draws_what_draw_draws(spark, records, logged, name):
 
 
 @pytest.mark.usefixtures("many_blocks")
+def test_law_1_spark_weighs_rows_as_draw_does(spark, records, logged):
+    own = np.random.default_rng(3).lognormal(size=N)
+    weights = pa.table({"instance_id": records["instance_id"], "row_weight": own})
+    labels = logged[1].join(spark.createDataFrame(weights), "instance_id")
+    policy = policy_for("calibrated", "binary", weighting="inverse")
+    weighted = records.append_column("row_weight", pa.array(own))
+    here = selection_of(weighted, policy=policy, budget=0.1, seed=SEED)
+    there, found = on_spark((logged[0], labels), policy)
+    assert there.digest == here.digest
+    assert there.report == here.report
+    assert by_id(everything(there)) == by_id(here.rows(False))
+    found.close()
+
+
+@pytest.mark.usefixtures("many_blocks")
 @pytest.mark.parametrize(
     ("partitions", "shards", "batch", "together"),
     [(1, 0, 100_000, 6), (2, 1, 1_000, 6), (64, 3, 100, 1)],

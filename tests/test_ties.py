@@ -118,7 +118,7 @@ def test_labels_of_one_moment_that_contradict_are_all_refused(spark, values, cou
         found, counts = assemble(narrowed, 7, None)
         assert found.label.tolist() == ([] if counted is None else [counted])
         frame = spark.createDataFrame(labels)
-        newest = labels_as_of(frame, "label", CUT, rules).collect()
+        newest = labels_as_of(frame, {"label": "label"}, CUT, rules).collect()
         assert [row["label"] for row in newest] == [counted]
         faults = label_faults(frame, rules.label).where("fault IS NOT NULL")
         rejects = {row["fault"]: row["count"] for row in faults.groupBy("fault").count().collect()}
@@ -136,7 +136,7 @@ def test_the_older_label_counts_where_the_newest_contradict(spark):
         narrowed = both(spark, records_of([RECORD]), labels_of(some), Rules(), None)
         assert assemble(narrowed, 7, None)[0].label.tolist() == [0.0]
         frame = spark.createDataFrame(labels_of(some))
-        assert labels_as_of(frame, "label", CUT, Rules()).first()["label"] == 0.0
+        assert labels_as_of(frame, {"label": "label"}, CUT, Rules()).first()["label"] == 0.0
 
 
 def test_an_instance_whose_labels_were_refused_is_not_one_without_a_label(spark):
@@ -149,7 +149,7 @@ def test_an_instance_whose_labels_were_refused_is_not_one_without_a_label(spark)
     found, _ = assemble(both(spark, records, labels, rules, WINDOW), 7, None)
     assert found.kept is not None
     assert found.kept["instance_id"].to_pylist() == ["absent"]
-    known = labels_as_of(spark.createDataFrame(labels), "label", CUT, rules)
+    known = labels_as_of(spark.createDataFrame(labels), {"label": "label"}, CUT, rules)
     asked = spark.createDataFrame(records).select("instance_id", "event_time")
     assert with_labels(asked, known, WINDOW, CUT).collect() == [("absent", NOON_HERE, 0.0)]
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from schemas.all_traffic import require_equal_rows
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.encoding import encoding_of
 from schemas.errors import ConfigurationError, DataQualityError
@@ -272,6 +273,7 @@ def given(args: argparse.Namespace, pipeline: Pipeline) -> dict[str, Any]:
     """What the arguments ask for."""
     whose = {"name": args.name, "dry_run": args.dry_run}
     if args.version is not None:
+        require_equal_rows(pipeline, "--version")
         return judge_again(pipeline, args.warehouse, args.version, args.refresh, **whose)
     return register(pipeline, args.warehouse, args.model, args.refresh, parent=args.parent, **whose)
 

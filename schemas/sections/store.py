@@ -12,6 +12,7 @@ from schemas.sections.fault import Fault, Wrong
 from schemas.sections.section import Duration, Identifier, Section
 
 MAX_TENSOR = 1 << 20  # numbers in a row's tensor
+WEIGHTS = ("float64", "float32", "int32", "int64")  # types of a row's own weight
 
 
 class ColumnSpec(Section):
@@ -81,6 +82,15 @@ class Labels(Columns):
     after: Duration | None = Field(
         default=None, description="The age of an event at which it does."
     )
+    weight: Identifier | None = Field(
+        default=None,
+        description="The column of what a row counts for, at least 0; none: every row counts 1.",
+    )
+
+    @property
+    def known_as(self) -> dict[str, str]:
+        """What selection reads of a label, by its own name for it: the column of each."""
+        return {"label": self.label} | ({"row_weight": self.weight} if self.weight else {})
 
     @model_validator(mode="after")
     def _after_fits(self) -> "Labels":
@@ -96,6 +106,28 @@ class Labels(Columns):
             known = ", ".join(self.columns) or "none"
             problem = f"no column {self.label!r} in [labels.columns]; it has {known}"
             raise Wrong(Fault("label", self.label, problem, "add it there, or name another"))
+        return self
+
+    @model_validator(mode="after")
+    def _weight_fits(self) -> "Labels":
+        name = self.weight
+        if name is None:
+            return self
+        problem, remedy = None, "name a numeric column, or leave it out"
+        if name == self.label:
+            problem, remedy = f"{name!r} is the label itself", "name another column"
+        elif name not in self.columns:
+            numeric = [one for one, spec in self.columns.items() if spec.type in WEIGHTS]
+            others = ", ".join(one for one in numeric if one != self.label) or "none"
+            problem = f"no column {name!r} in [labels.columns]; of numbers it has {others}"
+            remedy = "add it there, or name another"
+        elif (kind := self.columns[name].type) not in WEIGHTS:
+            problem = f"a {kind} column cannot be a weight"
+        elif self.maturity == "window":
+            problem = "with maturity = 'window' an instance without a label is one, and has none"
+            remedy = "write such negatives into the table labels, with maturity = 'delay'"
+        if problem is not None:
+            raise Wrong(Fault("weight", name, problem, remedy))
         return self
 
 

@@ -78,6 +78,15 @@ def provisional_label_fits(pipeline: "Pipeline") -> Iterator[Fault]:
         yield Fault("selection.unmatured_label", label, problem, "write one of them")
 
 
+def row_weights_are_known(pipeline: "Pipeline") -> Iterator[Fault]:
+    """Rows that are drawn before their label, and with it their own weight, is there."""
+    weight, unmatured = pipeline.labels.weight, pipeline.selection.unmatured
+    if weight is not None and unmatured != "wait":
+        problem = f"a row without a label has no labels.weight = {weight!r} yet"
+        remedy = 'write unmatured = "wait", or leave labels.weight out'
+        yield Fault("selection.unmatured", unmatured, problem, remedy)
+
+
 def model_fits(pipeline: "Pipeline") -> Iterator[Fault]:
     """A model for another task, or for other features."""
     model, task = pipeline.model, pipeline.task

@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     fit.label_fits,
     fit.classes_fit,
     fit.provisional_label_fits,
+    fit.row_weights_are_known,
     fit.model_fits,
     fit.strata_are_segments,
     fit.gate_can_judge,

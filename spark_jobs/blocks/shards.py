@@ -13,6 +13,7 @@ from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import Records, Vocabulary
 
 PARTS = ("core", "sketch", "kept")
+_SELDOM = ("propensity", "row_weight")  # columns that are mostly 1 throughout, and then left out
 
 
 class Shard(NamedTuple):
@@ -37,7 +38,11 @@ def pack(records: Records) -> Shard:
         "label": records.label,
         "matured": records.matured,
         "day": records.day,
-        **({} if (records.propensity == 1.0).all() else {"propensity": records.propensity}),
+        **{
+            name: values
+            for name in _SELDOM
+            if not ((values := getattr(records, name)) == 1.0).all()
+        },
         "version": _dictionary(records.version, names.versions),
         **{f"prediction{c}": np.ascontiguousarray(one) for c, one in enumerate(predictions)},
         **{
@@ -60,7 +65,11 @@ def unpack(core: pa.Buffer, sketch: pa.Buffer | None, kept: pa.Buffer | None) ->
     predictions = [table[n].to_numpy() for n in table.column_names if n.startswith("prediction")]
     places = [table[n].chunk(0) for n in table.column_names if n.startswith("segment")]
     version = table["version"].chunk(0)
-    n, chosen = table.num_rows, "propensity" in table.column_names
+    n = table.num_rows
+    seldom = {
+        name: table[name].to_numpy() if name in table.column_names else np.broadcast_to(1.0, n)
+        for name in _SELDOM
+    }
     no_segments = np.zeros((n, 0), np.int32)
     return Records(
         hash=table["hash"].to_numpy(),
@@ -71,7 +80,7 @@ def unpack(core: pa.Buffer, sketch: pa.Buffer | None, kept: pa.Buffer | None) ->
         day=table["day"].to_numpy(),
         segments=np.stack([p.indices.to_numpy() for p in places], 1) if places else no_segments,
         sketch=np.zeros((n, 0), np.float32) if sketch is None else _matrix(_table(sketch)),
-        propensity=table["propensity"].to_numpy() if chosen else np.broadcast_to(1.0, n),
+        **seldom,
         vocabulary=Vocabulary(
             tuple(version.dictionary.to_pylist()),
             tuple(tuple(place.dictionary.to_pylist()) for place in places),

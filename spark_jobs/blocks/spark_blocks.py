@@ -39,7 +39,7 @@ _PACKED = (
 _RESULT = (
     "instance_id STRING, event_time TIMESTAMP, model_version STRING, label DOUBLE, loss DOUBLE,"
     " score DOUBLE, probability DOUBLE, probability_negative DOUBLE, probability_positive DOUBLE,"
-    " drawn BOOLEAN, weight DOUBLE, offset DOUBLE, position BIGINT"
+    " drawn BOOLEAN, weight DOUBLE, offset DOUBLE, position BIGINT, row_weight DOUBLE"
 )
 
 

@@ -15,7 +15,7 @@ from schemas.arrow_rules import first_fault
 from schemas.rules import Rules
 from schemas.sections.store import Labels
 from schemas.tables import forward_records
-from spark_jobs.candidates.content import content
+from spark_jobs.candidates.content import LABEL_SAID, content
 from spark_jobs.candidates.maturity import counting
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.hashing import hash_columns
@@ -35,9 +35,10 @@ NARROW = pa.schema(
         pa.field("tie", pa.int64()),  # of equal moments the larger is newer
     ]
 )
+WEIGHTED = NARROW.append(pa.field("row_weight", pa.float64()))
 # With what a draw looks at beside: strata and segments, and the sketch of a calibration.
 WHOLE = pa.schema(
-    [*NARROW, *(_RECORD.field(name).with_nullable(True) for name in ("segments", "sketch"))]
+    [*WEIGHTED, *(_RECORD.field(name).with_nullable(True) for name in ("segments", "sketch"))]
 )
 
 
@@ -58,8 +59,9 @@ def among(ids: pa.Array, some: Sequence[str]) -> Array:
 
 
 def narrow_records(records: pa.Table, rules: Rules, schema: pa.Schema = NARROW) -> pa.Table:
-    """Rows of `forward_records` in narrow form; with `WHOLE` all that a draw needs of them."""
-    beside = set(schema.names) - set(NARROW.names)
+    """Rows of `forward_records` in narrow form; with `WHOLE` all that a draw needs of them, with
+    `WEIGHTED` all that a draw by chance does."""
+    beside = (set(schema.names) - set(NARROW.names)) & set(records.column_names)
     tie = hash_columns(column(records, "model_version"), column(records, "batch_id"))
     return _narrow(
         records.num_rows,
@@ -74,16 +76,18 @@ def narrow_records(records: pa.Table, rules: Rules, schema: pa.Schema = NARROW) 
 
 
 def narrow_labels(labels: pa.Table, rules: Rules, schema: pa.Schema = NARROW) -> pa.Table:
-    """Rows with instance_id, known_at and label in narrow form; what they lack is null there."""
-    label = labels["label"].cast(pa.float64())
+    """Rows with instance_id, known_at, label and perhaps row_weight in narrow form; what they lack
+    is null there."""
+    there = [name for name in LABEL_SAID if name in labels.column_names]
+    said = pa.table({name: labels[name].cast(pa.float64()) for name in there})
     return _narrow(
         labels.num_rows,
         schema,
         instance_id=labels["instance_id"],
         is_label=pa.repeat(True, labels.num_rows),
-        fault=first_fault(pa.table({"label": label}), rules.label),
-        label=label,
-        content=pa.array(content(pa.table({"label": label}), ("label",))),
+        fault=first_fault(said, rules.label),
+        content=pa.array(content(said, tuple(there))),
+        **{name: said[name] for name in there},
         moment=_micros(labels["known_at"]),
     )
 

@@ -31,10 +31,11 @@ from spark_jobs.candidates.matching import groups, hash_places, places
 from spark_jobs.candidates.maturity import where_counted
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.order import Order, hashed, order_of
-from spark_jobs.selection.records import Records, column, records_of
+from spark_jobs.selection.records import Records, column, holds, records_of
 
 _SAME = ("moment", "tie")  # rows of one id with the same of both must have the same `content`
-_DECIDED = ["is_label", "fault", "content", "counting", "label", *_SAME]  # no candidate's columns
+# No candidate's columns, or those of its label.
+_DECIDED = ["is_label", "fault", "content", "counting", "label", "row_weight", *_SAME]
 
 
 class Counts(NamedTuple):
@@ -98,7 +99,9 @@ def assemble(
         logged = _with_instance(asked, logged, rejects)
     learnt = _in_sample(usable, logged, learnt_until)
     records = _newest(usable, logged, (~learnt[logged.row], "moment", "tie"))
-    known = _labels_of(usable, records, _newest(usable, arrived, ("moment",)))
+    at = _labels_of(usable, records, _newest(usable, arrived, ("moment",)))
+    known = column(usable, "label").take(at)
+    weighs = column(usable, "row_weight").take(at) if holds(usable, "row_weight") else None
     counting = column(usable, "counting").to_numpy(zero_copy_only=False)[records.row]
     is_label[arrived.row] = False  # what is left contradicts
     refused = _label_ids(rows, faulty), _label_ids(usable, pa.array(is_label))
@@ -111,7 +114,9 @@ def assemble(
         census = with_labels(census, asked, records, np.asarray(label.is_valid()))
     unmatured = label.null_count
     if provisional is None and unmatured:
-        records, label = records.where(np.asarray(label.is_valid())), label.drop_null()
+        there = label.is_valid()
+        records, label = records.where(np.asarray(there)), label.drop_null()
+        weighs = None if weighs is None else weighs.filter(there)
     counts = Counts(
         records=_records_in(rows),
         unmatured=unmatured,
@@ -120,7 +125,8 @@ def assemble(
         census=census,
     )
     decided = [name for name in (*_DECIDED, ROLE, DAY) if name in usable.column_names]
-    return records_of(usable.drop_columns(decided), records, label, provisional or 0.0), counts
+    candidates = usable.drop_columns(decided)
+    return records_of(candidates, records, label, provisional or 0.0, weighs), counts
 
 
 def _records_in(rows: pa.Table) -> int:
@@ -225,12 +231,12 @@ def _newest(rows: pa.Table, order: Order, keys: Sequence[str | Array]) -> Order:
 
 
 def _labels_of(rows: pa.Table, records: Order, labels: Order) -> pa.Array:
-    """The label of each record, (n,), null where there is none; both have one row an id."""
+    """The row of the label of each record, (n,), null where there is none; both have one row an
+    id."""
     if not labels.row.size:
-        return pa.nulls(records.row.size, pa.float64())
+        return pa.nulls(records.row.size, pa.int64())
     place = places(column(rows, "instance_id"), records, labels)
-    at = pa.array(labels.row[place], mask=place < 0)
-    return column(rows, "label").take(at)
+    return pa.array(labels.row[place], mask=place < 0)
 
 
 def _sortable(rows: pa.Table, name: str) -> Array:

@@ -16,6 +16,8 @@ from spark_jobs.selection.records import column
 KEY = ("instance_id", "model_version", "batch_id", "recorded_at")
 SAID = tuple(one.name for one in forward_records().columns if one.name not in (*KEY, "event_date"))
 
+LABEL_SAID = ("label", "row_weight")  # of a label, those that there are
+
 
 def content(rows: pa.Table, names: tuple[str, ...] = SAID) -> Array:
     """A hash of these columns of each row, (n,) int64.

@@ -1,5 +1,6 @@
 """Which instances may be drawn, and what selection reads of them: DataFrames in and out."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from spark_jobs.candidates.rejects import (
     label_fault,
     label_faults,
     record_fault,
+    said_by,
 )
 from spark_jobs.candidates.spark_maturity import counting
 
@@ -45,19 +47,27 @@ def in_window(rows: DataFrame, start: date, end: date) -> DataFrame:
     return rows.where(F.col("event_date").between(F.lit(start), F.lit(end)))
 
 
-def labels_as_of(labels: DataFrame, label: str, cut: datetime, rules: Rules) -> DataFrame:
-    """The newest usable label of each instance that was known by `cut`: instance_id, label, and
-    `refused`: whether it had labels, none of them usable.
+def known_as(names: Mapping[str, str]) -> list[Column]:
+    """The columns of a label as selection names and reads them. names: `Labels.known_as`."""
+    return [F.col(column).cast("double").alias(name) for name, column in names.items()]
 
-    label: the column, which `rules` judge.
+
+def labels_as_of(
+    labels: DataFrame, names: Mapping[str, str], cut: datetime, rules: Rules
+) -> DataFrame:
+    """The newest usable label of each instance that was known by `cut`: instance_id, label and
+    what else is in `names`, and `refused`: whether it had labels, none of them usable.
+
+    names: `Labels.known_as`, of columns that `rules` judge.
     """
     known = labels.where(F.col("known_at") <= F.lit(cut))
-    named = known.select("instance_id", "known_at", F.col(label).cast("double").alias("label"))
+    named = known.select("instance_id", "known_at", *known_as(names))
     # The one shuffle serves the contradictions as well as the newest.
     judged = label_faults(named.repartition("instance_id"), rules.label)
     usable = F.col("fault").isNull()
+    newest = F.when(usable, F.col("known_at"))
     return judged.groupBy("instance_id").agg(
-        F.max_by("label", F.when(usable, F.col("known_at"))).alias("label"),
+        *(F.max_by(name, newest).alias(name) for name in names),
         F.every(~usable).alias("refused"),
     )
 
@@ -75,10 +85,11 @@ def narrow(
     """Records and the labels known by `cut`, in one narrow table for `assemble`; where `asked` is
     given, whose records these are, with its instances, for a census.
 
-    records: `forward_records`; labels: instance_id, known_at, label. `fault` says which of them
-    cannot be used, and why; `counting` which labels count by the rule `maturity`, on arrival where
-    none is given. Without `sketch` that column, the widest, does not come along. Of equal moments
-    the larger `tie` is newer; rows that have both the same must have the same `content`.
+    records: `forward_records`; labels: instance_id, known_at, label, and row_weight where rows have
+    weights of their own. `fault` says which of them cannot be used, and why; `counting` which
+    labels count by the rule `maturity`, on arrival where none is given. Without `sketch` that
+    column, the widest, does not come along. Of equal moments the larger `tie` is newer; rows that
+    have both the same must have the same `content`.
     """
     nothing = F.lit(None)
     fault, carried = first_fault(rules.record), F.col("sketch") if sketch else nothing
@@ -109,19 +120,23 @@ def narrow(
         F.unix_micros("recorded_at").alias("moment"),
         F.xxhash64("model_version", "batch_id").alias("tie"),
     )
-    arrived = labels.where(F.col("known_at") <= F.lit(cut))
-    known = arrived.withColumn("label", F.col("label").cast("double"))
-    known = known.select(
+    known = _narrow_labels(labels.where(F.col("known_at") <= F.lit(cut)), rules, dated)
+    rows = logged.unionByName(known, allowMissingColumns=True)
+    return rows if asked is None else rows.unionByName(_narrow_instances(asked.instances), True)
+
+
+def _narrow_labels(labels: DataFrame, rules: Rules, dated: list[Column]) -> DataFrame:
+    labels = labels.withColumn("label", F.col("label").cast("double"))
+    said = said_by(labels)
+    return labels.select(
         *dated,
         F.lit(True).alias("is_label"),
         label_fault(rules.label).alias("fault"),
-        content(known, ["label"]).alias("content"),
+        content(labels, said).alias("content"),
         "instance_id",
-        "label",
+        *said,
         F.unix_micros("known_at").alias("moment"),
     )
-    rows = logged.unionByName(known, allowMissingColumns=True)
-    return rows if asked is None else rows.unionByName(_narrow_instances(asked.instances), True)
 
 
 def _narrow_instances(instances: DataFrame) -> DataFrame:

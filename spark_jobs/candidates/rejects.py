@@ -11,6 +11,7 @@ from pyspark.sql.types import ArrayType
 from schemas.reasons import LABEL_DIFFERS, MISSING, WRONG_DATE
 from schemas.rules import (
     Absent,
+    AbsentBeside,
     Empty,
     EntryOtherThan,
     Fractional,
@@ -22,7 +23,7 @@ from schemas.rules import (
     Rule,
     Test,
 )
-from spark_jobs.candidates.content import KEY, SAID
+from spark_jobs.candidates.content import KEY, LABEL_SAID, SAID
 from spark_jobs.storage.warehouse import Warehouse
 
 LABEL_KEY = ("instance_id", "known_at")
@@ -67,6 +68,8 @@ def _holds(test: Test) -> Column:
             return F.coalesce(F.col(column), F.lit("")) == ""
         case Absent(columns):
             return F.coalesce(*columns).isNull()
+        case AbsentBeside(column, other):
+            return F.col(column).isNull() & F.col(other).isNotNull()
         case Outside(column, least, most):
             return _known(~F.col(column).between(least, most))  # Spark orders NaN last
         case HoldsOutside(column, least, most):
@@ -110,6 +113,11 @@ def content(rows: DataFrame, names: Iterable[str] = SAID) -> Column:
     return F.xxhash64(*names, *shapes)
 
 
+def said_by(labels: DataFrame) -> list[str]:
+    """The columns of labels that are what these say."""
+    return [name for name in LABEL_SAID if name in labels.columns]
+
+
 def contradicting(records: DataFrame) -> DataFrame:
     """Records of one instance, model, batch and moment that differ: all of them."""
     differ = _differs(KEY, content(records))
@@ -120,10 +128,10 @@ def label_faults(labels: DataFrame, rules: Sequence[Rule]) -> DataFrame:
     """Labels with the `fault` of each: that of the rules, or that another label of the instance
     became known at the same moment; null where there is none.
 
-    labels: instance_id, known_at, label and any others.
+    labels: instance_id, known_at, label, row_weight where it counts, and any others.
     """
     fault = label_fault(rules)
-    sound = F.when(fault.isNull(), content(labels, ["label"]))
+    sound = F.when(fault.isNull(), content(labels, said_by(labels)))
     differs = F.when(fault.isNull() & _differs(LABEL_KEY, sound), F.lit(LABEL_DIFFERS))
     return labels.withColumn("fault", F.coalesce(fault, differs))
 

@@ -15,6 +15,7 @@ from spark_jobs.candidates.narrow import (
     forward_share,
     held_out,
     in_window,
+    known_as,
     labels_as_of,
 )
 from spark_jobs.candidates.propensities import with_propensities
@@ -64,8 +65,8 @@ def window_of(
     instances, instance_count = rows_of("instances", plan.ds)
     if keys_of_instances:
         recorded = with_keys_of(instances, recorded, warehouse.pipeline.instances.segments)
-    label = F.col(warehouse.pipeline.labels.label).cast("double").alias("label")
-    labels = arrived.select("instance_id", "event_date", "known_at", label)
+    own = known_as(warehouse.pipeline.labels.known_as)
+    labels = arrived.select("instance_id", "event_date", "known_at", *own)
     others = held_out(warehouse.pipeline.holdout)
     if plan.last_drawn < plan.ds:
         others |= F.col("event_date") > F.lit(plan.last_drawn)
@@ -82,18 +83,20 @@ def window_of(
 
 
 def held_out_rows(warehouse: Warehouse, plan: RefreshPlan, labels: DataFrame) -> DataFrame:
-    """instance_id and label, as of the cut, of the rows to judge by: the held-out instances of the
-    window, and of the days after the last one drawn from about as many again."""
+    """instance_id, label and perhaps row_weight, as of the cut, of the rows to judge by: the
+    held-out instances of the window, and of the days after the last one drawn from about as many
+    again."""
     pipeline, rule = warehouse.pipeline, warehouse.pipeline.labels
     judges = held_out(pipeline.holdout)
     if plan.last_drawn < plan.ds:
         days, forward = pipeline.selection.window_days, (plan.ds - plan.last_drawn).days
         later = F.col("event_date") > F.lit(plan.last_drawn)
         judges |= later & held_out(forward_share(pipeline.holdout, days, forward))
-    known = labels_as_of(labels.where(judges), "label", plan.cut, rules_of(pipeline))
+    own = {name: name for name in rule.known_as}
+    known = labels_as_of(labels.where(judges), own, plan.cut, rules_of(pipeline))
     if rule.maturity == "arrival":
         return known.where(F.col("label").isNotNull())
     instances = warehouse.read("instances", plan.versions["instances"])
     asked = in_window(instances, plan.window_start, plan.ds).where(judges)
     asked = asked.select("instance_id", "event_time").dropDuplicates(["instance_id"])
-    return with_labels(asked, known, rule, plan.cut).select("instance_id", "label")
+    return with_labels(asked, known, rule, plan.cut).select("instance_id", *own)

@@ -17,6 +17,8 @@ from schemas.rules import rules_of
 from schemas.sections.budget import parse_budget
 from schemas.set_aside import SET_ASIDE, ids_set_aside
 from spark_jobs.candidates.arrow_narrow import (
+    NARROW,
+    WEIGHTED,
     kept_out,
     narrow_labels,
     narrow_records,
@@ -41,9 +43,11 @@ def drawn_by_chance(reading: Reading, plan: RefreshPlan, decided: Decided) -> in
     aside = ids_set_aside(reading.warehouse, plan.versions.get(SET_ASIDE))
     logged = [_drawn_from(reading, day, aside) for day in drawn_from]
     arrived = [reading.labels(day) for day in days]
+    schema = WEIGHTED if pipeline.labels.weight else NARROW
     rows = together(
-        [narrow_records(one, rules) for one in logged],
-        [narrow_labels(one, rules) for one in arrived],
+        [narrow_records(one, rules, schema) for one in logged],
+        [narrow_labels(one, rules, schema) for one in arrived],
+        schema,
     )
     provisional = pipeline.selection.provisional_label
     seen = seen_from(rows, pipeline.labels, plan.cut)

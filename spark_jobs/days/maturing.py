@@ -7,6 +7,7 @@ its attribution window ends is counted as the positive that it was.
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from schemas.rules import Rules
 from schemas.sections.section import parse_duration
 from spark_jobs.candidates.arrow_narrow import kept_out, narrow_records, seen_from, together
 from spark_jobs.candidates.assemble import assemble
+from spark_jobs.candidates.content import LABEL_SAID
 from spark_jobs.candidates.maturity import Counting, ages
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.records import column
@@ -26,6 +28,7 @@ from spark_jobs.selection.records import column
 NEVER, ALWAYS = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 _TIME = pa.timestamp("us", tz="UTC")
 _DAY = 86_400_000_000  # microseconds
+_OF = ("instance_id", "known_at")
 _SEED = 1  # of the order of the rows, on which nothing here depends
 
 
@@ -56,7 +59,8 @@ def maturing(
     aside: Sequence[str] = (),
 ) -> Maturing:
     """What a day holds. asked: instance_id, event_time; records: rows of `forward_records` without
-    the date; labels: instance_id, known_at, label; aside: ids that were set aside."""
+    the date; labels: instance_id, known_at, label and perhaps row_weight; aside: ids that were set
+    aside."""
     asked = asked.filter(pc.is_valid(asked["instance_id"]))
     asked = asked.group_by("instance_id").aggregate([("event_time", "min")])
     ids, moment = column(asked, "instance_id"), _micros(column(asked, "event_time_min"))
@@ -93,19 +97,20 @@ def _sound_ids(records: pa.Table, rules: Rules, day: date) -> tuple[pa.Array, in
 def _sound(labels: pa.Table, rules: Rules) -> tuple[pa.Table, int]:
     """instance_id, known_at and label of those that can be used and do not contradict each other;
     how many cannot be used."""
-    label = labels["label"].cast(pa.float64())
+    names = [name for name in LABEL_SAID if name in labels.column_names]
+    numbers = {name: labels[name].cast(pa.float64()) for name in names}
     named = pc.fill_null(pc.not_equal(labels["instance_id"], ""), False)
-    fault = first_fault(pa.table({"label": label}), rules.label)
+    fault = first_fault(pa.table(numbers), rules.label)
     sound = pc.and_(pc.is_null(fault), named)
-    usable = pc.and_(sound, pc.is_valid(label))
-    few = labels.set_column(labels.column_names.index("label"), "label", label).filter(usable)
-    by = few.group_by(["instance_id", "known_at"])
-    said = by.aggregate([("label", "min"), ("label", "max"), ("label", "count")])
-    agree = said.filter(pc.equal(said["label_min"], said["label_max"]))
+    usable = pc.and_(sound, pc.is_valid(numbers["label"]))
+    few = pa.table({name: labels[name] for name in _OF} | numbers).filter(usable)
+    ends = [(name, end) for name in names for end in ("min", "max")]
+    said = few.group_by([*_OF]).aggregate([*ends, ("label", "count")])
+    same = (pc.equal(said[f"{name}_min"], said[f"{name}_max"]) for name in names)
+    agree = said.filter(reduce(pc.and_, same))
     contradict = few.num_rows - int(pc.sum(agree["label_count"]).as_py() or 0)
     bad = labels.num_rows - int(pc.sum(sound).as_py() or 0) + contradict
-    names = {"label_min": "label"}
-    return agree.rename_columns([names.get(one, one) for one in agree.column_names]), bad
+    return agree.select([*_OF, "label_min"]).rename_columns([*_OF, "label"]), bad
 
 
 def _matured(

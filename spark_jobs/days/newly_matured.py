@@ -47,9 +47,16 @@ def newly_matured(pipeline: Pipeline, warehouse: str, before: date, ds: date) ->
     window = _days(window_start(pipeline, ds), ds)
     aside = ids_set_aside(warehouse, version_set_aside(warehouse))
     arrived = [
-        (day, narrow_labels(rows.rename_columns(["instance_id", "known_at", "label"]), rules))
+        (
+            day,
+            narrow_labels(rows.rename_columns(["instance_id", "known_at", *rule.known_as]), rules),
+        )
         for day, rows in rows_of_days(
-            pipeline, warehouse, "labels", window, ("instance_id", "known_at", rule.label)
+            pipeline,
+            warehouse,
+            "labels",
+            window,
+            ("instance_id", "known_at", *rule.known_as.values()),
         )
     ]
     days = {day for day, rows in arrived if _has_come(rows, since, cut)}

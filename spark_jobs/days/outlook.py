@@ -89,8 +89,10 @@ class Reading:
         return sorted(self.files["instances"].keys() | self.files["forward_records"].keys())
 
     def rows(self, name: str, day: date) -> pa.Table:
-        """Of instances id and time, of labels id, moment and label, of records all but the date."""
-        columns = _TABLES[name] or ("instance_id", "known_at", self.pipeline.labels.label)
+        """Of instances id and time, of labels id, moment and `Labels.known_as`, of records all but
+        the date."""
+        own = self.pipeline.labels.known_as
+        columns = _TABLES[name] or ("instance_id", "known_at", *own.values())
         files = self.files[name]
         found = rows_of_days(self.pipeline, self.warehouse, name, {day}, columns, files)
         whole = all_tables(self.pipeline)[name].arrow_schema
@@ -98,8 +100,9 @@ class Reading:
         return pa.concat_tables([schema.empty_table(), *(rows.cast(schema) for _, rows in found)])
 
     def labels(self, day: date) -> pa.Table:
-        """instance_id, known_at and label."""
-        return self.rows("labels", day).rename_columns(["instance_id", "known_at", "label"])
+        """instance_id, known_at, label, and row_weight where rows have weights of their own."""
+        names = ["instance_id", "known_at", *self.pipeline.labels.known_as]
+        return self.rows("labels", day).rename_columns(names)
 
 
 def outlook(pipeline: Pipeline, warehouse: str, wanted: Sequence[date]) -> Outlook:

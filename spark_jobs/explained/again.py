@@ -116,6 +116,8 @@ def _steps(index: int, records: Records, plan: Plan, instance_id: str) -> dict[s
     }
     if coded.propensity[place] < 1.0:
         steps["propensity"] = float(coded.propensity[place])
+    if plan.weighted:
+        steps["row_weight"] = float(coded.row_weight[place])
     if plan.coefficients is not None and final.drawn[place]:
         steps["multiplier"] = weight / plain
     return steps

@@ -60,7 +60,7 @@ def instance_of(pipeline: Pipeline, warehouse: str, instance_id: str) -> Instanc
     asked = rows("instances", ("event_time",), None)
     days = {row["event_date"] for row in asked} or None
     records = rows("forward_records", _RECORD, days)
-    labels = rows("labels", ("known_at", pipeline.labels.label), days)
+    labels = rows("labels", ("known_at", *pipeline.labels.known_as.values()), days)
     rejects = rows("forward_rejects", ("reason", "batch_id", "rejected_at"), None)
     known = [row["event_date"] for row in (*asked, *records, *labels)]
     return Instance(

@@ -89,9 +89,11 @@ class Pinned:
         return self._rows("forward_records", _RECORD, days)
 
     def labels(self, days: Collection[date]) -> pa.Table:
-        """instance_id, known_at and label. Raises GoneError."""
-        columns = ("instance_id", "known_at", self.pipeline.labels.label)
-        named = ["instance_id", "known_at", "label", _DATE.name]
+        """instance_id, known_at, label, and row_weight where rows have weights of their own. Raises
+        GoneError."""
+        own = self.pipeline.labels.known_as
+        columns = ("instance_id", "known_at", *own.values())
+        named = ["instance_id", "known_at", *own, _DATE.name]
         return self._rows("labels", columns, days).rename_columns(named)
 
     @cached_property

@@ -61,10 +61,11 @@ def _again(pinned: Pinned, instance_id: str, day: date) -> dict[str, Any]:
 
 def _why(row: dict[str, Any], steps: dict[str, Any]) -> str:
     """How the probability came about, and what came of it, in a sentence."""
+    own = f"; row weight {steps['row_weight']:.6g}" if "row_weight" in steps else ""
     if not steps["probability_promised"]:
         return (
             f"the design {steps['design']} chooses by the order of losses or scores: score"
-            f" {row['score']:.6g} ({steps['score_name']})"
+            f" {row['score']:.6g} ({steps['score_name']}){own}"
         )
     mean = "" if steps["mean_score"] is None else f" / mean {steps['mean_score']:.6g}"
     capped = ", at the cap of 1" if steps["capped"] else ""
@@ -72,7 +73,7 @@ def _why(row: dict[str, Any], steps: dict[str, Any]) -> str:
     chance = f"score {row['score']:.6g}{mean} = size {steps['size']:.6g}"
     share = f"{1 - steps['floor']:g} x min(1, {steps['c']:.6g} x size){capped}"
     floor = f" + floor {steps['floor_share']:.6g}" if steps["floor"] else ""
-    return f"{chance}; probability {row['probability']:.6g} = {share}{floor}{within}"
+    return f"{chance}; probability {row['probability']:.6g} = {share}{floor}{within}{own}"
 
 
 def _values(row: dict[str, Any] | None) -> dict[str, Any]:

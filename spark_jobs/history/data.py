@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from schemas.pipeline import Pipeline
 from schemas.reasons import CLOCK_SKEW
 from schemas.sections.store import FeatureView
+from spark_jobs.candidates.narrow import known_as
 from spark_jobs.refresh.plan import cut_of
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -50,9 +51,10 @@ class Data:
 
     @cached_property
     def all_labels(self) -> DataFrame:
-        """instance_id, event_date, known_at and label of every label, whatever its date."""
-        label = F.col(self.pipeline.labels.label).cast("double").alias("label")
-        return self._read("labels").select("instance_id", "event_date", "known_at", label, WRITTEN)
+        """instance_id, event_date, known_at, label, and row_weight where rows have weights of their
+        own, of every label, whatever its date."""
+        own = known_as(self.pipeline.labels.known_as)
+        return self._read("labels").select("instance_id", "event_date", "known_at", *own, WRITTEN)
 
     @cached_property
     def labels(self) -> DataFrame:

@@ -9,7 +9,13 @@ from schemas import findings
 from schemas.reasons import DUPLICATE_DIFFERS, LABEL_DIFFERS, REASONS
 from schemas.rules import rules_of
 from spark_jobs.candidates.content import KEY
-from spark_jobs.candidates.rejects import LABEL_KEY, content, label_fault, record_fault
+from spark_jobs.candidates.rejects import (
+    LABEL_KEY,
+    content,
+    label_fault,
+    record_fault,
+    said_by,
+)
 from spark_jobs.history.data import Data, any_null, in_the_future
 from spark_jobs.history.found import KIND, RowFinding, examples, finding, named, row_faults
 from spark_jobs.refresh.defined import segments_changed
@@ -31,7 +37,7 @@ def look_at_labels(data: Data) -> list[RowFinding]:
     """Labels that cannot be used, a finding a reason; those without a date, or of the future."""
     judged = data.labels.withColumn("fault", label_fault(rules_of(data.pipeline).label))
     sound = judged.where("fault IS NULL")
-    twice = _differing(sound.withColumn("said", content(sound, ["label"])), LABEL_KEY)
+    twice = _differing(sound.withColumn("said", content(sound, said_by(sound))), LABEL_KEY)
     found = _refused(data, "labels", findings.BAD_LABELS, judged, twice, LABEL_DIFFERS)
     rows = named(data.labels, F.col("instance_id"), F.col("event_date"))
     faults = {

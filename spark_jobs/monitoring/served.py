@@ -95,7 +95,7 @@ def answers(warehouse: Warehouse, records: DataFrame, span: Span, models: Models
 
 def _labels(warehouse: Warehouse, span: Span, rules: Rules) -> DataFrame:
     labels = rows_of(warehouse, "labels", span, span.start)
-    return labels_as_of(labels, warehouse.pipeline.labels.label, span.cut, rules)
+    return labels_as_of(labels, warehouse.pipeline.labels.known_as, span.cut, rules)
 
 
 def _levels(names: Sequence[str], keys: Column) -> Column:

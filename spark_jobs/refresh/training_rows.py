@@ -14,7 +14,9 @@ _DECIDED = "tenforward_decided"  # beside the user's own columns, so not a name 
 
 
 def wanted_rows(drawn: DataFrame, held_out: DataFrame) -> DataFrame:
-    """Drawn and held-out rows without their features; `trains` tells them apart."""
+    """Drawn and held-out rows without their features; `trains` tells them apart. They have a
+    `row_weight`, which is in a drawn row's weight already, where the held-out rows do."""
+    own = ["row_weight"] if "row_weight" in held_out.columns else []
     trained = drawn.select(
         "instance_id",
         "label",
@@ -22,6 +24,7 @@ def wanted_rows(drawn: DataFrame, held_out: DataFrame) -> DataFrame:
         "offset",
         "probability",
         "position",
+        *own,
         F.lit(True).alias("trains"),
     )
     order = F.row_number().over(Window.orderBy("instance_id")) - 1
@@ -32,6 +35,7 @@ def wanted_rows(drawn: DataFrame, held_out: DataFrame) -> DataFrame:
         F.lit(0.0).alias("offset"),
         F.lit(1.0).alias("probability"),
         order.cast("bigint").alias("position"),
+        *own,
         F.lit(False).alias("trains"),
     )
     return trained.unionByName(kept)
@@ -67,10 +71,15 @@ def training_rows(
         segment_keys(warehouse.pipeline.instances.segments).alias("segments"),
         (F.col("event_date") > F.lit(plan.last_drawn)).alias("forward"),
     )
-    label, weight, offset = (F.col(c).cast("float") for c in ("label", "weight", "offset"))
+    numbers = (
+        "label",
+        "weight",
+        "offset",
+        *(["row_weight"] if "row_weight" in wanted.columns else []),
+    )
     return (
         features.join(F.broadcast(narrow) if few else narrow, "instance_id", "inner")
-        .withColumns({"label": label, "weight": weight, "offset": offset})
+        .withColumns({name: F.col(name).cast("float") for name in numbers})
         .withColumn("refresh_id", F.lit(plan.refresh_id))
     )
 

@@ -97,12 +97,15 @@ def _effective(report: Report) -> Check | None:
     if "effective_sample_size" not in report:
         return None
     size, k = report["effective_sample_size"], report["budget"]
-    good = size >= LEAST_EFFECTIVE * k
+    # A uniform draw leaves what the rows' own weights leave of all candidates.
+    own = report.get("row_weight", {}).get("effective_share", 1.0)
+    good = size >= LEAST_EFFECTIVE * k * own
     share = f"{percent(size / k)} of the budget"
+    most = f" of the {percent(own)} that the rows' own weights leave of all" if own < 1.0 else ""
     sentence = (
-        f"Unequal weights leave {share}; at least half is good."
+        f"Unequal weights leave {share}; at least half{most} is good."
         if good
-        else f"Unequal weights leave {share}, less than half."
+        else f"Unequal weights leave {share}, less than half{most}."
     )
     if report["max_weight"] == report["mean_weight"]:
         sentence = f"All weights are equal: {share}." if good else sentence

@@ -116,6 +116,7 @@ def sizes(report: Report) -> Grid:
             ("Σw/N", None if mean is None else number(mean * scale), "w scaled by N/k; near 1"),
             ("mean weight", _if(report, "mean_weight", number), "of the drawn rows"),
             ("maximum weight", _if(report, "max_weight", number), "of the drawn rows"),
+            *_row_weights(report.get("row_weight")),
             ("effective size", _if(report, "effective_sample_size", number), "(Σw)²/Σw², Kish"),
             ("design effect", _if(report, "design_effect", number), "drawn rows / effective size"),
             ("variance ratio", _if(report, "variance_ratio", number), "against uniform, estimated"),
@@ -133,6 +134,17 @@ def sizes(report: Report) -> Grid:
     )
 
 
+def _row_weights(own: Report | None) -> list[tuple[str, Cell | None, str]]:
+    """What the rows themselves count for, where they have weights of their own."""
+    if own is None:
+        return []
+    return [
+        ("mean row weight", number(own["mean"]), "of all candidates, by labels.weight"),
+        ("row weight 0", count(own["zero"]), "candidates that count for nothing"),
+        ("effective share", share(own["effective_share"]), "that row weights leave of N, Kish"),
+    ]
+
+
 def _if(report: Report, name: str, form: Any) -> Cell | None:
     return form(report[name]) if name in report else None
 
@@ -143,6 +155,7 @@ def losses(report: Report) -> Grid | None:
         return None
     get = report.__getitem__
     gap = get("mean_loss_drawn") - get("mean_loss")
+    each = "its own weight" if "row_weight" in report else "1"
     return _lines(
         [
             ("mean loss", number(get("mean_loss")), "all candidates"),
@@ -153,7 +166,11 @@ def losses(report: Report) -> Grid | None:
             ),
             ("weighted gap", number(get("mean_loss_gap")), "drawn less all; 0 in expectation"),
             ("weighted gap, z", number(get("mean_loss_gap_z")), "in standard deviations"),
-            ("unweighted mean loss", number(get("mean_loss_drawn")), "drawn rows, each counting 1"),
+            (
+                "unweighted mean loss",
+                number(get("mean_loss_drawn")),
+                f"drawn rows, each counting {each}",
+            ),
             ("unweighted gap", number(gap), "above 0: hard rows are preferred"),
             ("unweighted gap, z", number(get("mean_loss_drawn_z")), "in standard deviations"),
             (
@@ -162,7 +179,7 @@ def losses(report: Report) -> Grid | None:
                 "weighted mean, drawn less all",
             ),
             ("mean label", number(get("mean_label")), "all candidates"),
-            ("mean label, drawn", number(get("mean_label_drawn")), "each row counting 1"),
+            ("mean label, drawn", number(get("mean_label_drawn")), f"each row counting {each}"),
         ],
     )
 

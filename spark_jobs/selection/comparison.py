@@ -104,7 +104,8 @@ def _curvature(task: str, prediction: Array, residual: Array) -> Array:
 def excess_loss(task: str, records: Records, draw: Draw, z: Array) -> float:
     """How much more loss the step on the drawn rows leaves than the step on all."""
     n = records.size
-    everything = Draw(np.ones(n, bool), np.ones(n), np.zeros(n))
+    stands_for = records.row_weight / records.propensity
+    everything = Draw(np.ones(n, bool), stands_for, np.zeros(n))
     full, curvature = newton_steps(task, records, everything, z)
     error = newton_steps(task, records, draw, z)[0] - full
     return float(0.5 * np.einsum("ci,cij,cj->", error, curvature, error))

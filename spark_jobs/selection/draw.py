@@ -32,11 +32,12 @@ def draw(
 
     records: a pyarrow.Table or a pandas DataFrame with columns of `forward_records` and a label on
     each row, one row an instance: instance_id, prediction (logit or value), logits or statistics,
-    label, and optionally model_version, event_time, segments, sketch and propensity (the chance
-    with which the row, or its label, came to be there: weights are over that as well). policy: a
-    name, or a `Policy` (`policy_for` changes one). budget: a share of the rows above 0 and at most
-    1, or "500 rows". seed: that of the refresh's manifest. task: binary, multiclass or regression;
-    by default what logits and labels tell.
+    label, and optionally model_version, event_time, segments, sketch, propensity (the chance with
+    which the row, or its label, came to be there: weights are over that as well) and row_weight
+    (what the row itself counts for, at least 0: weights are multiples of it). policy: a name, or a
+    `Policy` (`policy_for` changes one). budget: a share of the rows above 0 and at most 1, or "500
+    rows". seed: that of the refresh's manifest. task: binary, multiclass or regression; by default
+    what logits and labels tell.
     Returns every candidate, in the order given: instance_id, score, probability, drawn, weight
     (0 where not drawn), offset; the schema's metadata name policy and design. Raises
     ConfigurationError, DataQualityError (also for whatever would be a reject in the warehouse) or

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import EmptyDrawError, NoDataError
+from schemas.errors import DataQualityError, EmptyDrawError, NoDataError
 from schemas.sections.budget import Budget
 from spark_jobs.selection import calibration, kernels, mixture, solver, strata
 from spark_jobs.selection.arrays import Array
@@ -58,7 +58,8 @@ class SelectionResult:
 
 
 def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> SelectionResult:
-    """Choose `budget` of the candidates. Raises EmptyDrawError where there are none.
+    """Choose `budget` of the candidates. Raises EmptyDrawError where there are none, and
+    DataQualityError where all of them weigh 0.
 
     The passes: survey, with the means of the scores; sizes, and caps where probabilities reach 1;
     what the design must know; with calibration the drawn rows, and Newton steps over those; the
@@ -72,12 +73,21 @@ def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str)
     k = budget.rows(blocks.count)
     if k == blocks.count:  # nothing to leave out: no score matters
         policy = replace(policy, score="one", mixture={}, strata=None)
-    names, layout, newest = _contents(blocks.contents)
-    sizing, sums = _sizing(blocks, policy, task, names)
+    names, layout, newest, weighted = _contents(blocks.contents)
+    sizing, sums = _sizing(blocks, policy, task, names, weighted=weighted)
     whole = np.array([blocks.count]), np.array([k])
     scale = Scale(blocks.count, k, policy.floor, *whole, factor=np.zeros(1))
-    stands_for = float(sums["stands_for"]) / blocks.count
-    plan = _scaled(blocks, Plan(policy, seed, names, sizing, scale, stands_for=stands_for))
+    plan = Plan(
+        policy,
+        seed,
+        names,
+        sizing,
+        scale,
+        stands_for=_stands_for(sums, blocks.count),
+        mean_loss=_mean_loss(sums, sizing.stats),
+        weighted=weighted,
+    )
+    plan = _scaled(blocks, plan)
     design = DESIGNS[policy.design]
     plan = replace(
         plan, states=design.prepare(DesignPasses(blocks, plan), plan.scale.budgets, seed)
@@ -95,7 +105,8 @@ def _contents(shards: list[Contents]) -> Contents:
     for one in shards[1:]:
         names = names.joined(one.vocabulary)
     layout = require_one_layout(one.layout for one in shards)
-    return Contents(names, layout, max(one.newest for one in shards))
+    newest = max(one.newest for one in shards)
+    return Contents(names, layout, newest, any(one.weighted for one in shards))
 
 
 @dataclass(frozen=True)
@@ -125,18 +136,47 @@ def _stats(sums: dict[str, Array]) -> Stats:
         mean_loss=sums["loss"] / matured,
         positive=sums["positive"] / matured,
         losses=sums["losses"],
+        own_losses=sums.get("own_losses", sums["losses"]),
     )
 
 
+def _stands_for(sums: dict[str, Array], count: int) -> float:
+    """The mean over all candidates of what they stand for."""
+    mean = float(sums["stands_for"]) / count
+    if mean == 0.0:
+        raise DataQualityError(
+            f"row_weight = 0 of all {count} candidates: nothing is left to learn from. Remedy:"
+            " correct the column that labels.weight names, or leave that setting out."
+        )
+    return mean
+
+
+def _mean_loss(sums: dict[str, Array], stats: Stats) -> float:
+    """Of the matured records, each counting what it stands for where rows have their weights."""
+    if "known" in sums:
+        return float(sums["known_loss"] / sums["known"]) if sums["known"] > 0.0 else 0.0
+    return float(stats.mean_loss @ stats.candidates / stats.candidates.sum())
+
+
 def _sizing(
-    blocks: Blocks, policy: Policy, task: str, names: Vocabulary
+    blocks: Blocks, policy: Policy, task: str, names: Vocabulary, *, weighted: bool
 ) -> tuple[Sizing, dict[str, Array]]:
-    """Scores with their means by model version, and the sums that those are from."""
+    """Scores with their means by model version, and the sums that those are from.
+
+    Losses and residuals are those of the weighted rows, but with an offset: the weight that a row
+    would have with its other label nobody knows.
+    """
     equal = np.ones((len(policy.scores), len(names.versions)))
-    blank = Sizing(task, policy, NO_STATS, equal)
+    blank = Sizing(task, policy, NO_STATS, equal, weighted and policy.weighting != "offset")
     late = any(SCORES[name].needs_stats for name in policy.scores)
-    early = None if blank.constant or late else blank
-    sums = blocks.total(partial(kernels.survey, task=task, names=names, early=early), add_sums)
+    survey = partial(
+        kernels.survey,
+        blank=blank,
+        names=names,
+        early=not (blank.constant or late),
+        weighted=weighted,
+    )
+    sums = blocks.total(survey, add_sums)
     sizing = replace(blank, stats=_stats(sums))
     if late:
         kernel = partial(kernels.score_sums, sizing=sizing, names=names)

@@ -12,6 +12,7 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import Task
 from schemas.rules import (
     Absent,
+    AbsentBeside,
     Empty,
     EntryOtherThan,
     Fractional,
@@ -40,6 +41,7 @@ _TYPES: dict[str, pa.DataType] = {
     "segments": pa.list_(pa.string()),
     "sketch": _NUMBERS,
     "propensity": pa.float64(),
+    "row_weight": pa.float64(),
 }
 _LEAST_CHANCE = 1e-9  # with which a row may have come into the records
 _SHOWN = 80  # characters of a value
@@ -86,7 +88,7 @@ def candidates_of(given: pa.Table, task: str | None, policy: str) -> tuple[pa.Ta
             "records: an instance_id occurs twice. Remedy: keep the newest record of each."
         )
     task = task or infer_task(candidates)
-    _require_usable(_as_records(given, candidates), task)
+    _require_usable(_as_records(given, candidates), task, "row_weight" in given.schema.names)
     return candidates, task
 
 
@@ -109,7 +111,7 @@ def _require_columns(given: pa.Table, task: str | None, policy: str) -> None:
         f"records lack the column {' or '.join(map(repr, missing))}. For the policy {policy!r}"
         f"{f' and the task {task!r}' if task else ''}, draw needs instance_id,"
         f" {' or '.join(outputs)}, and label; it reads model_version, event_time, segments (which"
-        " strata need), sketch and propensity where they are there."
+        " strata need), sketch, propensity and row_weight where they are there."
         f" Remedy: {remedies.get(missing[0], 'add it')}."
     )
 
@@ -157,7 +159,7 @@ def _as_records(given: pa.Table, candidates: pa.Table) -> pa.Table:
     return pa.table(rows | {"recorded_at": recorded})
 
 
-def _require_usable(rows: pa.Table, task: str) -> None:
+def _require_usable(rows: pa.Table, task: str, weighted: bool) -> None:
     if task != "multiclass" and (holds(rows, "logits") or holds(rows, "statistics")):
         raise ConfigurationError(
             f"records have logits, and the task is {task!r}. Remedy: drop the columns logits and"
@@ -165,7 +167,7 @@ def _require_usable(rows: pa.Table, task: str) -> None:
         )
     if rows.num_rows == 0:
         return
-    tests = _tests(rows, task)
+    tests = _tests(rows, task, weighted)
     found = first_fault(rows, [Rule(str(place), (test,)) for place, test in enumerate(tests)])
     if found.null_count == rows.num_rows:
         return
@@ -181,14 +183,16 @@ def _require_usable(rows: pa.Table, task: str) -> None:
     )
 
 
-def _tests(rows: pa.Table, task: str) -> list[Test]:
+def _tests(rows: pa.Table, task: str, weighted: bool) -> list[Test]:
     """The tests of `rules_for`, but lists may have any length if all have the same: a draw takes
     the logits of more than 16 classes and wider sketches than the table."""
     widths = {name: _first_length(rows, name) for name in ("logits", "sketch", "segments")}
     classes = None
     if task == "multiclass":
         classes = widths["logits"] or _first_classes(rows)
-    rules = rules_for(cast(Task, task), segments=widths["segments"] or 0, classes=classes)
+    rules = rules_for(
+        cast(Task, task), segments=widths["segments"] or 0, classes=classes, weighted=weighted
+    )
     tests = [test for rule in (*rules.record, *rules.label) for test in rule.tests]
     same = [
         LengthOutside(name, max(width, 2 if name == "logits" else 1), width)
@@ -224,6 +228,8 @@ def _words(test: Test) -> tuple[str, str]:
             return column, "is null or empty"
         case Absent(columns):
             return columns[0], "is null"
+        case AbsentBeside(column, other):
+            return column, f"is null beside a {other}"
         case Outside(column, least, most):
             return column, f"is not from {least:g} to {most:g}"
         case HoldsOutside(column, least, most):

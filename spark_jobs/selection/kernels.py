@@ -30,7 +30,9 @@ class Plan:
     states: States = field(default_factory=States)
     columns: calibration.Auxiliary | None = None
     coefficients: Array | None = None
-    stands_for: float = 1.0  # the mean of 1 / propensity over all candidates
+    stands_for: float = 1.0  # the mean of row weight / propensity over all candidates
+    mean_loss: float = 0.0  # of all matured records, each counting what it stands for
+    weighted: bool = False  # whether a row weighs anything but 1
 
     @property
     def task(self) -> str:
@@ -43,24 +45,36 @@ class Plan:
             return np.zeros(records.size, np.int64)
         return records.segments[:, self.policy.strata.place].astype(np.int64)
 
+    @property
+    def uneven(self) -> bool:
+        """Whether a candidate stands for more or fewer than another."""
+        return self.weighted or self.stands_for != 1.0  # a mean of 1 / propensity is that of ones
+
 
 def survey(
-    index: int, records: Records, *, task: str, names: Vocabulary, early: Sizing | None
+    index: int, records: Records, *, blank: Sizing, names: Vocabulary, early: bool, weighted: bool
 ) -> dict[str, Array]:
     """Sums before anything is decided, by model version; losses are of matured records.
 
-    early: scores that need no such sums are added up along with them.
+    early: whether the scores, which then need no such sums, are added up along with them. weighted:
+    whether a row weighs anything but 1.
     """
     records = records.coded(names)
-    scores = {} if early is None else score_sums(index, records, sizing=early, names=names)
+    scores = score_sums(index, records, sizing=blank, names=names) if early else {}
     groups = len(names.versions)
     known = records.where(records.matured) if not records.matured.all() else records
-    loss = tasks.loss(task, known.prediction, known.label)
+    loss = own = tasks.loss(blank.task, known.prediction, known.label)
+    if blank.weighted:
+        scores["own_losses"] = histogram.counts(own, known.version, groups)
+        loss = known.row_weight * own
+    if weighted:
+        share = known.row_weight / known.propensity
+        scores |= {"known": share.sum(), "known_loss": (share * own).sum()}
     flat = records.prediction.ndim == 1
     return {
         **scores,
         "count": np.bincount(records.version, minlength=groups),
-        "stands_for": (1.0 / records.propensity).sum(),
+        "stands_for": (records.row_weight / records.propensity).sum(),
         "matured": np.bincount(known.version, minlength=groups),
         "loss": np.bincount(known.version, weights=loss, minlength=groups),
         "positive": np.bincount(known.version, weights=known.label == 1.0, minlength=groups),
@@ -89,10 +103,11 @@ def sizes(records: Records, plan: Plan) -> tuple[Array, Array]:
 
 
 class Decision(NamedTuple):
-    """One block on its way: records with the plan's codes, probabilities, and their block."""
+    """One block on its way: records with the plan's codes, probabilities, losses, their block."""
 
     records: Records
     pi: Probabilities
+    loss: Array
     block: Block
 
 
@@ -104,6 +119,7 @@ def prepare(index: int, records: Records, plan: Plan) -> Decision:
     if DESIGNS[plan.policy.design].nominal:
         equal = np.full(records.size, plan.scale.mean)
         pi = pi._replace(actual=equal, negative=equal, positive=equal)
+    loss = tasks.loss(plan.task, records.prediction, records.label)
     block = Block(
         number=index,
         seed=plan.seed,
@@ -111,14 +127,16 @@ def prepare(index: int, records: Records, plan: Plan) -> Decision:
         probability=pi.actual,
         size=pi.size,
         stratum=stratum,
-        loss=tasks.loss(plan.task, records.prediction, records.label),
+        loss=loss,
         label=records.label,
         residual=tasks.residual(plan.task, records.prediction, records.label),
         segments=records.segments,
         levels=tuple(len(names) for names in plan.vocabulary.levels),
         budgets=plan.scale.budgets,
     )
-    return Decision(records, pi, block)
+    if plan.weighted:
+        block = block.weighed(records.row_weight / plan.stands_for)
+    return Decision(records, pi, loss, block)
 
 
 class Choice(NamedTuple):
@@ -130,17 +148,17 @@ class Choice(NamedTuple):
     drawn: Array
     weight: Array  # of every row as if drawn; final where the plan has coefficients
     offset: Array
-    stands_for: Array  # candidates, of mean 1: more where the row itself was chosen with a chance
+    stands_for: Array  # candidates, of mean 1: the row's own weight over the chance that it came
 
 
 def choose(index: int, records: Records, plan: Plan) -> Choice:
     """Draw the block's rows and give them their weights."""
-    records, pi, block = prepare(index, records, plan)
+    records, pi, loss, block = prepare(index, records, plan)
     drawn = DESIGNS[plan.policy.design].draw(block, plan.states.of(index))
     weight, offset = WEIGHTINGS[plan.policy.weighting](pi, plan.scale.mean)
     stands_for = np.broadcast_to(1.0, records.size)
-    if plan.stands_for != 1.0:  # a mean of 1 is that of ones alone
-        stands_for = 1.0 / records.propensity / plan.stands_for
+    if plan.uneven:
+        stands_for = records.row_weight / records.propensity / plan.stands_for
         weight = weight * stands_for
     if plan.columns is not None and plan.coefficients is not None:
         weight, known = weight.copy(), drawn & records.matured
@@ -148,7 +166,7 @@ def choose(index: int, records: Records, plan: Plan) -> Choice:
         weight[known] *= calibration.multipliers(rows, plan.coefficients, plan.policy.bounds)
     if plan.policy.unmatured_weight != 1.0:
         weight = np.where(records.matured, weight, plan.policy.unmatured_weight * weight)
-    return Choice(records, pi, block.loss, drawn, weight, offset, stands_for)
+    return Choice(records, pi, loss, drawn, weight, offset, stands_for)
 
 
 def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.DrawnRows:
@@ -198,6 +216,7 @@ def result_rows(
             "weight": np.where(choice.drawn, choice.weight, 0.0)[rows],
             "offset": choice.offset[rows],
             "position": np.where(choice.drawn, place, -1).astype(np.int64)[rows],
+            "row_weight": choice.records.row_weight[rows] if plan.weighted else absent,
         }
     )
 

@@ -25,6 +25,8 @@ def component_variances(records: Records, plan: Plan) -> Array:
     """Of one block, (J + 1,): V_j of each component, then that of the uniform score."""
     residual = tasks.residual(plan.task, records.prediction, records.label)
     square = ((residual * records.matured[:, None]) ** 2).sum(axis=1)
+    if plan.weighted:
+        square = square * (records.row_weight / plan.stands_for) ** 2
     variances = []
     for score, mean in zip(
         plan.sizing.scores(records, records.label), plan.sizing.means, strict=True

@@ -28,6 +28,7 @@ class Sizing:
     policy: Policy
     stats: Stats
     means: Array  # (J, G) mean of each score among the candidates of each model version
+    weighted: bool = False  # whether losses and residuals are those of the weighted rows
 
     @property
     def constant(self) -> bool:
@@ -37,7 +38,13 @@ class Sizing:
     def scores(self, records: Records, label: Array) -> list[Array]:
         """Each score of the policy, as it is, for the labels (n,) given."""
         view = View(
-            self.task, records.prediction, label, records.version, self.stats, self.policy.beta
+            self.task,
+            records.prediction,
+            label,
+            records.version,
+            self.stats,
+            self.policy.beta,
+            records.row_weight if self.weighted else None,
         )
         return [score_of(name, view, records.matured) for name in self.policy.scores]
 

@@ -43,6 +43,7 @@ class Contents(NamedTuple):
     vocabulary: Vocabulary
     layout: tuple[int, int]  # (outputs, sketch width)
     newest: int  # the last event day
+    weighted: bool  # whether a row weighs anything but 1
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Records:
     segments: Array  # (n, S) int32, codes of the segment keys
     sketch: Array  # (n, d) float32; d is 0 where there is none, or none was asked for
     propensity: Array  # (n,) the chance that the row came to be here, 1 where nothing chose it
+    row_weight: Array  # (n,) what the row itself counts for, 1 where nothing says so
     vocabulary: Vocabulary
     kept: pa.Table | None = None  # instance_id and event_time, where rows are to be written
 
@@ -99,6 +101,7 @@ _ARRAYS = (
     "segments",
     "sketch",
     "propensity",
+    "row_weight",
 )
 
 
@@ -115,14 +118,29 @@ def from_arrow(table: pa.Table, seed: int) -> Records:
     """
     order = hash_order(column(table, "instance_id"), seed)
     label = column(table, "label") if table.num_rows else pa.array([], pa.float64())
-    return records_of(table.drop_columns(["label"]), order, label.take(pa.array(order.row)), 0.0)
+    row_weight = column(table, "row_weight") if holds(table, "row_weight") else None
+    rows = pa.array(order.row)
+    return records_of(
+        table.drop_columns(["label"]),
+        order,
+        label.take(rows),
+        0.0,
+        None if row_weight is None else row_weight.take(rows),
+    )
 
 
-def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: float) -> Records:
-    """Records of the rows in `order`; label (n,) is in that order, `provisional` where null."""
+def records_of(
+    table: pa.Table,
+    order: Order,
+    label: pa.Array,
+    provisional: float,
+    row_weight: pa.Array | None = None,
+) -> Records:
+    """Records of the rows in `order`; label (n,) and row_weight (n,) are in that order,
+    `provisional` and 1 where null."""
     table = table.take(pa.array(order.row)).combine_chunks()
     prediction = predictions(table)
-    labels = _floats(pc.fill_null(label.cast(pa.float64()), provisional))
+    labels, n = _floats(pc.fill_null(label.cast(pa.float64()), provisional)), table.num_rows
     require_classes(prediction, labels)
     names = [name for name in ("instance_id", "event_time") if name in table.column_names]
     version, versions = _version(table)
@@ -136,7 +154,8 @@ def records_of(table: pa.Table, order: Order, label: pa.Array, provisional: floa
         day=_day(table),
         segments=segments,
         sketch=_sketch(table),
-        propensity=_propensity(table),
+        propensity=_or_one(column(table, "propensity") if holds(table, "propensity") else None, n),
+        row_weight=_or_one(row_weight, n),
         vocabulary=Vocabulary(versions, levels),
         kept=table.select(names),
     )
@@ -269,10 +288,11 @@ def _sketch(table: pa.Table) -> Array:
     return out
 
 
-def _propensity(table: pa.Table) -> Array:
-    if not holds(table, "propensity"):
-        return np.broadcast_to(1.0, table.num_rows)
-    return _floats(pc.fill_null(column(table, "propensity").cast(pa.float64()), 1.0))
+def _or_one(values: pa.Array | None, n: int) -> Array:
+    """Numbers (n,), 1 where null."""
+    if values is None:
+        return np.broadcast_to(1.0, n)
+    return _floats(pc.fill_null(values.cast(pa.float64()), 1.0))
 
 
 def widened(sketch: Array, width: int) -> Array:
@@ -331,7 +351,8 @@ def contents(records: Records) -> Contents:
     else:
         outputs = 1 if records.prediction.ndim == 1 else records.prediction.shape[1]
     layout = (outputs, records.sketch.shape[1])
-    return Contents(records.vocabulary, layout, int(records.day.max()))
+    weighted = bool((records.row_weight != 1.0).any())
+    return Contents(records.vocabulary, layout, int(records.day.max()), weighted)
 
 
 def require_one_layout(widths: Iterable[tuple[int, int]]) -> tuple[int, int]:

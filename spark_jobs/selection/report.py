@@ -38,12 +38,15 @@ def card(
     expansion = _expansion(choice, plan)
     sums = {
         **_sizes(choice),
-        **_losses(choice, plan.sizing.stats, expansion),
+        **_losses(choice, plan, expansion),
         **_gradients(choice, plan, expansion),
         **_groups(choice, plan, expansion, newest),
     }
     if plan.policy.score == "mixture":
         sums["mixture"] = component_variances(choice.records, plan)
+    if plan.weighted:
+        own = choice.records.row_weight
+        sums |= {"own": own.sum(), "own_square": (own**2).sum(), "own_nothing": (own == 0.0).sum()}
     return BlockSample(digest(choice), int(choice.drawn.sum())), sums
 
 
@@ -87,34 +90,30 @@ def _sizes(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _mean_loss(stats: Stats) -> float:
-    return float(stats.mean_loss @ stats.candidates / stats.candidates.sum())
-
-
 def top_loss(stats: Stats) -> float:
     """The loss that one candidate in a hundred exceeds."""
-    return histogram.quantile(stats.losses.sum(axis=0), 1.0 - TOP_SHARE)
+    return histogram.quantile(stats.own_losses.sum(axis=0), 1.0 - TOP_SHARE)
 
 
-def _losses(choice: Choice, stats: Stats, expansion: Array) -> dict[str, Any]:
+def _losses(choice: Choice, plan: Plan, expansion: Array) -> dict[str, Any]:
     known = choice.records.matured
     pi, loss = choice.pi.actual[known], choice.loss[known]
     drawn, label = choice.drawn[known], choice.records.label[known]
-    each = choice.stands_for[known]
+    each, own = choice.stands_for[known], choice.records.row_weight[known]
     expansion = expansion[known][drawn]
-    square = (loss - _mean_loss(stats)) ** 2
-    top = loss >= top_loss(stats)
+    square = (loss - plan.mean_loss) ** 2
+    top = loss >= top_loss(plan.sizing.stats)
     return {
         "known": each.sum(),
-        "known_drawn": drawn.sum(),
+        "known_drawn": own[drawn].sum(),
         "loss": (loss * each).sum(),
-        "loss_drawn": loss[drawn].sum(),
+        "loss_drawn": (loss * own)[drawn].sum(),
         "loss_expanded": (loss[drawn] * expansion).sum(),
         "expansion": expansion.sum(),
         "loss_variance": (square * each**2 * (1.0 - pi) / pi).sum(),
-        "loss_variance_drawn": (square * pi * (1.0 - pi)).sum(),
+        "loss_variance_drawn": (square * own**2 * pi * (1.0 - pi)).sum(),
         "label": (label * each).sum(),
-        "label_drawn": label[drawn].sum(),
+        "label_drawn": (label * own)[drawn].sum(),
         "top": top.sum(),
         "top_drawn": (top & drawn).sum(),
     }
@@ -186,11 +185,12 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
         "unmatured_share": float(sums["unmatured"]) / n,
         "unmatured_drawn": int(sums["unmatured_drawn"]),
         "asked": int(sums["asked"]),
+        **_row_weights(sums, n),
         "score_quantiles": {
             "all": _quantiles(sums["score_bins"]),
             "drawn": _quantiles(sums["score_bins_drawn"]),
         },
-        "loss_distribution": distribution(plan.sizing.stats.losses.sum(axis=0)),
+        "loss_distribution": distribution(plan.sizing.stats.own_losses.sum(axis=0)),
         "versions": _shares(sums["versions"], plan.vocabulary.versions),
         "ages": _shares(sums["ages"], tuple(map(str, range(AGES)))),
         "segments": [
@@ -231,8 +231,23 @@ def _effective(sums: dict[str, Any], drawn: int) -> dict[str, float]:
     return {"effective_sample_size": size, "design_effect": drawn / size if size > 0.0 else 0.0}
 
 
+def _row_weights(sums: dict[str, Any], n: int) -> dict[str, Any]:
+    """Of the rows' own weights, where they have any: the mean, how many are 0, and the share of all
+    candidates that Kish's effective size leaves of them."""
+    if "own" not in sums:
+        return {}
+    total, square = float(sums["own"]), float(sums["own_square"])
+    return {
+        "row_weight": {
+            "mean": total / n,
+            "zero": int(sums["own_nothing"]),
+            "effective_share": total**2 / (n * square) if square > 0.0 else 0.0,
+        }
+    }
+
+
 def _loss_lines(sums: dict[str, Any], n: int) -> dict[str, float]:
-    known, drawn = float(sums["known"]) or 1.0, max(int(sums["known_drawn"]), 1)
+    known, drawn = float(sums["known"]) or 1.0, float(sums["known_drawn"]) or 1.0
     mean = float(sums["loss"]) / known
     plain = float(sums["loss_drawn"]) / drawn
     weighted = float(sums["loss_expanded"] / sums["expansion"]) if sums["expansion"] else mean

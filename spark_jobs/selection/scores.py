@@ -17,9 +17,10 @@ class Stats(NamedTuple):
     """What is known of all candidates of each model version; arrays by version code."""
 
     candidates: Array  # (G,)
-    mean_loss: Array  # (G,), over matured records
+    mean_loss: Array  # (G,), over matured records, of the losses as a score sees them
     positive: Array  # (G,) share of label 1 among matured records
-    losses: Array  # (G, BINS) histogram of the losses of matured records
+    losses: Array  # (G, BINS) histogram of the losses of matured records, as a score sees them
+    own_losses: Array  # (G, BINS) the same without the rows' own weights
 
 
 NO_STATS = Stats(*(np.zeros(0) for _ in Stats._fields))
@@ -34,6 +35,11 @@ class View(NamedTuple):
     version: Array  # (n,)
     stats: Stats
     beta: float  # exponent of `loss-rank`
+    row_weight: Array | None = None  # (n,), where losses and residuals are those of weighted rows
+
+    def weighed(self, values: Array) -> Array:
+        """Losses or gradients (n,) as those of the weighted rows."""
+        return values if self.row_weight is None else self.row_weight * values
 
 
 def one(view: View) -> Array:
@@ -46,12 +52,12 @@ def residual_norm(view: View) -> Array:
 
     Katharopoulos and Fleuret, "Not All Samples Are Created Equal", ICML 2018, section 3.2.
     """
-    return tasks.residual_norm(view.task, view.prediction, view.label)
+    return view.weighed(tasks.residual_norm(view.task, view.prediction, view.label))
 
 
 def loss(view: View) -> Array:
     """The loss itself: log loss in nats, or half the squared error."""
-    return tasks.loss(view.task, view.prediction, view.label)
+    return view.weighed(tasks.loss(view.task, view.prediction, view.label))
 
 
 def loss_rank(view: View) -> Array:
@@ -132,6 +138,7 @@ def score_of(name: str, view: View, matured: Array) -> Array:
             prediction=view.prediction[waiting],
             label=view.label[waiting],
             version=view.version[waiting],
+            row_weight=None if view.row_weight is None else view.row_weight[waiting],
         )
         sizes = sizes.copy()
         sizes[waiting] = _expected(score, part)

@@ -168,6 +168,7 @@ def _write(warehouse: Path, table: Any, refresh_id: str, rows: Columns, parts: i
         "position": np.arange(count),
     } | rows
     schema = table.arrow_schema
+    columns = {name: [None] * count for name in schema.names} | columns  # those that may be null
     whole = pa.table([pa.array(columns[n], schema.field(n).type) for n in schema.names], schema)
     for part in np.array_split(np.arange(count), parts):
         write_deltalake(

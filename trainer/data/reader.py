@@ -22,7 +22,7 @@ from schemas.errors import DataQualityError
 from schemas.inputs import ModelInput, model_inputs, stack_inputs
 from schemas.log import log
 from schemas.pipeline import Pipeline
-from schemas.places import on_this_machine
+from schemas.places import filesystem, on_this_machine
 from schemas.tables import holdout, sampled
 from trainer.data.passes import PASSES, Batches, Columns, Pass, arrow_pass, petastorm_pass
 from trainer.data.refresh import DataFile, FileGroup, Refresh, no_longer_read
@@ -81,7 +81,7 @@ class Rows:
 class HeldOut:
     """The rows to judge by, none of them ever trained on; n rows."""
 
-    rows: Rows
+    rows: Rows  # weight: what the row itself counts for
     forward: NDArray[np.bool_]  # (n,), asked after every day that was drawn from
     segments: Mapping[str, NDArray[Any]]  # (n,) levels by segment key
     # The inputs of models with an encoding of their own, by what the model is: `champion`.
@@ -150,23 +150,39 @@ def read_file_groups(
 
 
 def read_holdout(pipeline: Pipeline, refresh: Refresh) -> HeldOut:
-    """The held-out rows of a refresh."""
+    """The held-out rows of a refresh; what each weighs is its own weight."""
     one_pass = PASSES[pipeline.training.reader]
     columns = _columns(holdout(pipeline), refresh.refresh_id, refresh.holdout, one_pass)
-    return HeldOut(
-        rows_from(model_inputs(pipeline), columns), columns["forward"], _segments(pipeline, refresh)
-    )
+    beside = _beside(refresh)
+    if "row_weight" in beside.column_names:
+        own = pc.fill_null(beside["row_weight"], 1.0).to_numpy().astype(np.float32)
+        columns["weight"] = own
+    rows = rows_from(model_inputs(pipeline), columns)
+    return HeldOut(rows, columns["forward"], _segments(pipeline, refresh, beside))
 
 
-def _segments(pipeline: Pipeline, refresh: Refresh) -> dict[str, NDArray[Any]]:
-    """The level (n,) of every held-out row by segment key, of the pipeline's those that the rows
-    have. By pyarrow: no tensor holds strings."""
-    names = refresh.segments or tuple(pipeline.instances.segments)
-    columns = ["position", "segments"]
-    tables = [pq.read_table(f.path, columns=columns, partitioning=None) for f in refresh.holdout]
+def _beside(refresh: Refresh) -> pa.Table:
+    """What no tensor holds of the held-out rows, strings and nulls, by pyarrow and by position:
+    `segments`, and `row_weight` where the refresh has one, whatever the pipeline says by now."""
+    names = ["position", "segments", "row_weight"]
+    tables = []
+    for file in refresh.holdout:
+        store, path = filesystem(file.path)
+        with pq.ParquetFile(path, filesystem=store) as stored:
+            there = stored.schema_arrow.names
+            tables.append(stored.read(columns=[name for name in names if name in there]))
     if not tables:
+        return pa.table({"position": pa.array([], pa.int64())})
+    return pa.concat_tables(tables).sort_by("position")
+
+
+def _segments(pipeline: Pipeline, refresh: Refresh, beside: pa.Table) -> dict[str, NDArray[Any]]:
+    """The level (n,) of every held-out row by segment key, of the pipeline's those that the rows
+    have. beside: as `_beside` reads it."""
+    names = refresh.segments or tuple(pipeline.instances.segments)
+    if not refresh.holdout:
         return {name: np.zeros(0, np.str_) for name in pipeline.instances.segments}
-    levels = pa.concat_tables(tables).sort_by("position")["segments"]
+    levels = beside["segments"]
     width = pc.min(pc.list_value_length(levels)).as_py() or 0
     return {
         name: pc.list_element(levels, place).to_numpy().astype(np.str_)
@@ -180,9 +196,15 @@ def _columns(
 ) -> dict[str, NDArray[Any]]:
     what = f"refresh {refresh_id}, table {table.name}"
     try:
-        return read_exactly(files, table.reader_fields, what, one_pass, first=first)
+        return read_exactly(files, _fields(table), what, one_pass, first=first)
     except (OSError, pa.ArrowException) as error:
         raise no_longer_read(refresh_id, error) from error
+
+
+def _fields(table: Table) -> dict[str, np.dtype[Any]]:
+    """What tensors hold of a table: not what may be null (`_beside`)."""
+    nullable = {column.name for column in table.columns if column.nullable}
+    return {name: dtype for name, dtype in table.reader_fields.items() if name not in nullable}
 
 
 def rows_from(features: Sequence[ModelInput], columns: Columns) -> Rows:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 PARTS = ("sampled", "holdout")
 TARGETS = ("label", "weight", "offset")
 # Columns that are no feature of the model, whatever the pipeline.
-_BESIDE = {"refresh_id", "instance_id", "position", *TARGETS, "probability", "segments", "forward"}
+_BESIDE = {
+    *("refresh_id", "instance_id", "position", *TARGETS, "probability", "segments", "forward"),
+    "row_weight",
+}
 
 
 def read_refresh(
@@ -31,7 +34,9 @@ def read_refresh(
 
     Columns: instance_id, position, the encoded features in the pipeline's order (a category's code
     int32, a number float32, a tensor a list of float32), label; then weight, offset and probability
-    of "sampled", or segments and forward of "holdout", whose rows are never to be trained on.
+    of "sampled", or segments and forward of "holdout", whose rows are never to be trained on. With
+    labels.weight both have row_weight, what the row itself counts for, null for 1; it is in the
+    weight of "sampled" already.
 
     The files are those that the manifest names, checked against it and their SHA-256, and the rows
     are counted. Raises ConfigurationError where the refresh or a table does not exist or `part` is

@@ -34,7 +34,7 @@ class SegmentLine:
 
     segment: str
     level: str
-    rows: int
+    rows: int  # whatever they weigh
     loss: Interval
     increase: Interval | None  # of the loss, over the champion's; None without a champion
     calibration_ratio: Interval | None  # None for a regression
@@ -83,12 +83,14 @@ def assess(
     champion: NDArray[Any] | None,
     label: NDArray[Any],
     *,
+    weight: NDArray[Any] | None = None,
     anchor: NDArray[Any] | None = None,
     segments: Mapping[str, NDArray[Any]] | None = None,
     settings: Training | None = None,
     confidence: float = 0.95,
 ) -> Assessment:
-    """Outputs (n,) or (n, classes) of one to three models on labels (n,).
+    """Outputs (n,) or (n, classes) of one to three models on labels (n,) of rows that weigh so much
+    (n,), above 0; 1 where nothing is given.
 
     segments: the level (n,) of each row by segment key. Intervals have coverage `confidence`; those
     of the segments have it for all segments together (Bonferroni).
@@ -98,7 +100,7 @@ def assess(
     others = {"champion": champion, "anchor": anchor}
     names = [name for name, output in others.items() if output is not None]
     outputs = [challenger, *(output for output in others.values() if output is not None)]
-    parts = [parts_of(task, output, label, settings) for output in outputs]
+    parts = [parts_of(task, output, label, settings, weight) for output in outputs]
     cells = [_Cells.of(key, levels) for key, levels in (segments or {}).items()]
     group = groups(len(label))
     blocks = [summed(part.columns, group) for part in parts]
@@ -192,6 +194,7 @@ class _Cells:
         """
         columns = _IN_SEGMENTS + len(others)
         exact, drawn = (s.reshape(len(s), columns, -1) for s in (sums, spread))
+        counts = np.bincount(self.place, minlength=len(self.names))
 
         def ratio(above: int, below: int, place: int, minus: int | None = None) -> Interval:
             values = [
@@ -210,7 +213,7 @@ class _Cells:
             SegmentLine(
                 segment=self.key,
                 level=name,
-                rows=int(exact[0, 0, place]),
+                rows=int(counts[place]),
                 loss=ratio(1, 0, place),
                 increase=over("champion", place),
                 calibration_ratio=None if task == "regression" else ratio(2, 3, place),

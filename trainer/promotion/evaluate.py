@@ -1,7 +1,8 @@
 """Metrics of predictions on a set of rows: pure NumPy.
 
-Every metric is a function of sums over the rows (`Parts`). So the same lines give its value, from
-the sums of all rows, and its spread, from the sums of resampled rows (`intervals.py`).
+Every metric is a function of sums over the rows (`Parts`), each counting its own weight: a whole
+number says what as many rows would say instead. So the same lines give its value, from the sums of
+all rows, and its spread, from the sums of resampled rows (`intervals.py`).
 
 `loss` is what the gate compares: log loss (binary, multiclass), or the loss of a regression by the
 name it is trained with. A metric that the rows do not define (AUC of one class alone) is left out.
@@ -25,19 +26,24 @@ BINS = 10
 class Parts(NamedTuple):
     """What each row adds to the sums, and the metrics of such sums."""
 
-    columns: Floats  # (n, k); the first is 1, the second the row's loss
+    columns: Floats  # (n, k), times the row's weight; the first is 1, the second the row's loss
     metrics: Callable[
         [Floats], dict[str, Floats]
     ]  # sums (b, k) -> each metric (b,), NaN: undefined
 
 
 def evaluate(
-    task: Task, output: NDArray[Any], label: NDArray[Any], settings: Training | None = None
+    task: Task,
+    output: NDArray[Any],
+    label: NDArray[Any],
+    settings: Training | None = None,
+    weight: NDArray[Any] | None = None,
 ) -> Metrics:
-    """Metrics of outputs (n,) or (n, classes) on labels (n,); only `rows` when n is 0."""
+    """Metrics of outputs (n,) or (n, classes) on labels (n,) of rows that weigh so much (n,), 1
+    where nothing is given; only `rows` when n is 0."""
     if len(label) == 0:
         return {"rows": 0.0}
-    parts = parts_of(task, output, label, settings)
+    parts = parts_of(task, output, label, settings, weight)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = parts.metrics(parts.columns.sum(axis=0)[None])
     # A loss may well not be a number: that is for the gate to see.
@@ -46,19 +52,27 @@ def evaluate(
 
 
 def parts_of(
-    task: Task, output: NDArray[Any], label: NDArray[Any], settings: Training | None = None
+    task: Task,
+    output: NDArray[Any],
+    label: NDArray[Any],
+    settings: Training | None = None,
+    weight: NDArray[Any] | None = None,
 ) -> Parts:
-    """The parts of outputs (n,) or (n, classes) on labels (n,), n at least 1."""
+    """The parts of outputs (n,) or (n, classes) on labels (n,), n at least 1; weight (n,): of each
+    row, 1 where nothing is given."""
     chosen = settings or Training()
-    return PARTS[task](np.asarray(output, np.float64), np.asarray(label, np.float64), chosen)
+    own = np.ones(len(label)) if weight is None else np.asarray(weight, np.float64)
+    outputs, labels = np.asarray(output, np.float64), np.asarray(label, np.float64)
+    parts = PARTS[task](outputs, labels, own, chosen)
+    return parts._replace(columns=own[:, None] * parts.columns)
 
 
-def _binary(logit: Floats, label: Floats, _: Training) -> Parts:
+def _binary(logit: Floats, label: Floats, weight: Floats, _: Training) -> Parts:
     """Loss, AUC, and whether probabilities are met: their ratio to, and distance from, labels."""
     probability = 0.5 * (1 + np.tanh(0.5 * logit))
     loss = np.logaddexp(0, logit) - label * logit
-    area, moves = _area(logit, label)
-    gaps = _in_groups(probability, probability - label)
+    area, moves = _area(logit, label, weight)
+    gaps = _in_groups(probability, probability - label, weight)
     ones = np.ones(len(label))
     columns = np.column_stack([ones, loss, probability, label, moves, gaps])
 
@@ -74,14 +88,14 @@ def _binary(logit: Floats, label: Floats, _: Training) -> Parts:
     return Parts(columns, metrics)
 
 
-def _multiclass(logits: Floats, label: Floats, _: Training) -> Parts:
+def _multiclass(logits: Floats, label: Floats, weight: Floats, _: Training) -> Parts:
     """Loss, accuracy, and how far the confidence in the likeliest class is from its accuracy."""
     top = logits.max(axis=1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     chosen = logits[np.arange(len(label)), label.astype(np.int64)]
     hit = (logits.argmax(axis=1) == label).astype(np.float64)
     confidence = np.exp(top - total)
-    gaps = _in_groups(confidence, confidence - hit)
+    gaps = _in_groups(confidence, confidence - hit, weight)
     columns = np.column_stack([np.ones(len(label)), total - chosen, confidence, hit, gaps])
 
     def metrics(sums: Floats) -> dict[str, Floats]:
@@ -96,7 +110,7 @@ def _multiclass(logits: Floats, label: Floats, _: Training) -> Parts:
     return Parts(columns, metrics)
 
 
-def _regression(value: Floats, label: Floats, settings: Training) -> Parts:
+def _regression(value: Floats, label: Floats, weight: Floats, settings: Training) -> Parts:
     """The loss by its name, squared and absolute error, and the mean error with its sign."""
     error = value - label
     loss = REGRESSION[settings.loss](np.abs(error), settings.huber_delta)
@@ -110,38 +124,43 @@ def _regression(value: Floats, label: Floats, settings: Training) -> Parts:
     return Parts(columns, metrics)
 
 
-PARTS: dict[Task, Callable[[Floats, Floats, Training], Parts]] = {
+PARTS: dict[Task, Callable[[Floats, Floats, Floats, Training], Parts]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
 }
 
 
-def _area(score: Floats, label: Floats) -> tuple[float, Floats]:
+def _area(score: Floats, label: Floats, weight: Floats) -> tuple[float, Floats]:
     """AUC, the chance that a positive scores above a negative, ties counting half; and how far
     each row's own chance is from it, (n, 2): of a positive, and of a negative.
 
     These are the placement values of DeLong, DeLong and Clarke-Pearson (1988): to first order a
     resampled AUC is moved by their means. NaN where there is one class alone.
     """
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    positives = np.bincount(place, weights=label, minlength=len(count))
-    negatives = count - positives
+    _, place = np.unique(score, return_inverse=True)
+    positives = np.bincount(place, weights=weight * label)
+    negatives = np.bincount(place, weights=weight * (1 - label))
     with np.errstate(divide="ignore", invalid="ignore"):
         below = (np.cumsum(negatives) - negatives / 2)[place] / negatives.sum()
         above = (positives.sum() - np.cumsum(positives) + positives / 2)[place] / positives.sum()
     positive = label > 0
     if positive.all() or not positive.any():
         return float("nan"), np.zeros((len(label), 2))
-    area = float(below[positive].mean())
+    area = float(np.average(below[positive], weights=weight[positive]))
     own = (np.where(positive, below - area, 0.0), np.where(positive, 0.0, above - area))
     return area, np.column_stack(own)
 
 
-def _in_groups(predicted: Floats, gap: Floats) -> Floats:
+def _in_groups(predicted: Floats, gap: Floats, weight: Floats) -> Floats:
     """The gap of each row in the column of its group (n, at most 10): ten groups of equal size by
     what was predicted. The sizes of their sums, over the rows, are the calibration error."""
-    groups = np.array_split(np.argsort(predicted, kind="stable"), BINS)
+    order = np.argsort(predicted, kind="stable")
+    groups = np.array_split(order, BINS)
+    if (weight != weight[0]).any():  # as much weight in each
+        upto = np.cumsum(weight[order]) - weight[order] / 2
+        edges = np.searchsorted(upto, weight.sum() * np.arange(1, BINS) / BINS)
+        groups = np.split(order, edges)
     columns = np.zeros((len(predicted), BINS))
     for number, group in enumerate(groups):
         columns[group, number] = gap[group]

@@ -28,10 +28,12 @@ def judge(
 ) -> dict[str, Assessment]:
     """What all did on the held-out rows of the days drawn from, and on those of the days after
     where the refresh has such days (`selection.forward_days`). A champion of another encoding is
-    asked about the same rows as it reads them (`HeldOut.others`)."""
-    sets = {HOLDOUT: held_out.at(~held_out.forward)}
+    asked about the same rows as it reads them (`HeldOut.others`). A row whose own weight is 0
+    counts for nothing, and is none of them."""
+    counts = held_out.rows.weight > 0
+    sets = {HOLDOUT: held_out.at(counts & ~held_out.forward)}
     if held_out.forward.any():
-        sets[FORWARD] = held_out.at(held_out.forward)
+        sets[FORWARD] = held_out.at(counts & held_out.forward)
 
     def answered(name: str, one: nn.Module | None, part: HeldOut) -> NDArray[Any] | None:
         return None if one is None else answers(one, pipeline.task, part.read_by(name))
@@ -42,6 +44,7 @@ def judge(
             answers(model, pipeline.task, part.read_by(CHALLENGER)),
             answered(CHAMPION, champion, part),
             part.rows.label,
+            weight=part.rows.weight,
             anchor=answered("anchor", anchor, part),
             segments=part.segments,
             settings=pipeline.training,
@@ -67,5 +70,6 @@ def answers(model: nn.Module, task: str, rows: Rows) -> NDArray[Any]:
 
 
 def measure(model: nn.Module, card: ModelCard, rows: Rows, settings: Training) -> Metrics:
-    """How well a model answers for rows, by the loss of these settings."""
-    return evaluate(card.task, answers(model, card.task, rows), rows.label, settings)
+    """How well a model answers for rows, by their weights and the loss of these settings."""
+    output = answers(model, card.task, rows)
+    return evaluate(card.task, output, rows.label, settings, rows.weight)

@@ -3,7 +3,8 @@
 Deville and Tille, "Efficient balanced sampling: the cube method", Biometrika 2004; the fast flight
 phase of Chauvet and Tille 2006; strata first, then all together, as Chauvet 2009 has it. Balanced
 on: the number of rows of each stratum, N, the residual, the loss, the label, and the number of
-candidates of each segment level, each expanded by 1 / pi.
+candidates of each segment level, each expanded by 1 / pi; where rows have weights of their own,
+on the totals of the weighted rows.
 
 Flight runs within each segment of a block, then over what those leave of the block. The few rows
 that each block leaves undecided are landed together, so the imbalance does not add up over blocks.
@@ -42,7 +43,7 @@ class Landed(NamedTuple):
 
 def _expanded(block: Block) -> Array:
     """N, residual, loss and label over pi, shape (n, q); the label only where it is a number."""
-    columns = [np.ones((block.loss.size, 1)), block.residual, block.loss[:, None]]
+    columns = [block.counts[:, None], block.residual, block.loss[:, None]]
     if block.residual.shape[1] == 1:
         columns.append(block.label[:, None])
     return np.hstack(columns) / block.probability[:, None]
@@ -66,9 +67,10 @@ def _all_columns(block: Block, rows: Array, expanded: Array) -> Array:
     """
     counts = block.stratum[rows, None] == np.arange(block.budgets.size)
     columns = [counts.astype(np.float64), expanded[rows]]
+    worth = (block.counts / block.probability)[rows, None]
     for place in range(balanced_places(block.levels)):
         is_level = block.segments[rows, place, None] == np.arange(block.levels[place] - 1)
-        columns.append(is_level / block.probability[rows, None])
+        columns.append(is_level * worth)
     return np.hstack(columns)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+
 from spark_jobs.selection.arrays import Array
 
 T = TypeVar("T")
@@ -24,6 +26,21 @@ class Block(NamedTuple):
     segments: Array  # (n, S)
     levels: tuple[int, ...]  # (S,) number of levels of each segment key
     budgets: Array  # (H,) rows to be drawn of each stratum, over all blocks
+    row_weight: Array | None = None  # (n,) of which loss, label and residual are multiples; None: 1
+
+    def weighed(self, row_weight: Array) -> "Block":
+        """The block of the weighted rows."""
+        return self._replace(
+            loss=row_weight * self.loss,
+            label=row_weight * self.label,
+            residual=row_weight[:, None] * self.residual,
+            row_weight=row_weight,
+        )
+
+    @property
+    def counts(self) -> Array:
+        """What each row counts for in a total, (n,)."""
+        return np.ones(self.loss.size) if self.row_weight is None else self.row_weight
 
 
 class Passes(Protocol):
