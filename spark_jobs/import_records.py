@@ -32,7 +32,7 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, is_remote
 from schemas.progress import step
-from schemas.sections.records import RecordsSource
+from schemas.sections.records import Log
 from spark_jobs.candidates.rejects import content, rejects_of
 from spark_jobs.imported.footers import require_one_form
 from spark_jobs.imported.kinds import require_kinds
@@ -52,7 +52,7 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
         return _import(warehouse, _source(warehouse.pipeline), start, end)
 
 
-def _import(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -> dict[str, Any]:
+def _import(warehouse: Warehouse, source: Log, start: date, end: date) -> dict[str, Any]:
     warehouse.require("forward_records", "forward_rejects")
     # Numbered before the look for what is there: an import unseen competes for these numbers.
     names = ("forward_rejects", "forward_records")
@@ -103,16 +103,16 @@ def _warned(counts: Mapping[str | None, int]) -> dict[str, int]:
     return rejected
 
 
-def _source(pipeline: Pipeline) -> RecordsSource:
-    if pipeline.records is None:
+def _source(pipeline: Pipeline) -> Log:
+    if pipeline.log is None:
         raise ConfigurationError(
-            "records is missing from the pipeline file: where is the log, and what do its columns"
-            " mean? Remedy: add the section [records] (docs/feature-store.md)."
+            "records: the pipeline file describes no log: where is it, and what do its columns"
+            " mean? Remedy: add them to the section [records] (docs/feature-store.md)."
         )
-    return pipeline.records
+    return pipeline.log
 
 
-def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -> DataFrame:
+def _read(warehouse: Warehouse, source: Log, start: date, end: date) -> DataFrame:
     """The log's rows of the dates, and those without an event time, which belong to none."""
     reader = warehouse.spark.read.format(source.format)
     if source.format == "parquet":

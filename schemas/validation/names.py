@@ -158,7 +158,7 @@ def features_differ(pipeline: "Pipeline") -> Iterator[Fault]:
 
 def log_columns_are_apart(pipeline: "Pipeline") -> Iterator[Fault]:
     """A column of `[records]` that is taken for two things. Spark tells no case apart."""
-    records = pipeline.records
+    records = pipeline.log
     if records is None:
         return
     named = {

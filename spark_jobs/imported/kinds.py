@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pyspark.sql import types as T
 
 from schemas.errors import ConfigurationError
-from schemas.sections.records import RecordsSource
+from schemas.sections.records import Log
 
 WHOLE = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 NUMBERS = (*WHOLE, T.FloatType, T.DoubleType, T.DecimalType)
@@ -65,7 +65,7 @@ NUMBER = ColumnKind(_number, "DOUBLE, another number or STRING", "write the numb
 NUMBERS_OF_A_ROW = ColumnKind(_numbers, "ARRAY of numbers", "write it as ARRAY<FLOAT>")
 
 
-def require_kinds(schema: T.StructType, source: RecordsSource) -> None:
+def require_kinds(schema: T.StructType, source: Log) -> None:
     """Refuse a log that lacks a column, or that has one of another type.
 
     Raises ConfigurationError, which names the column, the type found and the type wanted.
@@ -84,7 +84,7 @@ def require_kinds(schema: T.StructType, source: RecordsSource) -> None:
             )
 
 
-def columns_of(source: RecordsSource) -> Mapping[str, tuple[str, ColumnKind]]:
+def columns_of(source: Log) -> Mapping[str, tuple[str, ColumnKind]]:
     """The log's column and its kind for each field of `[records]` that names one."""
     answer = NUMBERS_OF_A_ROW if source.prediction.kind == "logits" else NUMBER
     named: dict[str, tuple[str | None, ColumnKind]] = {

@@ -9,7 +9,7 @@ from pyspark.sql import types as T
 from schemas import reasons
 from schemas.pipeline import Pipeline
 from schemas.rules import rules_of
-from schemas.sections.records import CLOSEST, RecordsSource
+from schemas.sections.records import CLOSEST, Log
 from spark_jobs.candidates.rejects import contradicting, first_fault
 
 # Where an answer may stand, and the type it has there.
@@ -25,7 +25,7 @@ _ISO = r"^\s*\d{4}-\d{1,2}-\d{1,2}([T ].*|\s*)$"
 _DAY = timedelta(days=1)
 
 
-def of_dates(rows: DataFrame, source: RecordsSource, start: date, end: date) -> DataFrame:
+def of_dates(rows: DataFrame, source: Log, start: date, end: date) -> DataFrame:
     """The log's rows of the event dates, and those that belong to none or to two: without an event
     time, and with one that the log's own date is far from.
 
@@ -42,7 +42,7 @@ def of_dates(rows: DataFrame, source: RecordsSource, start: date, end: date) -> 
     return rows.where((near & inside & ~far) | (none & (here | hint.isNull())) | (here & far))
 
 
-def mapped(rows: DataFrame, source: RecordsSource, day: date) -> DataFrame:
+def mapped(rows: DataFrame, source: Log, day: date) -> DataFrame:
     """The log's rows with the columns of `forward_records`; `probability`, where that came instead
     of a logit; and `record`: each as it came.
 
@@ -105,7 +105,7 @@ def _text(rows: DataFrame, name: str) -> Column:
     return F.make_valid_utf8(text) if _is_text(rows, name) else text
 
 
-def _unreadable(rows: DataFrame, source: RecordsSource, recorded: Column) -> Column:
+def _unreadable(rows: DataFrame, source: Log, recorded: Column) -> Column:
     names = [source.instance_id, *source.segments]
     names += [source.model_version.column] if source.model_version.column else []
     broken = F.lit(False)
@@ -119,7 +119,7 @@ def _unreadable(rows: DataFrame, source: RecordsSource, recorded: Column) -> Col
     return broken | (quoted(source.recorded_at).isNotNull() & ~sound)
 
 
-def _misdated(rows: DataFrame, source: RecordsSource, event_time: Column) -> Column:
+def _misdated(rows: DataFrame, source: Log, event_time: Column) -> Column:
     if source.date is None:
         return F.lit(False)
     days = F.datediff(event_time.cast("date"), moment(rows, source.date).cast("date"))
