@@ -15,6 +15,7 @@ MISSING = "missing"
 NOT_FINITE = "not-finite"
 NO_PREDICTION = "no-prediction"
 NOT_A_PROBABILITY = "not-a-probability"
+NOT_A_PROPENSITY = "not-a-propensity"
 WRONG_ARITY = "wrong-arity"
 UNKNOWN_MODEL = "unknown-model"
 FUTURE_EVENT = "future-event"
@@ -32,6 +33,8 @@ REASONS: dict[str, str] = {
     f" {bounds.LARGEST_SQL}",
     NO_PREDICTION: "neither the prediction nor the logits that the task needs",
     NOT_A_PROBABILITY: "a probability outside [0, 1]",
+    NOT_A_PROPENSITY: "the chance with which a log kept it is not in (0, 1], or below"
+    f" {bounds.LEAST_CHANCE:g}",
     WRONG_ARITY: "the number of logits, segment keys or sketch numbers is not what is declared",
     UNKNOWN_MODEL: "the model version is not in the registry",
     FUTURE_EVENT: "the event time is more than 5 minutes after the moment of recording",

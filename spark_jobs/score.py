@@ -53,6 +53,7 @@ def forward_records(
             "recorded_at": F.current_timestamp(),
             "label": nothing,
             "loss": nothing,
+            "propensity": nothing,
         }
     )
 

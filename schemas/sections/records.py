@@ -61,6 +61,7 @@ class Log(NamedTuple):
     prediction: Prediction
     segments: list[str]
     sketch: str | None
+    propensity: str | None
     date: str | None
 
 
@@ -87,6 +88,10 @@ class RecordsSource(Section):
         default=[], description="Columns of the segment keys, in the order of instances.segments."
     )
     sketch: ColumnName | None = Field(default=None, description="A column of at most 16 numbers.")
+    propensity: ColumnName | None = Field(
+        default=None,
+        description="A column of the chance in (0, 1] with which the log kept the row; null for 1.",
+    )
     date: ColumnName | None = Field(
         default=None, description="A column with the UTC date of the event time, to read by."
     )

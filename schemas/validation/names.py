@@ -167,6 +167,7 @@ def log_columns_are_apart(pipeline: "Pipeline") -> Iterator[Fault]:
         "model_version.column": records.model_version.column,
         "prediction.column": records.prediction.column,
         "sketch": records.sketch,
+        "propensity": records.propensity,
     }
     seen: dict[str, str] = {}
     for field, column in named.items():

@@ -94,6 +94,7 @@ def columns_of(source: Log) -> Mapping[str, tuple[str, ColumnKind]]:
         "model_version": (source.model_version.column, NAMED),
         "prediction": (source.prediction.column, answer),
         "sketch": (source.sketch, NUMBERS_OF_A_ROW),
+        "propensity": (source.propensity, NUMBER),
         "date": (source.date, DAY),
     }
     named |= {f"segments[{place}]": (name, NAMED) for place, name in enumerate(source.segments)}

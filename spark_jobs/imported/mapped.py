@@ -47,8 +47,8 @@ def mapped(rows: DataFrame, source: Log, day: date) -> DataFrame:
     of a logit; and `record`: each as it came.
 
     day: stands in for the event date where there is no event time. A number that does not cast is
-    null here; `not_a_number` says so, as `unreadable` does of what else cannot be read, and
-    `misdated` of a date that is not that of the event.
+    null here; `not_a_number` and `no_chance` say so, as `unreadable` does of what else cannot be
+    read, and `misdated` of a date that is not that of the event.
     """
     prediction, kind = quoted(source.prediction.column), source.prediction.kind
     answer = prediction.cast("array<float>") if kind == "logits" else prediction.try_cast("double")
@@ -57,6 +57,7 @@ def mapped(rows: DataFrame, source: Log, day: date) -> DataFrame:
     recorded = event_time if source.recorded_at is None else moment(rows, source.recorded_at)
     version = source.model_version
     sketch = quoted(source.sketch) if source.sketch else F.lit(None)
+    chance = F.lit(None) if source.propensity is None else quoted(source.propensity)
     keys = [F.coalesce(_text(rows, name), F.lit("")) for name in source.segments]
     nothing = F.lit(None).cast("double")
     return rows.select(
@@ -75,7 +76,9 @@ def mapped(rows: DataFrame, source: Log, day: date) -> DataFrame:
         nothing.alias("loss"),
         (F.array(*keys) if keys else F.array().cast("array<string>")).alias("segments"),
         sketch.cast("array<float>").alias("sketch"),
+        chance.try_cast("double").alias("propensity"),
         (prediction.isNotNull() & answer.isNull()).alias("not_a_number"),
+        (chance.isNotNull() & chance.try_cast("double").isNull()).alias("no_chance"),
         _unreadable(rows, source, recorded).alias("unreadable"),
         _misdated(rows, source, event_time).alias("misdated"),
         F.make_valid_utf8(F.to_json(F.struct("*"))).alias("record"),
@@ -130,6 +133,7 @@ def judged(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
     """`mapped` rows with their `fault`; probabilities become logits."""
     unreadable = F.coalesce(
         F.when(F.col("not_a_number"), F.lit(reasons.NOT_FINITE)),
+        F.when(F.col("no_chance"), F.lit(reasons.NOT_A_PROPENSITY)),
         F.when(F.col("unreadable"), F.lit(reasons.UNREADABLE)),
         F.when(F.col("misdated"), F.lit(reasons.MISDATED)),
     )
@@ -139,7 +143,7 @@ def judged(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
     logit = F.when(came, F.log(p / (1 - p)))
     rows = rows.withColumns({"fault": F.coalesce(unreadable, fault), "batch_id": F.lit("")})
     rows = rows.withColumn("prediction", F.coalesce("prediction", logit))
-    rows = rows.drop("not_a_number", "unreadable", "misdated", "probability")
+    rows = rows.drop("not_a_number", "no_chance", "unreadable", "misdated", "probability")
     sound = rows.where("fault IS NULL")
     keys = [F.col(name).alias(f"_{name}") for name in KEY]
     differ = contradicting(sound).select(*keys).distinct().withColumn("_differ", F.lit(True))

@@ -98,6 +98,7 @@ def sizes(report: Report) -> Grid:
                 "instances with a record that were set aside, and are no candidates",
             ),
             ("N", count(n), "candidates"),
+            ("stand for", _stand_for(report), _BY_CHANCE),
             (
                 "in sample",
                 _if(report, "in_sample", count),
@@ -131,6 +132,17 @@ def sizes(report: Report) -> Grid:
             ),
         ],
     )
+
+
+_BY_CHANCE = (
+    "forward passes: a log kept these candidates by chance, or they were asked so for their label;"
+    " the weights undo it"
+)
+
+
+def _stand_for(report: Report) -> Cell | None:
+    each = report.get("stands_for", report["candidates"])
+    return None if each == report["candidates"] else number(each)
 
 
 def _if(report: Report, name: str, form: Any) -> Cell | None:

@@ -171,6 +171,7 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return {
         "policy": _policy(plan),
         "candidates": n,
+        "stands_for": plan.stands_for * n,
         "budget": k,
         "drawn": int(sums["drawn"]),
         "sum_probability": float(sums["probability"]),
