@@ -23,6 +23,8 @@ DUPLICATE_DIFFERS = "duplicate-differs"
 BAD_LABEL = "bad-label"
 LABEL_DIFFERS = "label-differs"
 UNREADABLE = "unreadable"
+UNPARSED = "unparsed"
+OTHER_SHAPE = "other-shape"
 MISDATED = "misdated"
 WRONG_DATE = "wrong-date"
 NO_INSTANCE = "no-instance"
@@ -42,6 +44,9 @@ REASONS: dict[str, str] = {
     BAD_LABEL: "not a label of the task: 0 or 1, a class from 0, or a finite number",
     LABEL_DIFFERS: "another label of the instance became known at the same moment",
     UNREADABLE: "a moment of recording, an id or a key of somebody else's log cannot be read",
+    UNPARSED: "a payload of somebody else's log is no JSON",
+    OTHER_SHAPE: "a value of somebody else's log is not where it should be or of another kind, or"
+    " the lists of a row differ in length",
     MISDATED: "the date column of somebody else's log is more than a day from the event time",
     WRONG_DATE: "the event date is not the UTC date of the event time",
     NO_INSTANCE: "no instance of the window has this id",

@@ -63,20 +63,26 @@ class Log(NamedTuple):
     sketch: str | None
     propensity: str | None
     date: str | None
+    epoch: str | None
+    where: dict[str, str]
 
 
 class RecordsSource(Section):
     """`[records]`: where the forward records come from: `score` answers in batch, a server's
-    recorder brings them (`online`), or `import-records` reads them from a log (`import`), of one
-    row a forward pass, which the other settings describe."""
+    recorder brings them (`online`), or `import-records` reads them from a log (`import`), which the
+    other settings describe: it needs `path`, `instance_id`, `event_time`, `model_version` and
+    `prediction`. A column may be a place in one, such as `response.predictions[].score`
+    (docs/payload-logs.md)."""
 
     source: Source | None = Field(
         default=None, description='`"import"` where a log is described, else `"score"`.'
     )
     path: str | None = Field(
-        default=None, min_length=1, description="Folder or URI of a Delta table or of Parquet."
+        default=None, min_length=1, description="Folder or URI of a Delta table, or of files."
     )
-    format: Literal["delta", "parquet"] = Field(default="delta", description="Of the log.")
+    format: Literal["delta", "parquet", "json"] = Field(
+        default="delta", description="Of the log; `json` is an object a line."
+    )
     instance_id: ColumnName | None = Field(default=None, description="The column of the ids.")
     event_time: ColumnName | None = Field(
         default=None, description="The column of when the model was asked."
@@ -94,6 +100,13 @@ class RecordsSource(Section):
     )
     date: ColumnName | None = Field(
         default=None, description="A column with the UTC date of the event time, to read by."
+    )
+    epoch: Literal["s", "ms", "us"] | None = Field(
+        default=None,
+        description="What numbers of event_time and recorded_at count since 1970, UTC.",
+    )
+    where: dict[ColumnName, str] = Field(
+        default={}, description="Rows with other values than these are no forward passes."
     )
 
     @model_validator(mode="after")

@@ -185,16 +185,15 @@ def unanswered(
     records, rejects = (
         warehouse.read(name).where(F.col("event_date").isin(*days)) for name in names
     )
-    batch = F.col("batch_id")
-    same = F.col("model_version") == model_version
+    batch, same = F.col("batch_id"), F.col("model_version") == model_version
     told = F.get_json_object("record", "$.model_version").alias("model_version")
     refused = rejects.where(batch.startswith(SERVED) | batch.startswith(NAMED))
     refused = refused.select("instance_id", "batch_id", told)
-    answer, refusal = same, same
+    answer = refusal = same
     if serves:
         models = models_of(warehouse.pipeline, warehouse.root)
-        answer, refusal = _answers(model_version, models, datetime.now(UTC)), same
-        refusal |= batch.startswith(SERVED)
+        answer = _answers(model_version, models, datetime.now(UTC))
+        refusal = same | batch.startswith(SERVED)
     answered = records.where(answer).select("instance_id")
     answered = answered.unionByName(refused.where(refusal).select("instance_id"))
     return instances.join(answered, "instance_id", "left_anti")
