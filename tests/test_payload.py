@@ -158,6 +158,15 @@ def test_an_empty_list_is_one_pass_without_values_and_not_lost() -> None:
     assert (found.values, found.fault, found.place) == ({"model_version": "7"}, None, None)
 
 
+def test_a_list_that_may_be_absent_is_nothing_to_each() -> None:
+    sketch = Wanted("sketch", parse("response.vectors[]"), "numbers", optional=True)
+    found = passes({"scores": [{"p": 0.5}, {"p": 0.25}]}, SCORE, sketch)
+    assert [one.values for one in found] == [
+        {"prediction": "0.5", "sketch": None},
+        {"prediction": "0.25", "sketch": None},
+    ]
+
+
 def test_the_third_of_two_is_not_there() -> None:
     third = Wanted("prediction", parse("response[2]"), "number", optional=False)
     (found,) = passes([0.5, 0.25], third)

@@ -51,7 +51,7 @@ def passes_of(row: Mapping[str, Any], wanted: Sequence[Wanted]) -> list[Pass]:
     """
     parsed: dict[str, Any] = {}
     alone: dict[str, Any] = {}
-    many: dict[str, list[Any]] = {}
+    many: dict[str, _Many] = {}
     fault: tuple[str, str] | None = None
     for one in wanted:
         try:
@@ -59,7 +59,7 @@ def passes_of(row: Mapping[str, Any], wanted: Sequence[Wanted]) -> list[Pass]:
         except OddError as odd:
             fault = fault or (odd.reason, _told(one, odd))
             continue
-        (many if one.path.many else alone)[one.field] = found
+        (many if isinstance(found, _Many) else alone)[one.field] = found
     lengths = {field: len(found) for field, found in many.items()}
     if fault is None and len(set(lengths.values())) > 1:
         told = ", ".join(
@@ -96,8 +96,12 @@ def value_of(row: Mapping[str, Any], one: Wanted) -> Any:
     return _found(row, one, {})
 
 
+class _Many(list[Any]):
+    """The values of a path with `[]`, each perhaps an `OddError`."""
+
+
 def _found(row: Mapping[str, Any], one: Wanted, parsed: dict[str, Any]) -> Any:
-    """The value of a path, or the list of its values, each perhaps an `OddError`."""
+    """The value of a path, or its values; None where these may be absent and are."""
     value = row[one.path.column]
     if isinstance(value, str | bytes) and one.path.steps:  # the same text for every path
         if one.path.column not in parsed:
@@ -109,10 +113,10 @@ def _found(row: Mapping[str, Any], one: Wanted, parsed: dict[str, Any]) -> Any:
         return _leaf(there, one)
     there = _opened(there)
     if there is None:
-        return []
+        return None if one.optional else _Many()
     if not isinstance(there, list):
         raise OddError(OTHER_SHAPE, f"{_kind(there)} where a list is meant")
-    return [_each(entry, after, one) for entry in there]
+    return _Many(_each(entry, after, one) for entry in there)
 
 
 def _each(entry: Any, steps: tuple[Step, ...], one: Wanted) -> Any:
