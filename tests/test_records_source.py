@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -193,3 +194,36 @@ def test_a_log_is_imported_in_place_of_scoring(
     steps = backfill.steps_of(warehouse.pipeline, None, force=False)
     assert list(steps) == ["import-records", "select", "train"]
     assert score_day(warehouse, THIRD)["status"] == "nothing to do"
+
+
+@pytest.mark.slow
+def test_days_of_a_log_are_imported_and_selected(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has nothing of the second day. A repeat finds everything done."""
+    warehouse = served(tmp_path, "import", ())
+    rows = [row for row in small.records(small.instances()) if row["event_date"] != SECOND]
+    log = pa.table(
+        {
+            "id": [row["instance_id"] for row in rows],
+            "at": pa.array([row["event_time"] for row in rows], pa.timestamp("us", "UTC")),
+            "p": [row["prediction"] for row in rows],
+            "shop": [row["segments"][0] for row in rows],
+        }
+    )
+    (tmp_path / "log").mkdir()
+    pq.write_table(log, tmp_path / "log" / "a.parquet")
+    steps = {name: run for name, run in backfill.STEPS.items() if name != "train"}
+    monkeypatch.setattr(backfill, "STEPS", steps)
+    done = backfill.backfill(warehouse, FIRST, THIRD)
+    assert [list(day) for day in done] == [
+        ["ds", "import-records", "select"],
+        ["ds", "import-records"],
+        ["ds", "import-records", "select"],
+    ]
+    assert [day["import-records"].get("records") for day in done] == [20, 0, 20]
+    assert [day["select"]["status"] for day in (done[0], done[2])] == ["done", "done"]
+    again = backfill.backfill(warehouse, FIRST, THIRD)
+    assert backfill.summary("shops", again)["status"] == "done"  # the second day had nothing to do
+    assert {day["import-records"]["status"] for day in again} == {"already done", "nothing to do"}
+    assert [day["select"]["status"] for day in (again[0], again[2])] == ["already done"] * 2
