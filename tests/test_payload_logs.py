@@ -17,6 +17,7 @@ from reference.plain_tables import record_tables
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.import_records import import_records
+from spark_jobs.imported.mapped import moment
 from spark_jobs.imported.places import places_of
 from spark_jobs.selection.tasks import sigmoid
 from spark_jobs.storage.warehouse import Warehouse
@@ -231,6 +232,14 @@ def test_a_column_that_changes_its_type_in_a_later_file_is_named(
     warehouse = warehouse_of(tmp_path, NESTED.format(path=tmp_path / "log"))
     with pytest.raises(ConfigurationError, match=r"column 'request'.*list.*b\.parquet has struct"):
         import_records(warehouse, DAY, DAY)
+
+
+def test_numbers_count_what_the_file_says_since_1970(spark: SparkSession) -> None:
+    seconds = int(EIGHT.timestamp())
+    given = [str(seconds * 1000), f"{seconds}000.5", "9" * 32, "9" * 40, "soon", None]
+    rows = spark.createDataFrame(pa.table({"at": given}))
+    found = rows.select(moment(rows, "at", "ms").alias("at")).toArrow()["at"].to_pylist()
+    assert found == [EIGHT, EIGHT.replace(microsecond=500), None, None, None, None]
 
 
 # --- places that cannot be ones ---

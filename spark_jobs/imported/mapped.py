@@ -112,7 +112,7 @@ def moment(rows: DataFrame, name: str, epoch: str | None = None) -> Column:
 
 def _counted(column: Column, epoch: str | None) -> Column:
     """A number of seconds, milli- or microseconds since 1970, within the years 1 to 9999."""
-    micros = column.try_cast("decimal(38,6)") * F.lit(_MICROS[epoch or "us"])
+    micros = F.try_multiply(column.try_cast("decimal(38,6)"), F.lit(_MICROS[epoch or "us"]))
     return F.when(micros.between(*_YEARS), F.timestamp_micros(micros.cast("bigint")))
 
 
