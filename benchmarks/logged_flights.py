@@ -154,6 +154,7 @@ def _append(warehouse: Warehouse, rows: DataFrame, segments: tuple[str, ...]) ->
                 "statistics": nothing.cast("array<float>"),
                 "label": nothing.cast("double"),
                 "loss": nothing.cast("double"),
+                "propensity": nothing.cast("double"),
             }
         ),
         "labels": rows.select(

@@ -71,6 +71,7 @@ def _lineage(manifest: Manifest) -> dict[str, Any]:
         **asdict(manifest.counts),
         "in_sample": manifest.report.get("in_sample"),
         "biased_by_design": manifest.report.get("biased_by_design"),
+        "stands_for": manifest.report.get("stands_for"),
         "sample_digest": manifest.sample_digest,
         "created_at": manifest.created_at,
         "input_versions": dict(inputs.versions),
@@ -148,7 +149,12 @@ def _warnings(shown: dict[str, Any]) -> list[str]:
     """What a reader must know before the sample is taken for an estimate of all candidates."""
     many = shown["in_sample"]
     known = f"the models that answered {many} candidates may have learnt from them: no offsets"
-    return [*([known] if many else []), *filter(None, [shown["biased_by_design"]])]
+    each = shown["stands_for"] or shown["candidates"]
+    stand = (
+        f"the candidates, there by chance, stand for {each:,.1f} forward passes, by their weights"
+    )
+    sampled = [stand] if each != shown["candidates"] else []
+    return [*([known] if many else []), *sampled, *filter(None, [shown["biased_by_design"]])]
 
 
 def command(argv: Sequence[str] | None) -> dict[str, Any]:

@@ -124,15 +124,18 @@ class ForwardRecorder:
         sketch: Any = None,
         model_version: str | None = None,
         kind: str | None = None,
+        propensity: Any = None,
     ) -> None:
         """Take n rows into the journal.
 
         predictions: (n,) logits or values, or (n, classes) logits; kind="probability" for (n,)
-        probabilities of a binary model. sketch: (n, at most 16). NumPy arrays, torch tensors or
-        sequences. Raises ConfigurationError where the arrays do not fit together or hold what no
-        row can, and once the recorder is closed; JournalFullError where storage is too far behind;
-        OSError where the journal's disk is full. Then none of the rows is recorded. A row whose
-        values cannot be used goes to `forward_rejects` later, with its reason; the others go on.
+        probabilities of a binary model. sketch: (n, at most 16). propensity: (n,) the chance in
+        (0, 1] with which a server that records a part of its answers recorded each, None for 1.
+        NumPy arrays, torch tensors or sequences. Raises ConfigurationError where the arrays do not
+        fit together or hold what no row can, and once the recorder is closed; JournalFullError
+        where storage is too far behind; OSError where the journal's disk is full. Then none of the
+        rows is recorded. A row whose values cannot be used goes to `forward_rejects` later, with
+        its reason; the others go on.
         """
         self._require_process()
         # Frames become Arrow later, in the thread that stores them.
@@ -147,6 +150,7 @@ class ForwardRecorder:
             sketch=sketch,
             model_version=self.model_version if model_version is None else model_version,
             kind=kind,
+            propensity=propensity,
             recorded_at=time.time_ns() // 1000,
         )
         if names:

@@ -9,3 +9,6 @@ LARGEST = float(LARGEST_SQL)
 
 # More rows than any table has: beyond, numbers with a point cannot count them one by one.
 MOST_ROWS = 1 << 53
+
+# A chance that weights are divided by: of less than this one row would weigh more than all others.
+LEAST_CHANCE = 1e-9

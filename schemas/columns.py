@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from schemas.bounds import LARGEST, LARGEST_SQL
+from schemas.bounds import LARGEST, LARGEST_SQL, LEAST_CHANCE
 
 ColumnType = Literal[
     "string",
@@ -60,6 +60,7 @@ class Range(NamedTuple):
 # NaN passes `x >= 0` in both Delta writers; only an upper bound as well keeps it out.
 FINITE = Range(-LARGEST, LARGEST, f"{{0}} BETWEEN -{LARGEST_SQL} AND {LARGEST_SQL}")
 NOT_NEGATIVE = Range(0.0, LARGEST, f"{{0}} BETWEEN 0 AND {LARGEST_SQL}")
+CHANCE = Range(LEAST_CHANCE, 1.0, f"{{0}} >= {LEAST_CHANCE!r} AND {{0}} <= 1")
 POSITIVE_SHARE = Range(math.nextafter(0.0, 1.0), 1.0, "{0} > 0 AND {0} <= 1")
 
 

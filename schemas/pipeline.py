@@ -20,7 +20,7 @@ from schemas.sections.maintenance import Maintenance
 from schemas.sections.model import Model
 from schemas.sections.model import Task as Task
 from schemas.sections.monitor import Monitor
-from schemas.sections.records import RecordsSource
+from schemas.sections.records import Log, RecordsSource, Source
 from schemas.sections.schedule import Schedule
 from schemas.sections.section import Identifier, Section
 from schemas.sections.selection import Selection
@@ -66,6 +66,16 @@ class Pipeline(Section):
         """(table, column) that feature `name` is read from: `instances` or a view's name."""
         table, column = (self.features[name].source or f"instances.{name}").split(".")
         return table, column
+
+    @property
+    def records_from(self) -> Source:
+        """Where the forward records of a day come from."""
+        return "score" if self.records is None else self.records.brought_by
+
+    @property
+    def log(self) -> Log | None:
+        """Somebody else's log, where `[records]` describes one."""
+        return None if self.records is None else self.records.log
 
     def selection_digest(self) -> str:
         """SHA-256 of all that decides a sample, apart from the tables' contents and the date."""

@@ -15,6 +15,7 @@ MISSING = "missing"
 NOT_FINITE = "not-finite"
 NO_PREDICTION = "no-prediction"
 NOT_A_PROBABILITY = "not-a-probability"
+NOT_A_PROPENSITY = "not-a-propensity"
 WRONG_ARITY = "wrong-arity"
 UNKNOWN_MODEL = "unknown-model"
 FUTURE_EVENT = "future-event"
@@ -23,6 +24,8 @@ BAD_LABEL = "bad-label"
 BAD_WEIGHT = "bad-weight"
 LABEL_DIFFERS = "label-differs"
 UNREADABLE = "unreadable"
+UNPARSED = "unparsed"
+OTHER_SHAPE = "other-shape"
 MISDATED = "misdated"
 WRONG_DATE = "wrong-date"
 NO_INSTANCE = "no-instance"
@@ -33,6 +36,8 @@ REASONS: dict[str, str] = {
     f" {bounds.LARGEST_SQL}",
     NO_PREDICTION: "neither the prediction nor the logits that the task needs",
     NOT_A_PROBABILITY: "a probability outside [0, 1]",
+    NOT_A_PROPENSITY: "the chance with which a log kept it is not in (0, 1], or below"
+    f" {bounds.LEAST_CHANCE:g}",
     WRONG_ARITY: "the number of logits, segment keys or sketch numbers is not what is declared",
     UNKNOWN_MODEL: "the model version is not in the registry",
     FUTURE_EVENT: "the event time is more than 5 minutes after the moment of recording",
@@ -42,6 +47,9 @@ REASONS: dict[str, str] = {
     f" {bounds.LARGEST_SQL}",
     LABEL_DIFFERS: "another label of the instance became known at the same moment",
     UNREADABLE: "a moment of recording, an id or a key of somebody else's log cannot be read",
+    UNPARSED: "a payload of somebody else's log is no JSON",
+    OTHER_SHAPE: "a value of somebody else's log is not where it should be or of another kind, or"
+    " the lists of a row differ in length",
     MISDATED: "the date column of somebody else's log is more than a day from the event time",
     WRONG_DATE: "the event date is not the UTC date of the event time",
     NO_INSTANCE: "no instance of the window has this id",

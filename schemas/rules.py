@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from schemas import reasons
-from schemas.columns import FINITE
+from schemas.columns import CHANCE, FINITE
 from schemas.pipeline import Pipeline, Task
 from schemas.shared_columns import MAX_LOGITS
 from schemas.statistics import CLASSES
@@ -180,6 +180,7 @@ def rules_for(
         ),
         reasons.WRONG_ARITY: _other_lengths(task, segments, classes),
         reasons.NOT_A_PROBABILITY: (Outside("probability", 0.0, 1.0),) if probabilities else (),
+        reasons.NOT_A_PROPENSITY: (Outside("propensity", CHANCE.least, CHANCE.most),),
         reasons.FUTURE_EVENT: (Later("event_time", "recorded_at", reasons.CLOCK_SKEW),),
         reasons.UNKNOWN_MODEL: (
             () if versions is None else (NotAmong("model_version", tuple(sorted(versions))),)

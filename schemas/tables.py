@@ -6,7 +6,7 @@ Four tables take columns of the pipeline's own (`instances`, `labels`, `features
 
 from typing import TYPE_CHECKING
 
-from schemas.columns import Column, ColumnType, Table
+from schemas.columns import CHANCE, Column, ColumnType, Table
 from schemas.sections.store import Feature, FeatureView
 from schemas.shared_columns import (
     COMMON_PROPERTIES,
@@ -70,6 +70,13 @@ def forward_records() -> Table:
                 f"Fixed projection of the last hidden layer, at most {SKETCH_WIDTH} numbers.",
                 nullable=True,
                 at_most=SKETCH_WIDTH,
+            ),
+            Column(
+                "propensity",
+                "float64",
+                "Chance in (0, 1] with which the log kept this forward pass; null for 1.",
+                nullable=True,
+                range=CHANCE,
             ),
         ),
         partition_by=("event_date",),

@@ -1,5 +1,8 @@
 """Backfill: score, select and train, day after day; what is done already is left alone.
 
+Where `[records]` says that they come from a log, each day is imported instead of scored; where a
+server's recorder brings them, nothing is answered, and a day that has none is not due.
+
     tenforward backfill --pipeline pipelines/flights.toml --start 2013-02-01 --end 2013-02-10
 
 Each day is scored by the champion that the day before left behind, as in production, so the days
@@ -34,9 +37,11 @@ from schemas.pipeline import Pipeline
 from schemas.progress import Underway, step
 from schemas.sections.budget import parse_budget
 from schemas.signals import was_interrupted
+from spark_jobs.days.brought import brought
 from spark_jobs.days.planned import days, plan, without_traffic
-from spark_jobs.days.told import PASSED_OVER, RAN, line_of, plan_line, summary_table
+from spark_jobs.days.told import IMPORT, PASSED_OVER, RAN, line_of, plan_line, summary_table
 from spark_jobs.due import due
+from spark_jobs.import_records import import_records
 from spark_jobs.refresh.claims import numbered
 from spark_jobs.refresh.forward_passes import recounted
 from spark_jobs.refresh.plan import refresh_id
@@ -70,6 +75,14 @@ def score_asked(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     return {"status": "nothing to do"} | done
 
 
+def import_asked(warehouse: Warehouse, ds: date) -> dict[str, Any]:
+    """Import a day's records; one of which the log has no row, nor the table a record, is told."""
+    try:
+        return import_records(warehouse, ds, ds)
+    except NoDataError:
+        return brought(warehouse.pipeline, warehouse.root, ds)
+
+
 def select_asked(warehouse: Warehouse, ds: date, *, force: bool = False) -> dict[str, Any]:
     """Select a day; one from whose window nothing can be drawn is passed over: its labels may have
     to mature first, and its instances are candidates of a later day."""
@@ -95,14 +108,17 @@ def due_day(warehouse: Warehouse, ds: date) -> dict[str, Any]:
 
 
 def steps_of(pipeline: Pipeline, only: str | None, force: bool) -> dict[str, Step]:
-    """The steps of each day in their order, `due` among them where the DAG has such a task."""
-    steps = STEPS | FORCED if force else STEPS
+    """The steps of each day in their order, as the tasks of the DAG are."""
+    steps, source = STEPS | FORCED if force else STEPS, pipeline.records_from
     chosen: dict[str, Step] = {}
     for name, run in steps.items():
         if only in (None, name):
-            if name == "select" and pipeline.schedule.conditional:
+            if name == "select" and (pipeline.schedule.conditional or source == "online"):
                 chosen["due"] = due_day
-            chosen[name] = run
+            if name != "score" or source == "score":
+                chosen[name] = run
+            elif source == "import":
+                chosen[IMPORT] = import_asked
     return chosen
 
 
@@ -245,7 +261,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument(
         "--only",
         choices=list(STEPS),
-        help="one step; `train` trains once, on the newest refresh of the table",
+        help="one step; `score` imports where records come from a log; `train` trains once, on the"
+        " newest refresh of the table",
     )
     line.add_argument(
         "--max-parallel",
@@ -269,6 +286,11 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     pipeline = pipeline_of(args, overrides, trains=args.only in (None, "train"))
     require_order(args.start, args.end)
     require_over(args.end, "--end")
+    if args.only == "score" and pipeline.records_from == "online":
+        raise ConfigurationError(
+            "--only = 'score': records.source is 'online', so a server's recorder brings the"
+            " records and there is nothing to run. Remedy: leave it out."
+        )
     if args.max_parallel > 1:
         _require_independent(args.max_parallel, args.only, pipeline)
     lasts = (args.end - args.start).days >= LASTING
@@ -321,7 +343,7 @@ def summary(pipeline: str, done: list[dict[str, Any]]) -> dict[str, Any]:
         if not any(part["status"] in RAN for part in selected):
             error = f"{told}. The first: {passed[0]['reason']}"
             return {"status": "failed", "exit_code": NoDataError.exit_code, "error": error} | result
-    steps = [part for day in done for name, part in day.items() if name in STEPS]
+    steps = [part for day in done for name, part in day.items() if name in (*STEPS, IMPORT)]
     fresh = any(part["status"] not in ("already done", PASSED_OVER) for part in steps)
     return {"status": "done" if fresh else "already done"} | result
 

@@ -4,7 +4,8 @@
 
 Of the conditions the first that is reached makes it due. A new record (`new_records`, `drift`) is a
 candidate of this day's window whose label has matured between the cut of the last refresh and the
-cut of this day (`days.newly_matured`). Drift compares the losses of these with the loss
+cut of this day (`days.newly_matured`). A day of which a server's recorder, where it is to bring
+the records, has brought none is not due. Drift compares the losses of these with the loss
 distribution of the last refresh's candidates, which its manifest holds. `max_loss` and
 `max_calibration_gap` judge what `monitor` has written at cuts between these two.
 """
@@ -23,6 +24,7 @@ from schemas.manifests import Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import within
 from schemas.sections.monitor import Monitor
+from spark_jobs.days.brought import brought
 from spark_jobs.days.by_dates import Earlier, by_dates
 from spark_jobs.days.newly_matured import newly_matured
 from spark_jobs.monitoring.limits import Passed, passed
@@ -40,6 +42,10 @@ def due(pipeline: Pipeline, warehouse: str, ds: date) -> dict[str, Any]:
     about(pipeline=pipeline.name, ds=ds)
     wanted = pipeline.schedule
     result: dict[str, Any] = {"pipeline": pipeline.name, "ds": ds}
+    if pipeline.records_from == "online":
+        came = brought(pipeline, warehouse, ds)
+        if not came["records"]:
+            return _because(result, False, came["reason"])
     if not wanted.conditional:
         return _because(result, True, "[schedule] has no conditions: every day has a refresh")
     logs.require(pipeline, warehouse, "refreshes", "forward_records", "labels")

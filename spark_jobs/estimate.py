@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,6 +41,7 @@ from spark_jobs.estimation.all_traffic import (
     measured,
 )
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
+from spark_jobs.estimation.asked import stands_for
 from spark_jobs.estimation.estimate import Line, lines
 from spark_jobs.estimation.frame import KNOWN, SamplingFrame, frame_from
 from spark_jobs.judging.challenged import answered, compared, frame
@@ -97,11 +99,19 @@ def told(line: Line, confidence: float) -> dict[str, Any]:
 
 
 def served(rows: pa.Table, by: str | None) -> dict[Any, float]:
-    """The mean loss of the records of each group: known of all rows."""
-    if by is None:
-        return {None: pc.mean(rows["loss"]).as_py()}
-    means = rows.group_by(by).aggregate([("loss", "mean")])
-    return dict(zip(means[by].to_pylist(), means["loss_mean"].to_pylist(), strict=True))
+    """The mean loss of what the records of each group stand for: known of all rows."""
+    each = stands_for(rows)
+    each = np.ones(rows.num_rows) if each is None else each
+    sums = pa.table(
+        {
+            "group": pa.nulls(rows.num_rows) if by is None else rows[by],
+            "loss": rows["loss"].to_numpy() * each,
+            "each": each,
+        }
+    )
+    sums = sums.group_by("group").aggregate([("loss", "sum"), ("each", "sum")])
+    means = pc.divide(sums["loss_sum"], sums["each_sum"])
+    return dict(zip(sums["group"].to_pylist(), means.to_pylist(), strict=True))
 
 
 def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
     tenforward import-records --pipeline pipelines/fraud.toml --ds 2026-02-01
 
-`[records]` in the pipeline file maps the log's columns. The job works by event date: a repeat adds
-the rows that have come since and no other, so late rows need no bookkeeping and the log may be a
-Delta table (compacted or not) or plain Parquet. What cannot be used goes to `forward_rejects`.
+`[records]` in the pipeline file maps the log's columns, or places in them. The job works by event
+date: a repeat adds the rows that have come since and no other, so late rows need no bookkeeping and
+the log may be a Delta table (compacted or not), plain Parquet or JSON. What cannot be used goes to
+`forward_rejects`.
 """
 
 import argparse
@@ -32,14 +33,18 @@ from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark, is_remote
 from schemas.progress import step
-from schemas.sections.records import RecordsSource
+from schemas.reasons import OTHER_SHAPE, UNPARSED
+from schemas.sections.records import Log
 from spark_jobs.candidates.rejects import content, rejects_of
 from spark_jobs.imported.footers import require_one_form
-from spark_jobs.imported.kinds import require_kinds
-from spark_jobs.imported.mapped import KEY, judged, mapped, of_dates
+from spark_jobs.imported.mapped import KEY, LEFT_OUT, judged, mapped, near, of_dates
+from spark_jobs.imported.places import LINE, places_of
+from spark_jobs.imported.unfolded import unfolded
 from spark_jobs.storage.warehouse import Warehouse
 
 APPLICATION = "import"
+FEW = 5  # kinds of what could not be read that are told
+_REJECTED = f"fault IS NOT NULL AND fault != '{LEFT_OUT}'"
 
 
 def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
@@ -52,24 +57,27 @@ def import_records(warehouse: Warehouse, start: date, end: date) -> dict[str, An
         return _import(warehouse, _source(warehouse.pipeline), start, end)
 
 
-def _import(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -> dict[str, Any]:
+def _import(warehouse: Warehouse, source: Log, start: date, end: date) -> dict[str, Any]:
     warehouse.require("forward_records", "forward_rejects")
     # Numbered before the look for what is there: an import unseen competes for these numbers.
     names = ("forward_rejects", "forward_records")
     number = {name: warehouse.next_number(name, APPLICATION) for name in names}
-    rows = judged(mapped(_read(warehouse, source, start, end), source, end), warehouse.pipeline)
+    passes, by_fields = _passes(warehouse, source, start, end)
+    rows = judged(mapped(passes, by_fields, end), warehouse.pipeline)
     batch = f"{APPLICATION}/{start}..{end}/{number['forward_records']}"
     rows = _against_earlier(warehouse, rows, start, end)
     rows = rows.withColumn("batch_id", F.lit(batch)).persist()
     try:
         with step("reading and judging the log"):
             counts = {row["fault"]: row["count"] for row in rows.groupBy("fault").count().collect()}
+        left_out = counts.pop(LEFT_OUT, 0)
         if not counts:
             raise NoDataError(
                 f"--ds = {end}: no rows from {start} to {end} in {source.path}. Remedy: correct the"
                 " date, or records.path in the pipeline file."
             )
-        good, bad = rows.where("fault IS NULL").dropDuplicates(KEY), rows.where("fault IS NOT NULL")
+        good, bad = rows.where("fault IS NULL").dropDuplicates(KEY), rows.where(_REJECTED)
+        why = _why(bad) if {UNPARSED, OTHER_SHAPE} & counts.keys() else []
         # Rejects first: when the good ones are in, the dates are done.
         with step(f"writing what is new of {sum(counts.values()):,} rows"):
             rejects, records = (
@@ -91,6 +99,8 @@ def _import(warehouse: Warehouse, source: RecordsSource, start: date, end: date)
         "records": records.rows,
         "rejected": rejects.rows,
         "rejects": _warned(counts),
+        **({"why": why} if why else {}),
+        **({"left_out": left_out} if source.where else {}),
         "version": warehouse.version("forward_records"),
     }
 
@@ -103,18 +113,40 @@ def _warned(counts: Mapping[str | None, int]) -> dict[str, int]:
     return rejected
 
 
-def _source(pipeline: Pipeline) -> RecordsSource:
-    if pipeline.records is None:
+def _why(bad: DataFrame) -> list[dict[str, Any]]:
+    """What was found in payloads that could not be read, the most frequent first, for the log too:
+    where a format changed."""
+    told = F.get_json_object("record", "$.why").alias("why")
+    rows = bad.where(F.col("fault").isin(UNPARSED, OTHER_SHAPE)).groupBy(told).count()
+    few = rows.orderBy(F.desc("count"), "why").limit(FEW).collect()
+    for row in few:
+        log.warning("%d rows: %s", row["count"], row["why"])
+    return [{"why": row["why"], "rows": row["count"]} for row in few]
+
+
+def _source(pipeline: Pipeline) -> Log:
+    if pipeline.log is None:
         raise ConfigurationError(
-            "records is missing from the pipeline file: where is the log, and what do its columns"
-            " mean? Remedy: add the section [records] (docs/feature-store.md)."
+            "records: the pipeline file describes no log: where is it, and what do its columns"
+            " mean? Remedy: add them to the section [records] (docs/feature-store.md)."
         )
-    return pipeline.records
+    return pipeline.log
 
 
-def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -> DataFrame:
-    """The log's rows of the dates, and those without an event time, which belong to none."""
-    reader = warehouse.spark.read.format(source.format)
+def _passes(warehouse: Warehouse, source: Log, start: date, end: date) -> tuple[DataFrame, Log]:
+    """The rows of the dates, one a forward pass, and what their columns mean."""
+    rows = _read(warehouse, source, start, end)
+    places = places_of(rows.schema, source)
+    if not places.nested:
+        return rows, source
+    passes, by_fields = unfolded(rows, source, places)
+    return of_dates(passes, by_fields, start, end), by_fields
+
+
+def _read(warehouse: Warehouse, source: Log, start: date, end: date) -> DataFrame:
+    """The log's rows of the dates, and those without an event time, which belong to none; of a log
+    whose event time is not a column, those that its date column has near these dates."""
+    reader = warehouse.spark.read.format({"json": "text"}.get(source.format, source.format))
     if source.format == "parquet":
         require_one_form(source.path)
         reader = reader.option("mergeSchema", value=True)  # an older file may lack a column
@@ -133,8 +165,12 @@ def _read(warehouse: Warehouse, source: RecordsSource, start: date, end: date) -
             f"records.path = {source.path!r}: not readable as {source.format} ({what})."
             " Remedy: correct records.path or records.format."
         ) from error
-    require_kinds(rows.schema, source)
-    return of_dates(rows, source, start, end)
+    if source.format == "json":
+        rows = rows.where(F.trim(LINE) != "")
+    places = places_of(rows.schema, source)
+    if "event_time" in places.columns:
+        return of_dates(rows, source, start, end)
+    return rows if source.date is None else rows.where(near(rows, source.date, start, end))
 
 
 def _against_earlier(warehouse: Warehouse, rows: DataFrame, start: date, end: date) -> DataFrame:

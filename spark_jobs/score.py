@@ -4,7 +4,8 @@
         --pipeline pipelines/flights.toml --ds 2013-02-01
 
 Repeated as instances arrive, it answers the new ones. The champion answers, or a version that is
-named: its records stand beside the champion's, and selection takes the newest of an instance.
+named: its records stand beside the champion's, and selection takes the newest of an instance. Where
+`[records]` names another source the champion answers nothing; a version that is named does.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from schemas.rules import rules_of
 from spark_jobs.candidates.one_row import repeat
 from spark_jobs.candidates.rejects import first_fault, rejects_of
 from spark_jobs.days.answered import NAMED, SERVED, answered_days, mark, states, unanswered
+from spark_jobs.days.brought import brought
 from spark_jobs.features.answers import forward_passes
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
@@ -51,14 +53,20 @@ def forward_records(
             "recorded_at": F.current_timestamp(),
             "label": nothing,
             "loss": nothing,
+            "propensity": nothing,
         }
     )
 
 
 def score_day(warehouse: Warehouse, ds: date, model_version: str | None = None) -> dict[str, Any]:
-    """Score a day, unless that is done; the result of the command. See `score_days`."""
+    """Score a day, unless that is done; the result of the command. See `score_days`.
+
+    Where the records come from elsewhere, whether they have come: `days.brought`.
+    """
     name = warehouse.pipeline.name
     about(pipeline=name, ds=ds)
+    if model_version is None and warehouse.pipeline.records_from != "score":
+        return brought(warehouse.pipeline, warehouse.root, ds)
     _require_tables(warehouse)
     scored = score_days(warehouse, [ds], model_version)[0]
     about(pipeline=name, ds=ds, table_version=scored["version"])

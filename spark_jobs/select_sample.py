@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.allowance import Allowance
+from schemas.asked import ASKED
 from schemas.command import (
     add_common_arguments,
     budget_text,
@@ -191,6 +192,7 @@ def _report(
         "records": counts.records,
         "unmatured_records": counts.unmatured,
         "in_sample": counts.in_sample,
+        "asked": report["asked"] if ASKED in plan.versions else 0,
         "rejects": counts.rejects,
         "refresh_id": plan.refresh_id,
         "window": [str(plan.window_start), str(plan.ds)],

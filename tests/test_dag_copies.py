@@ -3,11 +3,11 @@
 import importlib.util
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from schemas.sections import schedule, section
+from schemas.sections import records, schedule, section
 from schemas.sections.schedule import Schedule
 from tests.helpers.dag_facts import DAGS
 
@@ -38,3 +38,16 @@ def test_law_6_a_pipelines_name_and_a_time_of_day_are_what_the_pipeline_file_tak
 def test_law_6_a_schedule_means_the_same_to_the_dag(settings, given: dict[str, Any]):
     copy, own = settings._schedule(Path("p.toml"), given), Schedule(**given)
     assert (copy["cron"], copy["end"], copy["conditional"]) == (own.cron, own.end, own.conditional)
+
+
+LOG = {"path": "log", "instance_id": "id", "event_time": "at", "model_version": {"value": "1"}}
+LOG |= {"prediction": {"column": "p", "kind": "logit"}}
+
+
+def test_law_6_records_come_from_where_the_pipeline_file_says(settings):
+    assert get_args(records.Source) == settings.SOURCES
+    for given in (LOG, {"source": "online"}, LOG | {"source": "score"}):
+        own = records.RecordsSource.model_validate(given)
+        assert settings._source(Path("p.toml"), given) == own.brought_by
+    with pytest.raises(ValueError, match=r"records\.source = 'kafka'.*score, online, import"):
+        settings._source(Path("p.toml"), {"source": "kafka"})

@@ -155,6 +155,9 @@ def elsewhere(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
     text = "name = 'a_b'\n[schedule]\ncron = '30 3 * * *'\ndrift = 0.1\n"
     (tmp_path / "a.toml").write_text(text)
     (tmp_path / "c.toml").write_text("name = 'c'\n[monitor]\nmax_drift = 0.2\n")
+    for source in ("online", "import"):
+        text = f"name = '{source}'\n[records]\nsource = '{source}'\n[monitor]\n"
+        (tmp_path / f"{source}.toml").write_text(text)
     return environment | {"TENFORWARD_PIPELINES": str(tmp_path)}
 
 
@@ -182,6 +185,24 @@ def test_conditions_and_the_monitor_have_tasks_where_the_file_asks_for_them(
     assert task["told on failure"] == ["tell_remedy"]
     said = [DAY if "{{" in word else word for word in task["arguments"]]
     assert monitor.parser().parse_args(said).ds == date.fromisoformat(DAY)
+    _of_records_from_elsewhere(dag["select_online"], dag["select_import"])
+
+
+def _of_records_from_elsewhere(online: dict[str, Any], imports: dict[str, Any]) -> None:
+    """Where a server brings the records nothing is scored; a log is imported in its place."""
+    from spark_jobs import import_records
+
+    assert online["downstream"] == {
+        "due": ["select"], "select": ["announce"], "announce": [], "monitor": []
+    }  # fmt: skip
+    assert imports["downstream"] == {
+        "import-records": ["monitor", "select"], "monitor": [], "select": ["announce"],
+        "announce": [],
+    }  # fmt: skip
+    task = imports["tasks"]["import-records"]
+    assert task["application"] == str(ROOT / "spark_jobs" / "import_records.py")
+    said = [DAY if "{{" in word else word for word in task["arguments"]]
+    assert import_records.parser().parse_args(said).ds == date.fromisoformat(DAY)
 
 
 @pytest.mark.parametrize(

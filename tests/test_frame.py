@@ -49,6 +49,7 @@ def test_a_request_comes_back_as_it_was():
         "loss": [None, None],
         "segments": [["JFK", "UA"], ["LGA", "AA"]],
         "sketch": [[1.0, 2.0], [3.0, 4.0]],
+        "propensity": [None, None],
         "probability": [None, None],
     }
 

@@ -18,8 +18,8 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.pipeline import load_pipeline
 from schemas.tables import forward_records, forward_rejects
 from spark_jobs.import_records import _read, import_records
-from spark_jobs.imported.kinds import require_kinds
 from spark_jobs.imported.mapped import judged, mapped
+from spark_jobs.imported.places import places_of
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import PIPELINE
 
@@ -147,7 +147,7 @@ def test_logits_are_lists_of_numbers(warehouse, tmp_path) -> None:
     logits = source.prediction.model_copy(update={"kind": "logits"})
     schema = warehouse.spark.read.parquet(str(tmp_path / "log")).schema
     with pytest.raises(ConfigurationError, match="DOUBLE, wanted is ARRAY of numbers"):
-        require_kinds(schema, source.model_copy(update={"prediction": logits}))
+        places_of(schema, source.model_copy(update={"prediction": logits}))
 
 
 KEPT: dict[str, tuple[dict[str, pa.Array], list[str]]] = {

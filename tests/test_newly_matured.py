@@ -63,6 +63,7 @@ def logged() -> tuple[pa.Table, pa.Table]:
         "loss": [None] * N,
         "segments": one_of(["x"], ["x"], ["x"], ["y"], ["x", "y"], []),
         "sketch": one_of(None, None, [0.5], [], [None], [1e31]),
+        "propensity": one_of(None, None, None, 0.5, 0.25, 1.5),
     }
     label = {
         "instance_id": [f"id{i}" for i in random.integers(0, 1000, N)],

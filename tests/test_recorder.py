@@ -36,6 +36,7 @@ def test_a_request_becomes_records(tmp_path):
         "loss": None,
         "segments": ["JFK", "UA"],
         "sketch": [0.5, 1.0],
+        "propensity": None,
     }
     assert second["segments"] == ["", "AA"]
     assert datetime.now(UTC) - moment < timedelta(minutes=1)

@@ -14,7 +14,6 @@ from pyspark.sql import SparkSession
 
 from schemas import arrow_rules, reasons
 from schemas.bounds import LARGEST
-from schemas.columns import FINITE
 from schemas.pipeline import Task
 from schemas.rules import Rule, Rules, Test, rules_for
 from schemas.statistics import statistics
@@ -72,6 +71,7 @@ def record(random: Generator) -> dict[str, Any]:
         "label": one_of(random, None, *NUMBERS),
         "segments": keys,
         "sketch": lists(random, 17),
+        "propensity": one_of(random, None, 1e-12, *NUMBERS),
     }
 
 
@@ -159,7 +159,9 @@ def test_law_6_what_the_rules_let_through_the_table_takes(records):
                 values = [number for one in values for number in one]
                 assert None not in values, column.name
             if column.type in ("float64", "floats"):
-                assert all(FINITE.least <= one <= FINITE.most for one in values), column.name
+                assert all(column.range.least <= one <= column.range.most for one in values), (
+                    column.name
+                )
 
 
 def test_both_backends_know_every_test():

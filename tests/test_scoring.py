@@ -13,7 +13,7 @@ import tenforward
 from schemas import reasons
 from schemas.errors import ConflictError
 from spark_jobs import score
-from spark_jobs.days.answered import answered_days, states
+from spark_jobs.days.answered import answered_days, states, to_score
 from spark_jobs.score import score_day, score_days
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
@@ -115,6 +115,29 @@ def test_a_version_that_is_scored_first_does_not_keep_the_champion_from_serving(
     served = score_day(warehouse, NEWEST)
     assert shadow["records"] == served["records"]
     assert len({row[:2] for row in answers(warehouse)}) == 2 * served["records"]
+
+
+def test_what_a_server_answered_by_another_version_is_not_answered_again(warehouse):
+    champion = score.find_champion(warehouse.pipeline.name, warehouse.root).version
+    other = other_than(champion)
+    day = warehouse.read("instances").where(F.col("event_date") == F.lit(NEWEST))
+    there = warehouse.read("forward_records").limit(1).drop("event_time", "event_date")
+    rows = day.select("instance_id", "event_time", "event_date").crossJoin(
+        F.broadcast(there.drop("instance_id", "recorded_at"))
+    )
+    # A third was served by another version; one more is of a model that nobody knows.
+    version = F.when(early(), F.lit(other)).otherwise(F.lit("unknown"))
+    made = {"model_version": version, "batch_id": F.lit("recorder/a/1")}
+    made |= {"recorded_at": F.col("event_time")}
+    warehouse.append_once(rows.withColumns(made), "forward_records", "served")
+    served = {row[0] for row in answers(warehouse) if row[1] == other}
+    asked = day.count()
+    assert 0 < len(served) < asked
+    assert to_score(warehouse, [NEWEST]) == {NEWEST: asked - len(served)}
+    assert score_day(warehouse, NEWEST)["records"] == asked - len(served)
+    assert not served & {row[0] for row in answers(warehouse) if row[1] == champion}
+    assert to_score(warehouse, [NEWEST]) == {NEWEST: 0}
+    assert is_answered(warehouse)
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ def logged(spark: SparkSession, records: pa.Table) -> tuple[DataFrame, DataFrame
         .append_column("logits", pa.nulls(N, pa.list_(pa.float32())))
         .append_column("statistics", pa.nulls(N, pa.list_(pa.float32())))
         .append_column("loss", pa.nulls(N, pa.float64()))
+        .append_column("propensity", pa.nulls(N, pa.float64()))
         .append_column("recorded_at", moments(N))
         .append_column("batch_id", pa.array(["batch"] * N))
     )
@@ -195,6 +196,7 @@ def test_the_newest_record_meets_the_newest_label_known_by_the_cut(spark):
             "segments": pa.array([["a"]] * n),
             "label": pa.nulls(n, pa.float64()),
             "loss": pa.nulls(n, pa.float64()),
+            "propensity": pa.nulls(n, pa.float64()),
         }
     )
     other = [f"id{i}" for i in random.integers(0, 1200, n)]

@@ -1,4 +1,4 @@
-"""`select_<name>`: each day, score its instances, select its refresh, ring the bell."""
+"""`select_<name>`: each day, score its instances or import its records, select, ring the bell."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,10 +19,13 @@ DOC = """\
 For the day that has just ended (the run's logical date, UTC):
 
 * `score`: the champion scores the day's instances and appends forward records; a day without any
-  is skipped with all that follows (exit code 3);
+  is skipped with all that follows (exit code 3). Where `[records]` says that they come from a log,
+  `import-records` reads the day's from there in its place; where a server's recorder brings them,
+  nothing is answered;
 * `monitor`, where the pipeline file has `[monitor]`: how the models did on the days of the window;
   beyond a limit it fails (exit code 4), and what follows goes on;
-* `due`, where the pipeline's `[schedule]` has conditions: skips the rest until one is met;
+* `due`, where the pipeline's `[schedule]` has conditions: skips the rest until one is met; where a
+  server's recorder brings the records, it skips a day of which none has come;
 * `select`: draws the refresh of the window that ends with the day;
 * `announce`: emits the asset event on which `train_{name}` starts. A backfilled run emits none:
   trigger `train_{name}` once when the backfill has ended.
@@ -44,7 +47,7 @@ def select_dag(deployment: Deployment) -> DAG:
     name = deployment.name
     with DAG(
         dag_id=f"select_{name}",
-        description=f"Score a day of {name} and select its training rows.",
+        description=f"Bring in the records of a day of {name} and select its training rows.",
         # Plain "@daily" has no data interval: its run for a day would start as the day begins.
         schedule=CronDataIntervalTimetable(deployment.cron, timezone="UTC"),
         start_date=BEGINNING,
@@ -56,19 +59,31 @@ def select_dag(deployment: Deployment) -> DAG:
         tags=["tenforward", name],
         doc_md=DOC.format(name=name, file=deployment.pipeline_file, warehouse=deployment.warehouse),
     ) as dag:
-        score = spark_task("score", deployment, "score.py", "--ds", TEMPLATE, skips=True)
+        records = _records(deployment)
         select = spark_task("select", deployment, "select_sample.py", "--ds", TEMPLATE)
-        steps = [score, *_due(deployment), select, _announce(name)]
-        chain(*steps)
+        chain(*records, *_due(deployment), select, _announce(name))
         if deployment.monitored:
-            score >> spark_task("monitor", deployment, "monitor.py", "--ds", TEMPLATE, skips=True)
+            monitor = spark_task("monitor", deployment, "monitor.py", "--ds", TEMPLATE, skips=True)
+            chain(*records, monitor)
     return dag
 
 
+def _records(deployment: Deployment) -> list[Any]:
+    """The task that the day's records come by; none where a server's recorder brings them."""
+    if deployment.source == "online":
+        return []
+    name, job = {
+        "score": ("score", "score.py"),
+        "import": ("import-records", "import_records.py"),
+    }[deployment.source]
+    return [spark_task(name, deployment, job, "--ds", TEMPLATE, skips=True)]
+
+
 def _due(deployment: Deployment) -> list[Any]:
-    """Where the pipeline's `[schedule]` has conditions: the task that is skipped with all after it
-    while none of them is met."""
-    return [command_task("due", deployment, "--ds", TEMPLATE)] if deployment.conditional else []
+    """Where the pipeline's `[schedule]` has conditions, or records have to have come: the task that
+    is skipped with all after it while none of them is met, or none has."""
+    asks = deployment.conditional or deployment.source == "online"
+    return [command_task("due", deployment, "--ds", TEMPLATE)] if asks else []
 
 
 def _backfilled(context: Context) -> bool:

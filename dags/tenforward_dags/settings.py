@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 RUN_ON = ("bash", "kubernetes", "ssh")
-# As schemas/sections/section.py and schemas/sections/schedule.py have them.
+# As schemas/sections/ has them: section.py, schedule.py, records.py.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _JINJA = re.compile(r"\{[{%#]")
 _PASSWORD = re.compile(r"://[^/?#]*@")
 _CONDITIONS = ("days", "new_records", "drift", "max_loss", "max_calibration_gap")
+SOURCES = ("score", "online", "import")
 _DAILY = re.compile(r"[0-5]?[0-9] ([01]?[0-9]|2[0-3]) \* \* \*")
 
 
@@ -57,6 +58,7 @@ class Deployment:
     end: datetime | None
     conditional: bool
     monitored: bool
+    source: str
 
     @property
     def arguments(self) -> list[str]:
@@ -118,8 +120,8 @@ def sound() -> tuple[list[Deployment], list[str]]:
 
 
 def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[str]]:
-    """Name and schedule of each pipeline file that can be used, with whether it has `[monitor]`,
-    and what is wrong with others."""
+    """Name and schedule of each pipeline file that can be used, with where its records come from
+    and whether it has `[monitor]`, and what is wrong with others."""
     read: dict[Path, tuple[str, dict[str, Any]]] = {}
     faults: list[str] = []
     for file in sorted(folder.glob("*.toml")):
@@ -128,8 +130,11 @@ def _read(folder: Path) -> tuple[dict[Path, tuple[str, dict[str, Any]]], list[st
             continue
         try:
             content = _content(file)
-            schedule = _schedule(file, content.get("schedule", {}))
-            read[file] = _name_of(file, content), schedule | {"monitored": "monitor" in content}
+            settings = _schedule(file, content.get("schedule", {})) | {
+                "source": _source(file, content.get("records")),
+                "monitored": "monitor" in content,
+            }
+            read[file] = _name_of(file, content), settings
         except ValueError as error:
             faults.append(str(error))
     if not read and not faults:
@@ -226,3 +231,15 @@ def _schedule(file: Path, section: Any) -> dict[str, Any]:
         "end": None if end is None else datetime(end.year, end.month, end.day, 23, 59, tzinfo=UTC),
         "conditional": any(name in section for name in _CONDITIONS),
     }
+
+
+def _source(file: Path, section: Any) -> str:
+    """Where the records of a day come from, as schemas/sections/records.py describes it."""
+    if section is None:
+        return "score"
+    source = section.get("source", "import") if isinstance(section, dict) else None
+    if source not in SOURCES:
+        raise ValueError(
+            f"{file}: records.source = {source!r}. Remedy: use one of {', '.join(SOURCES)}."
+        )
+    return str(source)

@@ -3,7 +3,7 @@
 A frame is a format number (uint8), the length of its header (uint32), the header (JSON: pipeline,
 ids, keys, model version, moment), and the numbers as they lie in memory, little-endian: event times
 int64 (n), predictions float64 (n) or logits float32 (n, classes), labels float64 (n), sketch
-float32 (n, width); the last two only where they were given.
+float32 (n, width), propensities float64 (n); the last three only where they were given.
 """
 
 import json
@@ -33,6 +33,7 @@ def frame_of(
     labels: Any = None,
     segments: Mapping[str, Sequence[str | None]] | None = None,
     sketch: Any = None,
+    propensity: Any = None,
 ) -> bytes:
     """One request, its values not yet looked at.
 
@@ -60,13 +61,17 @@ def frame_of(
         lengths[f"segments.{name}"] = len(column)
     parts = [times.tobytes(), prediction.tobytes()]
     if labels is not None:
-        values, header["unlabelled"] = given.labels(labels)
+        values, header["unlabelled"] = given.column("labels", labels)
         lengths["label"] = len(values)
         parts.append(values.tobytes())
     if sketch is not None:
         projection = given.sketch(sketch)
         lengths["sketch"], header["width"] = projection.shape
         parts.append(projection.tobytes())
+    if propensity is not None:
+        chances, header["kept_for_sure"] = given.column("propensity", propensity)
+        lengths["propensity"] = len(chances)
+        parts.append(chances.tobytes())
     _require_length(len(names), lengths)
     head = _text(header)
     return b"".join([HEAD.pack(FORMAT, len(head)), head, *parts])

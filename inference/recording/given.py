@@ -134,10 +134,11 @@ def predictions(values: Any, kind: str) -> NDArray[Any]:
     return found.astype("<f4" if many else "<f8", copy=False)
 
 
-def labels(values: Any) -> tuple[NDArray[np.float64], list[int]]:
-    """Labels, and the places of those that are None: NaN is not the same, and refused later."""
-    found = _numbers("labels", values, "biuf")
-    _require_dimensions("labels", found, 1)
+def column(name: str, values: Any) -> tuple[NDArray[np.float64], list[int]]:
+    """Labels or propensities (n,), and the places of those that are None: NaN is not the same, and
+    refused later."""
+    found = _numbers(name, values, "biuf" if name == "labels" else "iuf")
+    _require_dimensions(name, found, 1)
     if found.dtype.kind == "O":
         absent = [place for place, one in enumerate(found) if one is None]
     else:

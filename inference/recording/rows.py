@@ -51,7 +51,10 @@ def rows_in(payloads: Iterable[bytes], pipeline: str | None = None) -> pa.Table:
         "prediction": pa.array(scalars, mask=probable | (kinds == "logits")),
         "logits": _lists(frames, "logits"),
         "statistics": _lists(frames, "statistics"),
-        "label": pa.array(_joined(frames, "labels", "<f8"), mask=_unlabelled(frames)),
+        "label": pa.array(_joined(frames, "labels", "<f8"), mask=_without(frames, "unlabelled")),
+        "propensity": pa.array(
+            _joined(frames, "propensity", "<f8"), mask=_without(frames, "kept_for_sure")
+        ),
         "loss": pa.nulls(len(owner), pa.float64()),
         "segments": _segments(frames),
         "sketch": _lists(frames, "sketch"),
@@ -80,6 +83,7 @@ class _Frame:
             "prediction": 0 if many else 8 * n,
             "labels": 8 * n if "unlabelled" in header else 0,
             "sketch": 4 * n * header.get("width", 0),
+            "propensity": 8 * n if "kept_for_sure" in header else 0,
         }
         self.arrays: dict[str, bytes] = {}
         for name, size in sizes.items():
@@ -102,11 +106,12 @@ def _joined(frames: Sequence[_Frame], name: str, kind: str) -> NDArray[Any]:
     return np.frombuffer(b"".join(f.arrays[name] or bytes(empty * f.n) for f in frames), kind)
 
 
-def _unlabelled(frames: Sequence[_Frame]) -> NDArray[np.bool_]:
+def _without(frames: Sequence[_Frame], places: str) -> NDArray[np.bool_]:
+    """Mask of the rows that have none of an array: all of a frame without it, else its `places`."""
     masks = []
     for frame in frames:
-        mask = np.full(frame.n, "unlabelled" not in frame.header)
-        mask[frame.header.get("unlabelled", [])] = True
+        mask = np.full(frame.n, places not in frame.header)
+        mask[frame.header.get(places, [])] = True
         masks.append(mask)
     return np.concatenate(masks)
 

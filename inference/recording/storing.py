@@ -93,12 +93,19 @@ def store(
         if wanted.num_rows:
             snapshot = Snapshot(within(warehouse, table.name))
             require_owner(snapshot, pipeline.name, warehouse)
-            _append_once(snapshot, wanted, file)
+            _append_once(snapshot, _known_to(snapshot, wanted), file)
     return Stored(good.num_rows, bad.num_rows)
 
 
 def _application(file: JournalFile) -> str:
     return f"recorder/{file.session}"
+
+
+def _known_to(table: Snapshot, rows: pa.Table) -> pa.Table:
+    """The rows without columns of nulls that a table of an earlier release lacks."""
+    there = {field.name for field in table.schema().fields}
+    empty = [c for c in rows.column_names if c not in there and rows[c].null_count == len(rows)]
+    return rows.drop_columns(empty)
 
 
 def _append_once(table: Snapshot, rows: pa.Table, file: JournalFile) -> None:

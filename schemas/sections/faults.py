@@ -166,9 +166,9 @@ def dropped(data: dict[str, Any], place: Place) -> bool:
     """Take what is wrong out of `data`, in place, so that the rest can be looked at; False where
     there is nothing to take out."""
     holder: Any = data
-    for part in place[:-1]:
-        holder = holder[part]
     try:
+        for part in place[:-1]:  # which may have been taken out whole
+            holder = holder[part]
         del holder[place[-1]]
     except (KeyError, IndexError, TypeError):
         return False

@@ -140,7 +140,7 @@ def monitor_can_judge(pipeline: "Pipeline") -> Iterator[Fault]:
 
 def log_fits(pipeline: "Pipeline") -> Iterator[Fault]:
     """A log whose predictions or segment keys are not what the pipeline records."""
-    records = pipeline.records
+    records = pipeline.log
     if records is None:
         return
     kinds, kind = KINDS[pipeline.task], records.prediction.kind

@@ -158,7 +158,7 @@ def features_differ(pipeline: "Pipeline") -> Iterator[Fault]:
 
 def log_columns_are_apart(pipeline: "Pipeline") -> Iterator[Fault]:
     """A column of `[records]` that is taken for two things. Spark tells no case apart."""
-    records = pipeline.records
+    records = pipeline.log
     if records is None:
         return
     named = {
@@ -167,6 +167,7 @@ def log_columns_are_apart(pipeline: "Pipeline") -> Iterator[Fault]:
         "model_version.column": records.model_version.column,
         "prediction.column": records.prediction.column,
         "sketch": records.sketch,
+        "propensity": records.propensity,
     }
     seen: dict[str, str] = {}
     for field, column in named.items():

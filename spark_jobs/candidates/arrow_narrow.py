@@ -36,10 +36,10 @@ NARROW = pa.schema(
     ]
 )
 WEIGHTED = NARROW.append(pa.field("row_weight", pa.float64()))
-# With what a draw looks at beside: strata and segments, and the sketch of a calibration.
-WHOLE = pa.schema(
-    [*WEIGHTED, *(_RECORD.field(name).with_nullable(True) for name in ("segments", "sketch"))]
-)
+# With what a draw looks at beside: strata and segments, the sketch of a calibration, and the chance
+# that weights are divided by.
+_BESIDE = ("segments", "sketch", "propensity")
+WHOLE = pa.schema([*WEIGHTED, *(_RECORD.field(name).with_nullable(True) for name in _BESIDE)])
 
 
 def held_out(ids: pa.Array, share: float) -> Array:
@@ -106,6 +106,15 @@ def seen_from(rows: pa.Table, rule: Labels | None, cut: datetime) -> pa.Table:
     rows = rows.filter(pc.or_kleene(pc.invert(is_label), by_now))
     counts = pa.array(counting(column(rows, "event_time"), rule, cut))
     return rows.append_column("counting", counts)
+
+
+def times_asked(rows: pa.Table, asked: pa.Table) -> pa.Table:
+    """The rows with their `propensity` times the chance with which their instance was asked for its
+    label; null for 1. asked: instance_id and probability."""
+    place = pc.index_in(rows["instance_id"], value_set=asked["instance_id"])
+    chance, kept = asked["probability"].take(place.combine_chunks()), rows["propensity"]
+    both = pc.coalesce(pc.multiply(kept, chance), kept, chance)
+    return rows.set_column(rows.column_names.index("propensity"), "propensity", both)
 
 
 def _micros(moments: pa.ChunkedArray) -> pa.ChunkedArray:

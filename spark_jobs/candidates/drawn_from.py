@@ -7,15 +7,17 @@ from schemas.asked import ASKED
 from schemas.errors import NoDataError
 from schemas.manifests import Manifest
 from spark_jobs.candidates.narrow import in_window
+from spark_jobs.candidates.propensities import ASKED_WITH, propensity, with_asked
 from spark_jobs.features.segments import with_keys_of
 from spark_jobs.storage.warehouse import Warehouse
 
-ANSWER = ("prediction", "logits", "statistics", "segments", "sketch")
+ANSWER = ("prediction", "logits", "statistics", "segments", "sketch", "propensity")
 
 
 def frame_of(warehouse: Warehouse, manifest: Manifest) -> DataFrame:
     """One row an instance: instance_id, held_out, label, loss, score, probability, drawn, and what
-    its record holds (prediction, logits, statistics, segments, sketch), null where it has none.
+    its record holds (prediction, logits, statistics, segments, sketch), null where it has none, and
+    its propensity: that of the record, times the chance with which it was asked for its label.
 
     Held-out rows are those of the days drawn from, each drawn for sure; their loss is null. At the
     versions that the manifest pins.
@@ -46,7 +48,10 @@ def frame_of(warehouse: Warehouse, manifest: Manifest) -> DataFrame:
     ids = F.broadcast(held.select("instance_id"))
     last = _newest(records.join(ids, "instance_id", "left_semi"), "instance_id")
     rows = candidates.join(own, ["instance_id", "model_version"], "left").drop("model_version")
-    return rows.unionByName(held.join(last, "instance_id", "left").drop("model_version"))
+    rows = rows.unionByName(held.join(last, "instance_id", "left").drop("model_version"))
+    version = manifest.inputs.versions.get(ASKED)
+    asked = with_asked(warehouse, rows, version, manifest.inputs.cut)
+    return asked.withColumn("propensity", propensity(asked)).drop(ASKED_WITH)
 
 
 def asked_frame(warehouse: Warehouse, ask_id: str) -> DataFrame:

@@ -11,6 +11,7 @@ from schemas.rules import Rules
 from schemas.sections.store import Labels
 from spark_jobs.candidates.arrow_narrow import HOLDOUT_STEPS
 from spark_jobs.candidates.census import DAY, ROLE, Role
+from spark_jobs.candidates.propensities import propensity
 from spark_jobs.candidates.rejects import (
     content,
     first_fault,
@@ -115,7 +116,7 @@ def narrow(
         "segments",
         counting(maturity, cut).alias("counting"),
         carried.cast("array<float>").alias("sketch"),
-        *(["propensity"] if "propensity" in records.columns else []),
+        propensity(records).alias("propensity"),
         nothing.cast("double").alias("label"),
         F.unix_micros("recorded_at").alias("moment"),
         F.xxhash64("model_version", "batch_id").alias("tie"),

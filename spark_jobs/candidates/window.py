@@ -18,7 +18,7 @@ from spark_jobs.candidates.narrow import (
     known_as,
     labels_as_of,
 )
-from spark_jobs.candidates.propensities import with_propensities
+from spark_jobs.candidates.propensities import with_asked
 from spark_jobs.candidates.spark_maturity import with_labels
 from spark_jobs.features.segments import with_keys_of
 from spark_jobs.refresh.plan import RefreshPlan
@@ -61,7 +61,7 @@ def window_of(
 
     arrived, label_count = rows_of("labels", plan.ds)
     recorded, record_count = rows_of("forward_records", plan.last_drawn)
-    recorded = with_propensities(warehouse, recorded, plan.versions.get(ASKED), plan.cut)
+    recorded = with_asked(warehouse, recorded, plan.versions.get(ASKED), plan.cut)
     instances, instance_count = rows_of("instances", plan.ds)
     if keys_of_instances:
         recorded = with_keys_of(instances, recorded, warehouse.pipeline.instances.segments)

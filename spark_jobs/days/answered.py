@@ -1,30 +1,43 @@
-"""Which instances of a day the scoring job has answered, and the mark of a day that is done.
+"""Which instances of a day have their answer, and the mark of a day that the scoring job is done
+with.
 
-A run that names no model *serves*: the champion answers what no such run has answered before it,
-so a later champion does not answer again. A run that names a model version answers what that
-version has not, whoever recorded it: batches of the two begin with `score/` and with `shadow/`.
+A run that names no model *serves*: the champion answers what has no answer. A record that served is
+one, by whichever version and whoever wrote it: a run before this one (its batches begin with
+`score/`), a server's recorder, an import. Two kinds of the others' records are none: one that
+selection refuses, of a model that it does not accept, and one in sample, where the answer of the
+champion would be out of sample. A run that names a model version (`shadow/`) answers what that
+version has not, whoever recorded it, and does not serve.
 
 A day is marked, in a commit that adds no row, with a number for the files of `instances` that held
 the day. While these are the same there is nothing to look for.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import cache, partial
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction
 from deltalake import DeltaTable as Snapshot
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from inference.registered import find_champion
-from spark_jobs.storage.day_files import rows_of_days
+from spark_jobs.candidates.in_sample import in_sample
+from spark_jobs.candidates.spark_in_sample import was_in_sample
+from spark_jobs.refresh.registered import Models, models_of
+from spark_jobs.selection.records import column
+from spark_jobs.storage.day_files import files_by_date, rows_of_days
 from spark_jobs.storage.warehouse import Warehouse
 
 SERVED, NAMED = "score/", "shadow/"
+_ID, _REJECT = ("instance_id",), ("instance_id", "batch_id")
+_RECORD = ("instance_id", "event_time", "model_version", "batch_id", "recorded_at")
+_MOMENT = pa.timestamp("us", tz="UTC")
 
 
 def states(warehouse: Warehouse, version: int | None = None) -> dict[date, int]:
@@ -85,24 +98,73 @@ def _mark(day: date, model_version: str | None) -> str:
     return f"scored/{day}" if model_version is None else f"scored/{day}/{model_version}"
 
 
-def to_score(warehouse: Warehouse, day: date) -> int:
-    """How many instances of a day the champion has yet to answer, counted without Spark."""
-    read = partial(rows_of_days, warehouse.pipeline, warehouse.root, days={day})
-    ids = [rows["instance_id"] for _, rows in read("instances", columns=("instance_id",))]
-    asked = pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string()).unique()
-    named = ("instance_id", "batch_id", "model_version")
-    answered = []
-    for _, rows in read("forward_records", columns=named):
-        by = pc.starts_with(rows["batch_id"], SERVED)
-        if not pc.all(by).as_py():
-            champion = find_champion(warehouse.pipeline.name, warehouse.root)
-            version = None if champion is None else champion.version
-            by = pc.or_kleene(by, pc.equal(rows["model_version"], pa.scalar(version, pa.string())))
-        answered.append(rows.filter(by)["instance_id"])
-    for _, rows in read("forward_rejects", columns=named[:2]):
-        answered.append(rows.filter(pc.starts_with(rows["batch_id"], SERVED))["instance_id"])
-    known = pa.chunked_array([chunk for one in answered for chunk in one.chunks], pa.string())
-    return len(asked) - int(pc.sum(pc.is_in(asked, value_set=known)).as_py() or 0)
+def to_score(warehouse: Warehouse, days: Collection[date]) -> dict[date, int]:
+    """How many instances of each day the champion has yet to answer, counted without Spark."""
+    tables = {"instances": _ID, "forward_records": _RECORD, "forward_rejects": _REJECT}
+    files = {name: files_by_date(warehouse.root, name) for name in tables}
+    serving = cache(partial(_serving, warehouse))  # not asked of days that we alone have answered
+
+    def ids(day: date, name: str, kept: Callable[[pa.Table], Any]) -> list[pa.Array]:
+        read = partial(rows_of_days, warehouse.pipeline, warehouse.root, name, {day})
+        return [_ids(rows.filter(kept(rows))) for _, rows in read(tables[name], files[name])]
+
+    def answered(rows: pa.Table) -> Any:
+        ours = pc.starts_with(rows["batch_id"], SERVED)
+        return ours if pc.all(ours).as_py() else answers(rows, *serving(), datetime.now(UTC))
+
+    def lacking(day: date) -> int:
+        asked = pa.chunked_array(ids(day, "instances", _all), pa.string()).unique()
+        known = ids(day, "forward_records", answered)
+        known += ids(day, "forward_rejects", lambda rows: pc.starts_with(rows["batch_id"], SERVED))
+        there = pc.is_in(asked, value_set=pa.chunked_array(known, pa.string()))
+        return len(asked) - int(pc.sum(there).as_py() or 0)
+
+    return {day: lacking(day) for day in days}
+
+
+def _serving(warehouse: Warehouse) -> tuple[str | None, Models]:
+    """The version that serves, and what is known of all of them."""
+    champion = find_champion(warehouse.pipeline.name, warehouse.root)
+    version = None if champion is None else champion.version
+    return version, models_of(warehouse.pipeline, warehouse.root)
+
+
+def _all(rows: pa.Table) -> pa.Array:
+    return pa.repeat(True, rows.num_rows)
+
+
+def _ids(rows: pa.Table) -> pa.Array:
+    return column(rows, "instance_id") if rows.num_rows else pa.array([], pa.string())
+
+
+def answers(rows: pa.Table, version: str | None, models: Models, now: datetime) -> pa.Array:
+    """Whether each record (n,) is an answer, where `version` is about to serve.
+
+    rows: instance_id, event_time, model_version, batch_id, recorded_at.
+    """
+    batch, whose = column(rows, "batch_id"), column(rows, "model_version")
+    event = column(rows, "event_time")
+    made = np.asarray(column(rows, "recorded_at").cast(_MOMENT).cast(pa.int64()))
+    learnt = in_sample(whose, event, made, models.learnt_until)
+    new = pa.repeat(pa.scalar(version, pa.string()), rows.num_rows)
+    moment = np.full(rows.num_rows, round(now.timestamp() * 1_000_000))
+    served = ~learnt | in_sample(new, event, moment, models.learnt_until)
+    if models.accepted is not None:
+        served &= np.asarray(pc.is_in(whose, value_set=pa.array(models.accepted, pa.string())))
+    by_others = pc.and_(pc.invert(pc.starts_with(batch, NAMED)), pa.array(served))
+    own = pc.or_(pc.starts_with(batch, SERVED), pc.fill_null(pc.equal(whose, new), False))
+    return pc.or_(own, by_others)
+
+
+def _answers(version: str, models: Models, now: datetime) -> Column:
+    """`answers` as Spark's column."""
+    batch, whose = F.col("batch_id"), F.col("model_version")
+    learnt = was_in_sample(whose, F.col("recorded_at"), models.learnt_until)
+    served = ~learnt | was_in_sample(F.lit(version), F.lit(now), models.learnt_until)
+    if models.accepted is not None:
+        served &= whose.isin(*models.accepted)
+    by_others = ~batch.startswith(NAMED) & served
+    return batch.startswith(SERVED) | (whose == version) | by_others
 
 
 def unanswered(
@@ -112,7 +174,7 @@ def unanswered(
     model_version: str,
     serves: bool,
 ) -> DataFrame:
-    """The instances of the days that lack an answer; a refused answer counts as one.
+    """The instances of the days that lack an answer; a refused answer of ours counts as one.
 
     model_version: the one that is about to answer. serves: whether as the champion.
     """
@@ -123,11 +185,15 @@ def unanswered(
     records, rejects = (
         warehouse.read(name).where(F.col("event_date").isin(*days)) for name in names
     )
-    refused = rejects.where(
-        F.col("batch_id").startswith(SERVED) | F.col("batch_id").startswith(NAMED)
-    ).withColumn("model_version", F.get_json_object("record", "$.model_version"))
-    columns = ("instance_id", "model_version", "batch_id")
-    there = records.select(*columns).unionByName(refused.select(*columns))
-    same = F.col("model_version") == model_version
-    answered = there.where(same | F.col("batch_id").startswith(SERVED) if serves else same)
-    return instances.join(answered.select("instance_id"), "instance_id", "left_anti")
+    batch, same = F.col("batch_id"), F.col("model_version") == model_version
+    told = F.get_json_object("record", "$.model_version").alias("model_version")
+    refused = rejects.where(batch.startswith(SERVED) | batch.startswith(NAMED))
+    refused = refused.select("instance_id", "batch_id", told)
+    answer = refusal = same
+    if serves:
+        models = models_of(warehouse.pipeline, warehouse.root)
+        answer = _answers(model_version, models, datetime.now(UTC))
+        refusal = same | batch.startswith(SERVED)
+    answered = records.where(answer).select("instance_id")
+    answered = answered.unionByName(refused.where(refusal).select("instance_id"))
+    return instances.join(answered, "instance_id", "left_anti")

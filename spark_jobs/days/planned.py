@@ -41,22 +41,34 @@ def plan(
     only: the one step that will run, where it is one. force: whether what is selected will be
     selected anew. count: whether rows are counted, for which the tables are read; without, what is
     not done yet has no figures. A day without instances is not scored, and then not selected
-    either.
+    either; nor is one without a record, where a server's recorder brings them. Of a log nothing is
+    foreseen: what it has shows when it is read.
     """
     warehouse.require(*warehouse.tables)
     wanted = list(days(start, end))
     now = {name: warehouse.rows_by_date(name) for name in _INPUTS}
     manifests = read_manifests(warehouse.path("refreshes"), pipeline=warehouse.pipeline.name)
-    scored = answered_days(warehouse, wanted, states(warehouse))
+    source = warehouse.pipeline.records_from
     empty = {ds for ds in wanted if not now["instances"].get(ds)}
-    missed = set() if only == "select" else empty
-    fresh = {ds for ds in wanted if ds not in scored | empty} if only in (None, "score") else set()
+    without = {ds for ds in wanted if not now["forward_records"].get(ds)}
+    if source == "score":
+        scored = answered_days(warehouse, wanted, states(warehouse))
+    else:
+        scored = {*wanted} - without
+    missed = set() if only == "select" else set(empty)
+    if source == "online":
+        missed |= without
+    asked = source == "score" and only in (None, "score")
+    fresh = {ds for ds in wanted if ds not in scored | empty} if asked else set()
     work = _Work(warehouse, wanted, manifests, missed, set() if only else fresh, force)
     due, told = work.counted() if count and only in (None, "select") else work.uncounted()
-    lacking = {ds: to_score(warehouse, ds) for ds in fresh} if count else {}
+    if source == "online":
+        due |= dict.fromkeys(without, False)
+    lacking = to_score(warehouse, fresh) if count and fresh else {}
     return [
         _planned(warehouse, ds, now, manifests, due[ds], told.get(ds))
-        | {"scored": ds in scored, "to_score": lacking.get(ds, None if ds in fresh else 0)}
+        | {"source": source, "scored": ds in scored}
+        | {"to_score": lacking.get(ds, None if ds in fresh else 0)}
         for ds in wanted
     ]
 

@@ -9,13 +9,22 @@ _DUE = {
 }
 
 
+# What a plan says of a day's records that are there, and of those that are not, by their source.
+_RECORDS = {
+    "score": ("scored", "to score"),
+    "online": ("recorded", "no record has come"),
+    "import": ("imported", "to import"),
+}
+
+IMPORT = "import-records"  # the step in place of `score` where records come from a log
 RAN = ("done", "already done")
 PASSED_OVER = "passed over"  # of a day from whose window nothing could be drawn
 
 
 def plan_line(day: dict[str, Any]) -> str:
     """What a day has and lacks, in words."""
-    scored = "scored" if day["scored"] else "to score"
+    there, lacking = _RECORDS[day["source"]]
+    scored = there if day["scored"] else lacking
     if day["to_score"]:
         scored = f"{day['to_score']} to score"
     scored = "no traffic, to skip" if day["without_traffic"] else scored
@@ -44,12 +53,13 @@ def _rows(day: dict[str, Any]) -> str:
 def line_of(entry: dict[str, Any]) -> str:
     """What became of a day, in words."""
     words = []
-    if "records" in entry.get("score", {}):
-        words.append(f"scored {entry['score']['records']}")
+    came, word = _came(entry), "imported" if IMPORT in entry else "scored"
+    if came.get("status") == "done":
+        words.append(f"{word} {came['records']}")
     if _no_traffic(entry):
-        words.append(f"skipped: {entry['score']['reason']}")
+        words.append(f"skipped: {came['reason']}")
     if _not_due(entry):
-        words += ["scored before"] if entry.get("score", {}).get("status") == "already done" else []
+        words += [f"{word} before"] if came.get("status") == "already done" else []
         words.append(f"not due: {entry['due']['reason']}")
     if entry.get("select", {}).get("status") == "nothing to do":
         words.append("the budget comes to no row")
@@ -69,8 +79,14 @@ def _not_due(entry: dict[str, Any]) -> bool:
     return entry.get("due", {}).get("status") == "not due"
 
 
+def _came(entry: dict[str, Any]) -> dict[str, Any]:
+    """What became of the records of a day."""
+    came: dict[str, Any] = entry.get(IMPORT) or entry.get("score", {})
+    return came
+
+
 def _no_traffic(entry: dict[str, Any]) -> bool:
-    return bool(entry.get("score", {}).get("status") == "nothing to do")
+    return bool(_came(entry).get("status") == "nothing to do")
 
 
 def _passed_over(entry: dict[str, Any]) -> bool:
@@ -79,12 +95,14 @@ def _passed_over(entry: dict[str, Any]) -> bool:
 
 def summary_table(done: list[dict[str, Any]]) -> list[str]:
     """The days as a table: a line of headings, then one a day."""
-    lines = [f"{'day':<10}  {'scored':>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
+    head = "imported" if any(IMPORT in day for day in done) else "scored"
+    lines = [f"{'day':<10}  {head:>9}  {'candidates':>10}  {'drawn':>9}  {'model':>7}  gate"]
     for day in done:
-        scored, selected, trained = (day.get(name, {}) for name in ("score", "select", "train"))
+        scored = _came(day)
+        selected, trained = (day.get(name, {}) for name in ("select", "train"))
         gate = {True: "promoted", False: "not promoted", None: "-"}[trained.get("promoted")]
         gate = "not due" if _not_due(day) else gate
-        gate = "no traffic" if _no_traffic(day) else gate
+        gate = ("no record" if IMPORT in day else "no traffic") if _no_traffic(day) else gate
         gate = PASSED_OVER if _passed_over(day) else gate
         gate = "no row" if selected.get("status") == "nothing to do" else gate
         lines.append(

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.columns import CHANCE
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.draw import DRAW
@@ -63,6 +64,21 @@ def drawing(table: pa.Table) -> tuple[Array, Array]:
             " returned, for every row."
         )
     return probability, drawn
+
+
+def stands_for(table: pa.Table) -> Array | None:
+    """How many rows each stands for (N,), 1 / propensity; None where each stands for itself."""
+    if "propensity" not in table.schema.names or table["propensity"].null_count == table.num_rows:
+        return None
+    chance: Array = pc.fill_null(pc.cast(table["propensity"], pa.float64()), 1.0).to_numpy()
+    wrong = np.flatnonzero(~((chance >= CHANCE.least) & (chance <= CHANCE.most)))
+    if wrong.size:
+        raise DataQualityError(
+            f"propensity = {chance[wrong[0]]} in row {wrong[0]}, one of {wrong.size} that cannot"
+            f" be: from {CHANCE.least:g} to {CHANCE.most:g}, or null for 1. Remedy: give the chance"
+            " with which each row came to be there."
+        )
+    return 1 / chance
 
 
 def values_of(table: pa.Table, name: str, drawn: Array) -> Array:

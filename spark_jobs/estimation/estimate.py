@@ -10,7 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import ConfigurationError
-from spark_jobs.estimation.asked import drawing, require_columns, require_exact, values_of
+from spark_jobs.estimation.asked import (
+    drawing,
+    require_columns,
+    require_exact,
+    stands_for,
+    values_of,
+)
 from spark_jobs.estimation.auxiliaries import auxiliaries
 from spark_jobs.estimation.plausible import require_plausible
 from spark_jobs.estimation.regression import Estimated, fitted, mean_of, ratio_of
@@ -45,7 +51,9 @@ def estimate(
     elsewhere. auxiliary: columns known of every row (numbers, booleans, strings, lists of these),
     or `a*b` for the products of two; the better they predict the value, the narrower the interval.
     by: a column, for a mean of each of its groups. over: a second column like `value`, for the
-    ratio of both totals.
+    ratio of both totals. Where the table has a column `propensity`, the chance with which a row
+    came to be there (null for 1), each stands for 1 / propensity rows, and the mean is of those;
+    how far these are by chance from all that could have been there, no interval here tells.
 
     Weights are 1 / probability calibrated on the auxiliaries, never the column weight
     (`regression.py` has the estimator, `interval.py` the ends; docs/estimate.md).
@@ -101,6 +109,7 @@ def lines(
     known = auxiliaries(table, auxiliary, drawn)
     require_plausible(_totals(table, known), probability, drawn)
     values = [values_of(table, name, drawn) for name in (value, over) if name]
+    each = stands_for(table)
     found = []
     for group, rows in _groups(table, by):
         told = repr(value) if by is None else f"{value!r} of {by} {group!r}"
@@ -108,6 +117,7 @@ def lines(
             told,
             [one[rows] for one in values],
             {name: one[rows] for name, one in known.items()},
+            None if each is None else each[rows] / each[rows].mean(),
             probability[rows],
             drawn[rows],
             confidence,
@@ -146,14 +156,20 @@ def _one(
     told: str,
     values: list[Array],
     known: dict[str, Array],
+    each: Array | None,
     probability: Array,
     drawn: Array,
     confidence: float,
 ) -> Estimated | None:
-    """The mean of the first value over the rows, or its ratio to the second."""
+    """The mean of the first value over the rows, or its ratio to the second. each (N,), of mean 1:
+    how many rows each stands for, where not all for as many."""
     count, rows = int(drawn.sum()), len(drawn)
     if count == 0 or (count == 1 and rows > 1):
         return None
+    if each is not None:  # the mean of what each row stands for, of which all totals are known
+        values = [value * each for value in values]
+        known = {name: one * each[:, None] for name, one in known.items()}
+        known = {"1 / propensity": each[:, None]} | known
     columns = _bearable(told, known, probability, count)
     fit = fitted(columns[drawn], probability[drawn], columns.mean(axis=0), rows)
     first, *second = (value[drawn] for value in values)

@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.manifests import BOOTSTRAP
 from schemas.sections.budget import parse_budget
-from spark_jobs.candidates.arrow_narrow import kept_out, seen_from
+from spark_jobs.candidates.arrow_narrow import kept_out, seen_from, times_asked
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.explained.pinned import GoneError, Pinned
 from spark_jobs.selection.blocks import ArrowBlocks
@@ -67,16 +66,10 @@ def _candidates(pinned: Pinned) -> tuple[Records, int]:
     rows = pinned.narrow(records.filter(drawn_from), pinned.labels(pinned.days), instances)
     seen = seen_from(rows, pipeline.labels, manifest.inputs.cut)
     if pinned.propensities.num_rows:
-        seen = seen.append_column("propensity", _propensity(seen, pinned.propensities))
+        seen = times_asked(seen, pinned.propensities)
     provisional = pipeline.selection.provisional_label
     found, counts = assemble(seen, manifest.seed, provisional, pinned.decided.learnt_until)
     return found, counts.in_sample
-
-
-def _propensity(rows: pa.Table, asked: pa.Table) -> pa.ChunkedArray:
-    """The chance with which each row's instance was asked for its label; null where it was not."""
-    place = pc.index_in(rows["instance_id"], value_set=asked["instance_id"])
-    return asked["probability"].take(place.combine_chunks())
 
 
 def _steps(index: int, records: Records, plan: Plan, instance_id: str) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ _RECORD = (
     "label",
     "loss",
     "segments",
+    "propensity",
 )
 
 

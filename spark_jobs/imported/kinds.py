@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from pyspark.sql import types as T
 
-from schemas.errors import ConfigurationError
-from schemas.sections.records import RecordsSource
+from schemas.sections.records import Log
 
 WHOLE = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 NUMBERS = (*WHOLE, T.FloatType, T.DoubleType, T.DecimalType)
@@ -39,11 +38,12 @@ def _numbers(kind: T.DataType) -> bool:
 
 
 class ColumnKind(NamedTuple):
-    """What a column may be, in words too."""
+    """What a column may be, in words too, and what the same is called of a value of a payload."""
 
     fits: Callable[[T.DataType], bool]
     wanted: str
     remedy: str
+    value: str
 
 
 KEY = ColumnKind(
@@ -51,49 +51,45 @@ KEY = ColumnKind(
     "STRING or a whole number",
     "write it as STRING or BIGINT, from the value that the server had: a double or bytes have lost"
     " how the id was written",
+    "key",
 )
-NAMED = ColumnKind(_named, "STRING, a whole number, a DATE or a BOOLEAN", "write it as STRING")
+NAMED = ColumnKind(
+    _named, "STRING, a whole number, a DATE or a BOOLEAN", "write it as STRING", "named"
+)
 MOMENT = ColumnKind(
     _moment,
     "TIMESTAMP, or STRING such as 2026-02-01T08:00:00Z",
-    "write it as TIMESTAMP, of a number by timestamp_seconds, timestamp_millis or timestamp_micros",
+    "write it as TIMESTAMP, of a number by timestamp_seconds, timestamp_millis or"
+    " timestamp_micros; or say what it counts, by records.epoch",
+    "moment",
+)
+COUNTED = MOMENT._replace(
+    fits=lambda kind: _moment(kind) or _number(kind), wanted="a number, TIMESTAMP or STRING"
 )
 DAY = ColumnKind(
-    _moment, "DATE, or STRING such as 2026-02-01", "write it as DATE, or leave records.date"
+    _moment,
+    "DATE, or STRING such as 2026-02-01",
+    "write it as DATE, or leave records.date",
+    "moment",
 )
-NUMBER = ColumnKind(_number, "DOUBLE, another number or STRING", "write the number as DOUBLE")
-NUMBERS_OF_A_ROW = ColumnKind(_numbers, "ARRAY of numbers", "write it as ARRAY<FLOAT>")
+NUMBER = ColumnKind(
+    _number, "DOUBLE, another number or STRING", "write the number as DOUBLE", "number"
+)
+NUMBERS_OF_A_ROW = ColumnKind(_numbers, "ARRAY of numbers", "write it as ARRAY<FLOAT>", "numbers")
 
 
-def require_kinds(schema: T.StructType, source: RecordsSource) -> None:
-    """Refuse a log that lacks a column, or that has one of another type.
-
-    Raises ConfigurationError, which names the column, the type found and the type wanted.
-    """
-    for field, (name, kind) in columns_of(source).items():
-        if name not in schema.names:
-            raise ConfigurationError(
-                f"records.{field} = {name!r}: the log has no such column; it has"
-                f" {', '.join(schema.names)}. Remedy: correct the name."
-            )
-        found = schema[name].dataType
-        if not kind.fits(found) and not isinstance(found, T.NullType):
-            raise ConfigurationError(
-                f"records.{field} = {name!r}: the log has {found.simpleString().upper()}, wanted is"
-                f" {kind.wanted}. Remedy: {kind.remedy}."
-            )
-
-
-def columns_of(source: RecordsSource) -> Mapping[str, tuple[str, ColumnKind]]:
+def columns_of(source: Log) -> Mapping[str, tuple[str, ColumnKind]]:
     """The log's column and its kind for each field of `[records]` that names one."""
+    moment = MOMENT if source.epoch is None else COUNTED
     answer = NUMBERS_OF_A_ROW if source.prediction.kind == "logits" else NUMBER
     named: dict[str, tuple[str | None, ColumnKind]] = {
         "instance_id": (source.instance_id, KEY),
-        "event_time": (source.event_time, MOMENT),
-        "recorded_at": (source.recorded_at, MOMENT),
+        "event_time": (source.event_time, moment),
+        "recorded_at": (source.recorded_at, moment),
         "model_version": (source.model_version.column, NAMED),
         "prediction": (source.prediction.column, answer),
         "sketch": (source.sketch, NUMBERS_OF_A_ROW),
+        "propensity": (source.propensity, NUMBER),
         "date": (source.date, DAY),
     }
     named |= {f"segments[{place}]": (name, NAMED) for place, name in enumerate(source.segments)}

@@ -39,7 +39,7 @@ class Models:
 def models_of(pipeline: Pipeline, warehouse: str) -> Models:
     """The models that the registry knows as those of the pipeline."""
     # The models of an imported log are somebody else's; no registry of ours knows them.
-    if pipeline.records is not None:
+    if pipeline.log is not None:
         return Models()
     versions = registered_versions(warehouse, pipeline.name)
     any_counts = pipeline.selection.unknown_models == "accept" or not versions

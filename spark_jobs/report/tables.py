@@ -98,6 +98,7 @@ def sizes(report: Report) -> Grid:
                 "instances with a record that were set aside, and are no candidates",
             ),
             ("N", count(n), "candidates"),
+            ("stand for", _stand_for(report), _BY_CHANCE),
             (
                 "in sample",
                 _if(report, "in_sample", count),
@@ -143,6 +144,17 @@ def _row_weights(own: Report | None) -> list[tuple[str, Cell | None, str]]:
         ("row weight 0", count(own["zero"]), "candidates that count for nothing"),
         ("effective share", share(own["effective_share"]), "that row weights leave of N, Kish"),
     ]
+
+
+_BY_CHANCE = (
+    "forward passes: a log kept these candidates by chance, or they were asked so for their label;"
+    " the weights undo it"
+)
+
+
+def _stand_for(report: Report) -> Cell | None:
+    each = report.get("stands_for", report["candidates"])
+    return None if each == report["candidates"] else number(each)
 
 
 def _if(report: Report, name: str, form: Any) -> Cell | None:

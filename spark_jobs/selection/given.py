@@ -43,7 +43,6 @@ _TYPES: dict[str, pa.DataType] = {
     "propensity": pa.float64(),
     "row_weight": pa.float64(),
 }
-_LEAST_CHANCE = 1e-9  # with which a row may have come into the records
 _SHOWN = 80  # characters of a value
 
 
@@ -205,7 +204,7 @@ def _tests(rows: pa.Table, task: str, weighted: bool) -> list[Test]:
         for test in tests
         if (getattr(test, "column", None), isinstance(test, LengthOutside)) not in limits
     ]
-    return [*others, *same, Absent(("label",)), Outside("propensity", _LEAST_CHANCE, 1.0)]
+    return [*others, *same, Absent(("label",))]
 
 
 def _first_length(rows: pa.Table, name: str) -> int | None:

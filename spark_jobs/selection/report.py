@@ -84,6 +84,7 @@ def _sizes(choice: Choice) -> dict[str, Any]:
         "most_weight": used.max(initial=0.0),
         "unmatured": (~choice.records.matured).sum(),
         "asked": (choice.records.propensity < 1.0).sum(),
+        "stands_for": (1.0 / choice.records.propensity).sum(),
         "unmatured_drawn": (~choice.records.matured & drawn).sum(),
         "score_bins": np.bincount(bins, minlength=histogram.BINS),
         "score_bins_drawn": np.bincount(bins[drawn], minlength=histogram.BINS),
@@ -170,6 +171,7 @@ def report(sums: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return {
         "policy": _policy(plan),
         "candidates": n,
+        "stands_for": float(sums["stands_for"]),
         "budget": k,
         "drawn": int(sums["drawn"]),
         "sum_probability": float(sums["probability"]),
