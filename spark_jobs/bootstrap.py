@@ -116,7 +116,7 @@ def _labels(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> DataFrame:
 
 
 def _window(warehouse: Warehouse, plan: RefreshPlan, name: str) -> DataFrame:
-    return in_window(warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds)
+    return in_window(warehouse.read_pinned(name, plan.versions), plan.window_start, plan.ds)
 
 
 def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> dict[str, int]:

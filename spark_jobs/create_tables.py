@@ -43,7 +43,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
 def restore(warehouse: Warehouse) -> dict[str, dict[str, str]]:
     """Give tables the properties of their definition and this format; by table, what one lacked."""
     found = {}
-    for name, table in warehouse.tables.items():
+    for name, table in warehouse.own_tables.items():
         wanted = of_definition(table) | {FORMAT_OF: str(FORMAT)}
         lacks = lacking(warehouse.path(name), wanted)
         give(warehouse.path(name), lacks)

@@ -135,9 +135,10 @@ class Pinned:
         schema = pa.schema([whole.field(one).with_nullable(True) for one in columns])
         parts = [schema.append(_DATE).empty_table()]
         try:
-            files = files_by_date(self.warehouse, name, version)
+            asked = self.manifest.inputs.versions.get("instances")
+            files = files_by_date(self.pipeline, self.warehouse, name, version, asked)
             for day, rows in rows_of_days(
-                self.pipeline, self.warehouse, name, set(days), columns, files
+                self.pipeline, self.warehouse, name, set(days), columns, files, asked
             ):
                 dated = pa.repeat(pa.scalar(day), rows.num_rows)
                 parts.append(rows.cast(schema).append_column(_DATE, dated))

@@ -73,7 +73,7 @@ class Data:
 
     def _read(self, name: str) -> DataFrame:
         written = F.col("_metadata.file_modification_time").alias(WRITTEN)
-        return self.warehouse.read(name, self.versions[name]).select("*", written)
+        return self.warehouse.read_pinned(name, self.versions).select("*", written)
 
     def within(self, day: Column) -> Column:
         """Whether a date is in the range. One that is null is in every range: somebody has to find
