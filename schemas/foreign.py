@@ -87,7 +87,7 @@ def foreign_table(pipeline: "Pipeline", warehouse: str, name: str) -> ForeignTab
         return None
     place, form = section.path, section.format or "delta"
     if section.table is not None:
-        field = f"{_section_name(name)}.table"
+        field = f"{section_name(name)}.table"
         place, form = place_of_name(warehouse, name, section.table, field)
     assert place is not None  # a foreign section has one of the two
     definition, columns = _mapped(pipeline, name, section)
@@ -98,7 +98,7 @@ def foreign_table(pipeline: "Pipeline", warehouse: str, name: str) -> ForeignTab
             known = parse_duration(section.known_after)
     if known is not None:
         columns.pop("known_at")
-    return ForeignTable(definition, _section_name(name), place, form, columns, known, section.table)
+    return ForeignTable(definition, section_name(name), place, form, columns, known, section.table)
 
 
 def table_place(pipeline: "Pipeline", warehouse: str, name: str) -> str:
@@ -107,7 +107,8 @@ def table_place(pipeline: "Pipeline", warehouse: str, name: str) -> str:
     return within(warehouse, name) if foreign is None else foreign.place
 
 
-def _section_name(name: str) -> str:
+def section_name(name: str) -> str:
+    """The section of the pipeline file that a table of ours is described in."""
     return name.replace("features/", "feature_views.")
 
 

@@ -41,6 +41,12 @@ class ForeignSource:
             return None
         return asked_at(self.pipeline, self.warehouse, self.asked)
 
+    def pin(self) -> dict[str, str | None]:
+        """What tells the table from another one in its place, for a manifest."""
+        delta = self.table.format == "delta"
+        identity = str(foreign_files.snapshot_of(self.table).metadata().id) if delta else None
+        return {"place": self.table.place, "format": self.table.format, "id": identity}
+
     def require(self, version: int | None = None) -> None:
         """Refuse a table that is not there or does not fit. Raises ConfigurationError."""
         require_columns(self.table, version)

@@ -95,7 +95,7 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         decisions,
         report,
         _digest(decisions),
-        Decided(budget="1", engine=ENGINE),
+        Decided(budget="1", engine=ENGINE, elsewhere=warehouse.pins_elsewhere()),
         rejected=sum(rejects.values()),
         repeats=repeats,
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
+from schemas.foreign import foreign_sections
 from schemas.ownership import FORMAT, FORMAT_OF
 from spark_jobs.storage.properties import give, lacking, of_definition
 from spark_jobs.storage.warehouse import Warehouse
@@ -28,6 +29,8 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     """Arguments -> the tables created, the columns added; the others are checked."""
     args = parser().parse_args(argv)
     warehouse = Warehouse(args.warehouse, pipeline_of(args))
+    if any(section.table for section in foreign_sections(warehouse.pipeline).values()):
+        warehouse.spark.active()  # which asks the catalog where they are
     created, added = warehouse.create_missing(), widen(warehouse)
     warehouse.require(*warehouse.tables)
     given = restore(warehouse)

@@ -72,8 +72,7 @@ class Data:
         return self._read(name).where(self.within(F.col("event_date")))
 
     def _read(self, name: str) -> DataFrame:
-        written = F.col("_metadata.file_modification_time").alias(WRITTEN)
-        return self.warehouse.read_pinned(name, self.versions).select("*", written)
+        return self.warehouse.read_pinned(name, self.versions, WRITTEN)
 
     def within(self, day: Column) -> Column:
         """Whether a date is in the range. One that is null is in every range: somebody has to find

@@ -12,28 +12,37 @@ from schemas.foreign_commits import commit_moments
 from schemas.foreign_files import files_of
 from schemas.places import for_spark
 
-_FILE, _COMMITTED, _ASKED = "_tenforward_file", "_tenforward_committed", "_tenforward_asked"
+WRITTEN = "_metadata.file_modification_time"
+_FILE, _ASKED = "_tenforward_file", "_tenforward_asked"
 
 
 def foreign_rows(
-    spark: SparkSession, table: ForeignTable, version: int, asked: DataFrame | None
+    spark: SparkSession,
+    table: ForeignTable,
+    version: int,
+    asked: DataFrame | None,
+    written: str | None = None,
 ) -> DataFrame:
-    """The rows of a version. asked: of `instances`, where labels take their moments from there."""
+    """The rows of a version. asked: of `instances`, where labels take their moments from there.
+    written: a further column's name, for when the file of each row was written."""
     rows = _loaded(spark, table, version)
     kinds = {column.name: TYPES[column.type].spark for column in table.definition.columns}
-    stored = {
-        ours: F.col(f"`{theirs}`").cast(kinds.get(ours, "timestamp")).alias(ours)
-        for ours, theirs in table.columns.items()
-    }
+    more = [] if written is None else [F.col(WRITTEN).alias(written)]
     if table.known == "commit":
-        rows = _with_commits(spark, table, version, rows)
-        known = F.col(_COMMITTED).alias("known_at")
-        return _dated(table, rows.select(*stored.values(), known), asked)
-    return _dated(table, rows.select(*stored.values()), asked)
+        more.append(F.col("_metadata.file_name").alias(_FILE))
+    stored = (
+        F.col(f"`{theirs}`").cast(kinds.get(ours, "timestamp")).alias(ours)
+        for ours, theirs in table.columns.items()
+    )
+    rows = rows.select(*stored, *more)
+    if table.known == "commit":
+        rows = rows.join(F.broadcast(_commits(spark, table, version)), _FILE, "left")
+    names = [*table.definition.column_names, *([] if written is None else [written])]
+    return _dated(table, rows, asked).select(*names)
 
 
 def _dated(table: ForeignTable, rows: DataFrame, asked: DataFrame | None) -> DataFrame:
-    """The rows with what is derived; columns in the order of the definition."""
+    """The rows with what is derived."""
     event: Column = F.col("event_time")
     if table.asks_instances:
         assert asked is not None  # whoever reads such labels brings the instances
@@ -46,7 +55,7 @@ def _dated(table: ForeignTable, rows: DataFrame, asked: DataFrame | None) -> Dat
         if table.asks_instances:  # a label of no instance has the date of when it became known
             day = F.coalesce(f"{_ASKED}.day", F.col("known_at").cast("date"))
         rows = rows.withColumn("event_date", day)
-    return rows.select(*table.definition.column_names)
+    return rows
 
 
 def _moments(asked: DataFrame) -> DataFrame:
@@ -66,18 +75,13 @@ def _loaded(spark: SparkSession, table: ForeignTable, version: int) -> DataFrame
     return reader.option("basePath", for_spark(table.place)).parquet(*files)
 
 
-def _with_commits(
-    spark: SparkSession, table: ForeignTable, version: int, rows: DataFrame
-) -> DataFrame:
-    """The rows with when each one's file was committed."""
+def _commits(spark: SparkSession, table: ForeignTable, version: int) -> DataFrame:
+    """When each file's rows were committed, as `known_at`, by the file's own name; of two folders
+    that both have the name the later."""
     paths = {file.path for file in files_of(table, version)}
-    latest: dict[str, int] = {}  # by the file's own name, which two folders seldom both have
+    latest = {"": 0}
     for path, moment in commit_moments(table, version, paths).items():
         name = path.rpartition("/")[2]
         latest[name] = max(moment, latest.get(name, moment))
-    moments = spark.createDataFrame(
-        sorted(latest.items()) or [("", 0)], f"{_FILE} string, {_COMMITTED} long"
-    )
-    moments = moments.withColumn(_COMMITTED, F.timestamp_micros(_COMMITTED))
-    named = rows.withColumn(_FILE, F.col("_metadata.file_name"))
-    return named.join(F.broadcast(moments), _FILE, "left")
+    found = spark.createDataFrame(sorted(latest.items()), f"{_FILE} string, known_at long")
+    return found.withColumn("known_at", F.timestamp_micros("known_at"))

@@ -4,8 +4,9 @@ A warehouse holds one pipeline. Tables are created up front; jobs never create o
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -29,7 +30,8 @@ from schemas.places import for_spark
 from schemas.progress import step
 from schemas.tables import all_tables
 from spark_jobs.storage import logs
-from spark_jobs.storage.foreign_frames import foreign_rows
+from spark_jobs.storage.catalog import find_places
+from spark_jobs.storage.foreign_frames import WRITTEN, foreign_rows
 from spark_jobs.storage.links import require_links
 from spark_jobs.storage.session import spark_session
 from spark_jobs.storage.small_data import is_small, starts_java
@@ -81,7 +83,9 @@ class Warehouse:
         require_links(self.root)
         with step("starting Spark"):
             small = starts_java() and is_small(self.root, self.own_tables, self._elsewhere())
-            return spark_session(self.pipeline.name, small=small, lasts=self.lasts)
+            session = spark_session(self.pipeline.name, small=small, lasts=self.lasts)
+        find_places(session, self.pipeline, self.root)
+        return session
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -94,14 +98,23 @@ class Warehouse:
         foreign = foreign_sections(self.pipeline)
         return {name: table for name, table in self.tables.items() if name not in foreign}
 
-    def _elsewhere(self) -> list[ForeignTable]:
-        found = (foreign_table(self.pipeline, self.root, name) for name in self.tables)
-        return [one for one in found if one is not None]
+    def _elsewhere(self) -> Iterator[ForeignTable]:
+        """Those tables whose place is known."""
+        for name in foreign_sections(self.pipeline):
+            with suppress(ConfigurationError):  # which is told where the table is read
+                table = foreign_table(self.pipeline, self.root, name)
+                if table is not None:
+                    yield table
 
     def foreign(self, name: str, asked: int | None = None) -> ForeignSource | None:
         """A table that is somebody else's; None where it is one of `own_tables`. asked: the version
         of `instances` that labels may take their moments from."""
         return foreign_source(self.pipeline, self.root, name, asked)
+
+    def pins_elsewhere(self) -> dict[str, dict[str, str | None]]:
+        """Of each table that is somebody else's, what tells it from another one in its place."""
+        found = {name: self.foreign(name) for name in foreign_sections(self.pipeline)}
+        return {name: source.pin() for name, source in found.items() if source is not None}
 
     def path(self, name: str) -> str:
         """Absolute path or URI of a table; Spark's name of it is `for_spark` of that."""
@@ -152,27 +165,40 @@ class Warehouse:
         """Refuse a warehouse that lacks a table or a column, or that is another pipeline's."""
         logs.require(self.pipeline, self.root, *names)
 
-    def read(self, name: str, version: int | None = None, asked: int | None = None) -> DataFrame:
+    def read(
+        self,
+        name: str,
+        version: int | None = None,
+        asked: int | None = None,
+        written: str | None = None,
+    ) -> DataFrame:
         """The table, now or at a version; there null in what a later release has brought.
 
         asked: the version of `instances`, for labels elsewhere that take their moments from there.
+        written: a further column's name, for when the file of each row was written.
         """
         source = self.foreign(name)
         if source is not None:
             now = source.version() if version is None else version
             event = self.read(ASKED, asked) if source.table.asks_instances else None
-            return foreign_rows(self.spark, source.table, now, event)
+            return foreign_rows(self.spark, source.table, now, event, written)
         reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        rows = reader.load(for_spark(self.path(name)))
+        if written is not None:
+            rows = rows.select("*", F.col(WRITTEN).alias(written))
         if version is None:
-            return reader.load(for_spark(self.path(name)))
-        rows = reader.option("versionAsOf", version).load(for_spark(self.path(name)))
+            return rows
         there = rows.columns
         lacks = [c for c in self.tables[name].columns if c.nullable and c.name not in there]
         return rows.withColumns({c.name: F.lit(None).cast(TYPES[c.type].spark) for c in lacks})
 
-    def read_pinned(self, name: str, versions: Mapping[str, int]) -> DataFrame:
+    def read_pinned(
+        self, name: str, versions: Mapping[str, int], written: str | None = None
+    ) -> DataFrame:
         """The table at its version among these, which have that of `instances` too."""
-        return self.read(name, versions[name], versions.get(ASKED))
+        return self.read(name, versions[name], versions.get(ASKED), written)
 
     def version(self, name: str) -> int:
         """The newest version of the table."""
