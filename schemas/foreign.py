@@ -57,12 +57,21 @@ class ForeignTable:
         wants = "event_date" not in self.columns or isinstance(self.known, timedelta)
         return self.name == TOLD and wants and "event_time" not in self.columns
 
+    def derivation(self, column: str) -> str:
+        """In words, where a column of ours comes from that has none there."""
+        if column == "known_at" and self.known == "commit":
+            return "(the commit that brought the row)"
+        moment = "the instance" if self.asks_instances else self.columns.get("event_time", "event")
+        if column == "known_at":
+            return f"({self.known} after the time of {moment})"
+        return f"(the UTC date of {moment})"
+
     def field_of(self, column: str) -> str:
         """The setting that names a column of ours there."""
-        if column in {"instance_id", "event_time", "event_date", "known_at"}:
-            return f"{self.section}.{column}"
-        own = {c.name for c in self.definition.columns if c.nullable}
-        return f"{self.section}.columns.{column}" if column in own else f"{self.section}.{column}"
+        own = {one.name for one in self.definition.columns if one.nullable}
+        if column in own:
+            return f"{self.section}.columns.{column}"
+        return f"{self.section}.{column}" if self.is_dated else f"{self.section}.names.{column}"
 
     def __str__(self) -> str:
         """For messages."""

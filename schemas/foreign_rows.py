@@ -17,6 +17,7 @@ from schemas.errors import ConfigurationError, DataQualityError
 from schemas.foreign import ForeignTable
 from schemas.foreign_commits import commit_moments
 from schemas.foreign_files import ForeignFile, files_of, gone, opened, types_of, version_of
+from schemas.sections.fault import Fault
 
 _MOMENT = TYPES["timestamp"].arrow
 
@@ -66,33 +67,31 @@ _ASKED = pa.schema(
 def require_columns(table: ForeignTable, version: int | None = None) -> None:
     """Refuse a foreign table that lacks a column, or has one of another type. ConfigurationError,
     a line a column."""
+    faults = list(column_faults(table, version))
+    if faults:
+        lines = "\n".join(map(str, faults))
+        raise ConfigurationError(lines, faults=[fault.as_dict() for fault in faults])
+
+
+def column_faults(table: ForeignTable, version: int | None = None) -> Iterator[Fault]:
+    """The columns of ours that a foreign table lacks, or has in another type."""
     met: dict[str, list[tuple[str, str]]] = {}
-    wheres = set()
     for where, column, kind in types_of(table, version):
-        wheres.add(where)
         met.setdefault(column, []).append((where, kind))
-    wrong = []
     for ours, theirs in table.columns.items():
-        head = f'{table.field_of(ours)} = "{theirs}": table {table}'
+        field = table.field_of(ours)
         if theirs not in met:
-            if wheres:
-                there = ", ".join(met)
-                wrong.append(
-                    f"{head} has no such column. Remedy: name the column that holds"
-                    f" {ours}, of {there}."
-                )
+            if met:  # a folder without a file has no column
+                remedy = f"name the column that holds {ours}, of {', '.join(met)}"
+                yield Fault(field, theirs, f"table {table} has no such column", remedy)
             continue
         wanted = _wanted(table, ours)
-        for where, kind in met[theirs]:
-            if not _fits(kind, wanted):
-                wrong.append(
-                    f"{head} has it as {kind} ({where}), wanted is"
-                    f" {' or '.join(dict.fromkeys(one.removesuffix(', tz=]') for one in wanted))}."
-                    f" Remedy: {_remedy(ours, kind)}."
-                )
-                break
-    if wrong:
-        raise ConfigurationError("\n".join(wrong))
+        wrong = [(where, kind) for where, kind in met[theirs] if not _fits(kind, wanted)]
+        if wrong:
+            where, kind = wrong[0]
+            plain = dict.fromkeys(one.removesuffix(", tz=]") for one in wanted)
+            problem = f"table {table} has it as {kind} ({where}), wanted is {' or '.join(plain)}"
+            yield Fault(field, theirs, problem, _remedy(ours, kind))
 
 
 def _wanted(table: ForeignTable, ours: str) -> tuple[str, ...]:

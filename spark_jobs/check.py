@@ -30,6 +30,7 @@ from schemas.foreign_source import foreign_source
 from schemas.log import log
 from schemas.pipeline import Pipeline
 from schemas.tables import all_tables
+from schemas.validation.elsewhere import tables_fit
 from spark_jobs.storage import logs
 
 
@@ -42,12 +43,14 @@ def check(
     may be somebody else's. Raises ConfigurationError, a line a finding, where one of
     them could not be used.
     """
-    tables, findings, versions = all_tables(pipeline), [], {}
+    tables, findings = all_tables(pipeline), list[Finding]()
+    versions: dict[str, int] = {}
+    # Of tables that are somebody else's, the columns that are mapped must fit.
+    faults = [] if warehouse is None else list(tables_fit(pipeline, warehouse, places))
     for name, at in places.items():
         source = None if warehouse is None else foreign_source(pipeline, warehouse, name)
-        if source is not None:  # of whose columns those that are mapped must fit
-            source.require()
-            versions[name] = source.version()
+        if source is not None:
+            versions |= {} if faults else {name: source.version()}
         elif Snapshot.is_deltatable(at):
             findings += differences(tables[name], Snapshot(at))
             versions[name] = Snapshot(at).version()
@@ -59,13 +62,13 @@ def check(
     for finding in findings:
         (log.error if finding.severity == "error" else log.warning)("%s", finding)
     result = {"pipeline": pipeline.name, "findings": [finding.as_dict() for finding in findings]}
-    if errors:
-        raise ConfigurationError("\n".join(str(finding) for finding in errors), **result)
-    return {
-        "status": "done",
-        **result,
-        "tables": versions,
-    }
+    for fault in faults:
+        log.error("%s", fault)
+    if errors or faults:
+        lines = "\n".join(map(str, [*errors, *faults]))
+        told = {"faults": [fault.as_dict() for fault in faults]} if faults else {}
+        raise ConfigurationError(lines, **result, **told)
+    return {"status": "done", **result, "tables": versions}
 
 
 def check_rows(

@@ -80,11 +80,4 @@ class Placed(Section):
         if self.format is not None and self.path is None:
             problem = "only of a path; the catalog knows the format of its tables"
             raise Wrong(Fault("format", self.format, problem, "remove it, or write path"))
-        given = {name: getattr(self, name, None) for name in MAPS}
-        columns = getattr(self, "columns", {})
-        given |= {f"columns.{name}.column": one.column for name, one in columns.items()}
-        for name, value in given.items():
-            if value is not None and not self.is_foreign:
-                problem = "says what a column of a table elsewhere is called, and there is none"
-                raise Wrong(Fault(name, value, problem, "write path or table too, or remove it"))
         return self

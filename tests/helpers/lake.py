@@ -17,7 +17,7 @@ from tests.helpers.small_warehouse import Row
 # Ours -> theirs; the event date is derived.
 NAMES = {
     "instances": {
-        "instance_id": "Request Id",
+        "instance_id": "Request-Id",
         "event_time": "asked_at",
         "shop": "store",
         "price": "price_eur",
@@ -32,14 +32,15 @@ NAMES = {
 }
 
 
-def mapped(folder: Path, **sections: Any) -> Pipeline:
-    """`small_warehouse.pipeline` over the tables of a lake in this folder. `labels` and `instances`
-    are merged into their sections."""
+def mapped(folder: Path, form: str = "delta", **sections: Any) -> Pipeline:
+    """`small_warehouse.pipeline` over the tables of a lake in this folder. What is given of
+    `labels` and `instances` is merged into these; None takes a setting out."""
     plain = small_warehouse.pipeline().model_dump(exclude_unset=True)
     given = {"instances": {}, "labels": {}} | sections
     instances = {
         "path": str(folder / "requests"),
-        "instance_id": "Request Id",
+        "format": form,
+        "instance_id": "Request-Id",
         "event_time": "asked_at",
         "segments": ["shop"],
         "columns": {
@@ -49,6 +50,7 @@ def mapped(folder: Path, **sections: Any) -> Pipeline:
     } | given.pop("instances")
     labels = {
         "path": str(folder / "outcomes"),
+        "format": form,
         "instance_id": "request",
         "known_at": "arrived",
         "label": "sold",
@@ -57,12 +59,18 @@ def mapped(folder: Path, **sections: Any) -> Pipeline:
     view = {
         **plain["feature_views"][0],
         "path": str(folder / "shelf_widths"),
+        "format": form,
         "names": {"shop": "STORE", "event_timestamp": "as_of", "created": "loaded"},
         "columns": {"width": {"type": "float32", "column": "w"}},
     }
-    labels = {key: value for key, value in labels.items() if value is not None}
-    own = {"instances": instances, "labels": labels, "feature_views": [view]}
+    own = {"instances": _given(instances), "labels": _given(labels), "feature_views": [view]}
     return Pipeline.model_validate(plain | own | given)
+
+
+def _given(section: dict[str, Any]) -> dict[str, Any]:
+    """Of a table in the catalog, which has the format, without one."""
+    gone = {"format"} if "table" in section else set()
+    return {key: one for key, one in section.items() if one is not None and key not in gone}
 
 
 PLACES = {"instances": "requests", "labels": "outcomes", "features/shelves": "shelf_widths"}
