@@ -41,17 +41,20 @@ READ_BY = ("date32[day]", "string")  # of the column event_date, which may be te
 
 @dataclass(frozen=True)
 class AskedAt:
-    """When each instance was asked: instance_id (unique), event_time, event_date."""
+    """When each instance was asked: instance_id (unique), event_time, event_date; of which table
+    and version."""
 
     rows: pa.Table
+    version: tuple[str, int]
 
     @staticmethod
-    def of(rows: Iterator[pa.Table]) -> "AskedAt":
+    def of(rows: Iterator[pa.Table], version: tuple[str, int]) -> "AskedAt":
         """Of the rows of `instances`; of an id on several rows the least."""
         whole = pa.concat_tables([_ASKED.empty_table(), *(one.cast(_ASKED) for one in rows)])
         least = [("event_time", "min"), ("event_date", "min")]
         one = whole.group_by("instance_id").aggregate(least)
-        return AskedAt(one.select(["instance_id", "event_time_min", "event_date_min"]))
+        found = one.select(["instance_id", "event_time_min", "event_date_min"])
+        return AskedAt(found, version)
 
     def moments(self, ids: Any) -> tuple[Any, Any]:
         """Event time and date of these instances, null of unknown ones."""
@@ -122,7 +125,8 @@ def parts_of(
     A file whose statistics say one date is not opened.
     """
     version = version_of(table) if version is None else version
-    key = (table.name, table.place, version, id(asked), tuple(sorted(table.columns.items())))
+    moments = None if asked is None else asked.version
+    key = (table.place, version, moments, table.known, tuple(sorted(table.columns.items())))
     if key not in _PARTS:
         if len(_PARTS) > _KEPT:
             _PARTS.clear()

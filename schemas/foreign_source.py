@@ -97,7 +97,7 @@ def asked_at(pipeline: "Pipeline", warehouse: str, version: int | None) -> Asked
             _ASKED_AT.clear()
         columns = ["instance_id", "event_time", "event_date"]
         rows = _own(place, version) if source is None else source.rows(columns, version)
-        _ASKED_AT[place, version] = AskedAt.of(rows)
+        _ASKED_AT[place, version] = AskedAt.of(rows, (place, version))
     return _ASKED_AT[place, version]
 
 

@@ -92,7 +92,7 @@ def lake(folder: Path, form: str = "delta", **rows: list[Row]) -> Path:
     asked = rows.get("instances", small_warehouse.instances())
     given = {
         "instances": asked,
-        "labels": rows.get("labels", small_warehouse.labels(asked)),
+        "labels": rows["labels"] if "labels" in rows else small_warehouse.labels(asked),
         "features/shelves": rows.get("shelves", small_warehouse.shelves()),
     }
     for name, place in PLACES.items():
