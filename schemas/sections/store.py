@@ -90,7 +90,7 @@ class Labels(Columns):
     )
     instance_id: ColumnName | None = left_out("The ids' column, of a table elsewhere.")
     known_at: ColumnName | None = left_out("The column of when a label became known, there.")
-    known_at_commit: Literal[True] | None = left_out(
+    known_at_commit: bool | None = left_out(
         "In its place: when the Delta commit was made that brought the row."
     )
     known_after: Duration | None = left_out("In its place: so long after the event.")
@@ -104,7 +104,7 @@ class Labels(Columns):
     @model_validator(mode="after")
     def _known_once(self) -> "Labels":
         told = {n: getattr(self, n) for n in ("known_at", "known_at_commit", "known_after")}
-        given = [name for name, value in told.items() if value is not None]
+        given = [name for name, value in told.items() if value not in (None, False)]
         if len(given) > 1:
             problem = f"said by {given[0]} as well: when a label became known has one answer"
             raise Wrong(Fault(given[1], told[given[1]], problem, "write one of the two"))
