@@ -151,6 +151,7 @@ def _parts(
 ) -> list[dict[str, Any]]:
     def part(rows: int, day: date | None) -> dict[str, Any]:
         found = {"path": file.path, "rows": rows, "bytes": file.bytes, "file": file}
+        found |= {"state": file.state} if file.state else {}
         dated = {"event_date": day} if table.is_dated else {}
         return found | {"partition": dated, "committed": commits.get(file.path)}
 

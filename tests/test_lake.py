@@ -141,7 +141,7 @@ def made_by_spark(spark, folder: Path, form: str) -> None:
         [(f"{n}", datetime.fromisoformat(at)) for n, at, *_ in rows[:3]],
         "`Request-Id` string, asked_at timestamp",
     ).selectExpr("*", "'north' AS store", "1f AS price_eur")
-    asked.write.format(form).save(str(folder / "requests"))
+    asked.coalesce(1).write.format(form).save(str(folder / "requests"))
 
 
 @pytest.mark.parametrize("form", ["delta", "parquet"])
@@ -164,6 +164,14 @@ def test_law_6_both_readers_see_the_same_rows(spark, tmp_path, form):
         counted = own.rows_by_date("labels")
         dated = own.read("labels").where("event_date IS NOT NULL").groupBy("event_date").count()
         assert counted == {row["event_date"]: row["count"] for row in dated.collect()}, what
+    if form == "delta":
+        place = f"delta.`{tmp_path}/requests`"
+        spark.sql(f"ALTER TABLE {place} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
+        source = own.foreign("instances")
+        source.require()  # there may be some, and there are none
+        spark.sql(f"DELETE FROM {place} WHERE `Request-Id` = '1'")
+        with pytest.raises(ConfigurationError, match="its rows need deletionVectors"):
+            source.require()
 
 
 @pytest.mark.slow

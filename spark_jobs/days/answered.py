@@ -31,7 +31,8 @@ def states(warehouse: Warehouse, version: int | None = None) -> dict[date, int]:
     """A number for each date's files of `instances`, at a version: others, another number."""
     paths: dict[date, list[str]] = {}
     for file in warehouse.files("instances", version):
-        paths.setdefault(file["partition"]["event_date"], []).append(file["path"])
+        state = file.get("state", "")  # of Parquet elsewhere, which may change under its name
+        paths.setdefault(file["partition"]["event_date"], []).append(file["path"] + state)
     return {day: _fingerprint(names) for day, names in paths.items()}
 
 
