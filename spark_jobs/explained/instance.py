@@ -98,10 +98,8 @@ def _found(
     days: Collection[date] | None,
 ) -> Iterator[tuple[date, pa.Table]]:
     """Event date and rows of each file that has some, in the types of the definition."""
-    schema, source = (
-        all_tables(pipeline)[name].arrow_schema,
-        foreign_source(pipeline, warehouse, name),
-    )
+    schema = all_tables(pipeline)[name].arrow_schema
+    source = foreign_source(pipeline, warehouse, name)
     for day, files in files_by_date(pipeline, warehouse, name).items():
         for file in files if days is None or day in days else ():
             if source is not None:

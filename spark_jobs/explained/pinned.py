@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pydantic import ValidationError
 
 from schemas.asked import ASKED, propensities
-from schemas.errors import NoDataError
+from schemas.errors import NoDataError, TenforwardError
 from schemas.manifests import BOOTSTRAP, Decided, Manifest
 from schemas.pipeline import Pipeline
 from schemas.reasons import WRONG_DATE
@@ -142,7 +142,7 @@ class Pinned:
             ):
                 dated = pa.repeat(pa.scalar(day), rows.num_rows)
                 parts.append(rows.cast(schema).append_column(_DATE, dated))
-        except (DeltaError, OSError) as error:
+        except (DeltaError, OSError, TenforwardError) as error:  # ours of a table elsewhere
             raise _gone(name, version) from error
         return pa.concat_tables(parts)
 
