@@ -17,8 +17,9 @@ from console.describe import describe
 from console.set_aside import set_aside
 from schemas.encoding import encoding_of
 from schemas.errors import ConfigurationError, ConflictError, DataQualityError, NoDataError
+from schemas.foreign import foreign_sections
 from schemas.foreign_source import ForeignSource
-from schemas.pipeline import Pipeline
+from schemas.pipeline import Pipeline, load_pipeline
 from schemas.validation.elsewhere import tables_fit
 from spark_jobs.days.answered import states
 from spark_jobs.days.outlook import Reading
@@ -303,3 +304,9 @@ def test_validate_names_every_fault_of_tables_elsewhere(tmp_path: Path) -> None:
         "labels.path",
     ]
     assert "restore the table" in faults[2].remedy
+
+
+def test_the_example_of_the_page_is_a_pipeline_file() -> None:
+    pipeline = load_pipeline("docs/lake/fraud.toml")
+    assert pipeline.labels.known_at_commit
+    assert set(foreign_sections(pipeline)) == {"instances", "labels", "features/shops"}
