@@ -22,8 +22,9 @@ from schemas.foreign import ForeignTable
 from schemas.places import filesystem, size_of
 
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-# Protocol features of readers that leave the rows in plain files.
-_PLAIN = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "deletionVectors"}
+# Protocol features of readers that leave the rows in plain files. Deletion vectors do not, and
+# delta-rs does not say which files have one.
+_PLAIN = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,6 @@ def _require_plain(table: ForeignTable, snapshot: Snapshot) -> None:
     configured = snapshot.metadata().configuration
     if configured.get("delta.columnMapping.mode", "none") not in (None, "none"):
         wrong.append("columnMapping")
-    if "deletionVectors" in features and _has_deletion_vectors(snapshot):
-        wrong.append("deletionVectors")
     if wrong:
         raise ConfigurationError(
             f"table {table}: its rows need {', '.join(wrong)} to be read, and readers of plain"
@@ -135,12 +134,6 @@ def _require_plain(table: ForeignTable, snapshot: Snapshot) -> None:
             " APPLY (PURGE), or ALTER TABLE ... DROP FEATURE; or ingest its rows into a table of"
             " the warehouse."
         )
-
-
-def _has_deletion_vectors(snapshot: Snapshot) -> bool:
-    actions = pa.table(snapshot.get_add_actions(flatten=True))
-    named = [name for name in actions.column_names if name.startswith("deletion_vector")]
-    return any(actions[name].null_count < actions.num_rows for name in named)
 
 
 def _of_folder(table: ForeignTable) -> list[ForeignFile]:

@@ -15,13 +15,13 @@ from tests.helpers.flights_loop import LOOPED, PIPELINE
 from tests.helpers.lake import bytes_of
 
 THEIRS = {
-    "instances": {"instance_id": "Flight", "event_time": "asked_at", "distance": "miles"},
+    "instances": {"instance_id": "flight_key", "event_time": "asked_at", "distance": "miles"},
     "labels": {"instance_id": "flight_key", "known_at": "landed_at", "late": "was_late"},
     "features/weather": {"origin": "airport", "observed_at": "valid_from", "temp": "fahrenheit"},
 }
 SECTIONS = {
     r"^source = .*$": "",
-    r"^\[instances\]$": '[instances]\npath = "LAKE/instances"\ninstance_id = "Flight"\n'
+    r"^\[instances\]$": '[instances]\npath = "LAKE/instances"\ninstance_id = "flight_key"\n'
     'event_time = "asked_at"',
     r"^distance = \{ type": 'distance = { column = "miles", type',
     r"^\[labels\]$": '[labels]\npath = "LAKE/labels"\ninstance_id = "flight_key"\n'
