@@ -5,7 +5,7 @@ tenforward set-aside 2013-02-01-0042 --reason "label swapped" --by ada \
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from pyarrow.dataset import field
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
+from schemas.foreign_source import foreign_source
 from schemas.log import about, log
 from schemas.ownership import require_owner
 from schemas.pipeline import Pipeline
@@ -68,16 +69,7 @@ def set_aside(
 
 def _require_known(pipeline: Pipeline, warehouse: str, ids: Sequence[str]) -> None:
     """Refuse ids that no instance has: a slip of the pen would keep nothing out."""
-    path = within(warehouse, "instances")
-    if not Snapshot.is_deltatable(path):
-        raise ConfigurationError(
-            f"table instances = {path}: not found. Remedy: run `tenforward init`, or correct"
-            " --warehouse."
-        )
-    rows = stored(Snapshot(path), instances(pipeline).arrow_schema)
-    mine = field("instance_id").isin(list(ids))
-    found = rows.to_table(columns=["instance_id"], filter=mine) if rows is not None else None
-    there = set() if found is None else set(found["instance_id"].to_pylist())
+    there = {one for rows in _ids_there(pipeline, warehouse, ids) for one in rows.to_pylist()}
     unknown = [one for one in ids if one not in there]
     if unknown:
         more = ", ..." if len(unknown) > FEW else ""
@@ -86,6 +78,24 @@ def _require_known(pipeline: Pipeline, warehouse: str, ids: Sequence[str]) -> No
             f" {'instances' if len(unknown) > 1 else 'instance'}; nothing was written. Remedy:"
             " correct the id."
         )
+
+
+def _ids_there(pipeline: Pipeline, warehouse: str, ids: Sequence[str]) -> Iterator[pa.ChunkedArray]:
+    """Those of the ids that an instance has, wherever the instances are."""
+    source, mine = foreign_source(pipeline, warehouse, "instances"), field("instance_id").isin(ids)
+    if source is not None:
+        source.require()
+        yield from (one.filter(mine)["instance_id"] for one in source.rows(["instance_id"]))
+        return
+    path = within(warehouse, "instances")
+    if not Snapshot.is_deltatable(path):
+        raise ConfigurationError(
+            f"table instances = {path}: not found. Remedy: run `tenforward init`, or correct"
+            " --warehouse."
+        )
+    rows = stored(Snapshot(path), instances(pipeline).arrow_schema)
+    if rows is not None:
+        yield rows.to_table(columns=["instance_id"], filter=mine)["instance_id"]
 
 
 def _table(pipeline: Pipeline, warehouse: str) -> Snapshot:

@@ -127,6 +127,7 @@ def in_words(shown: dict[str, Any]) -> list[str]:
         f"read {shown['window_start']} to {shown['ds']} from versions: {inputs}",
         f"drew {shown['drawn']} of {shown['candidates']} candidates into sampled version"
         f" {shown['sampled_version']}, held out {shown['held_out']}, rejected {shown['rejected']}",
+        *_elsewhere(shown),
         *_warnings(shown),
         f"ledger: {ledger_in_words(shown['ledger'])}",
         f"ledger of the 28 days to {shown['ds']}: {ledger_in_words(shown['ledger_28_days'])}",
@@ -143,6 +144,17 @@ def in_words(shown: dict[str, Any]) -> list[str]:
             f" {model['parent_version']}: {promoted}{serving}; {model['gate_reason']}"
         )
     return lines if shown["models"] else [*lines, "no model was trained on it yet"]
+
+
+def _elsewhere(shown: dict[str, Any]) -> list[str]:
+    """Which tables are somebody else's, and what pins them."""
+    told = []
+    for name, pin in ((shown["decided"] or {}).get("elsewhere") or {}).items():
+        what = f"table {pin['id']}"
+        if pin["id"] is None:
+            what = "without versions: its number is a digest of its files, which nobody keeps"
+        told.append(f"{name} was read at {pin['place']} ({pin['format']}, {what})")
+    return told
 
 
 def _warnings(shown: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from schemas.errors import ConfigurationError
 from schemas.layout import located_by_file
 from schemas.log import about, log
 from schemas.pipeline import told
+from schemas.validation.elsewhere import tables_fit
 from schemas.validation.examine import examine
 
 
@@ -20,14 +21,17 @@ def validate(path: str, warehouse: str | None) -> dict[str, Any]:
     read = examine(path, warehouse, writes=True, trains=True)
     name = None if read.pipeline is None else read.pipeline.name
     about(pipeline=name)
-    for line in told(path, read.faults):
+    faults = read.faults
+    if read.pipeline is not None and warehouse is not None and not faults:
+        faults = list(tables_fit(read.pipeline, warehouse))
+    for line in told(path, faults):
         log.error("%s", line)
     return {
-        "status": "refused" if read.faults else "valid",
-        "exit_code": ConfigurationError.exit_code if read.faults else 0,
+        "status": "refused" if faults else "valid",
+        "exit_code": ConfigurationError.exit_code if faults else 0,
         "pipeline": name,
-        "valid": not read.faults,
-        "faults": [fault.as_dict() for fault in read.faults],
+        "valid": not faults,
+        "faults": [fault.as_dict() for fault in faults],
     }
 
 

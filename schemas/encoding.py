@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from schemas.pipeline import Pipeline
 
 INSTANCES = "instances"
+# Of a view: its meaning, and where it is and what it is called there, which the pipeline file says.
+_NOT_READ = {"columns", "description", "path", "table", "format", "names"}
 
 
 class Encoding(BaseModel):
@@ -95,7 +97,7 @@ def _encoding(features: dict[str, Feature], views: list[FeatureView]) -> Encodin
         kept[name] = Feature.model_validate({"kind": feature.kind, "source": source} | own | shape)
     views_kept = [
         FeatureView.model_validate(
-            view.model_dump(exclude={"columns", "description"}) | {"columns": read[view.name]}
+            view.model_dump(exclude=_NOT_READ) | {"columns": read[view.name]}
         )
         for view in views
         if view.name in read

@@ -76,6 +76,8 @@ class Decided:
     any was taken. learnt_until: the latest cut behind each of them whose origin was known; None
     where the newest record counted, whatever its model had learnt from. keys_of_instances: whether
     the segment keys were those of the instances, because records had some of another definition.
+    elsewhere: by table, the place, format and id of those that are somebody else's; of Parquet,
+    which has neither id nor versions, the version among the inputs is a digest of its files.
     """
 
     budget: str
@@ -85,6 +87,7 @@ class Decided:
     model_versions: tuple[str, ...] | None = None
     learnt_until: Mapping[str, datetime] | None = None
     keys_of_instances: bool = False
+    elsewhere: Mapping[str, Mapping[str, str | None]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,10 @@ def _files(text: str, written: int) -> tuple[StoredFile, ...]:
 
 
 def _as_json(decided: Decided) -> str:
-    return json.dumps(asdict(decided), default=datetime.isoformat)
+    told = asdict(decided)
+    if not decided.elsewhere:  # as earlier releases, which know none, write and read it
+        del told["elsewhere"]
+    return json.dumps(told, default=datetime.isoformat)
 
 
 def _decided(entry: Mapping[str, Any]) -> Decided:

@@ -97,7 +97,7 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
         decisions,
         report,
         _digest(decisions, weighted="row_weight" in own),
-        Decided(budget="1", engine=ENGINE),
+        Decided(budget="1", engine=ENGINE, elsewhere=warehouse.pins_elsewhere()),
         rejected=sum(rejects.values()),
         repeats=repeats,
     )
@@ -118,7 +118,7 @@ def _labels(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> DataFrame:
 
 
 def _window(warehouse: Warehouse, plan: RefreshPlan, name: str) -> DataFrame:
-    return in_window(warehouse.read(name, plan.versions[name]), plan.window_start, plan.ds)
+    return in_window(warehouse.read_pinned(name, plan.versions), plan.window_start, plan.ds)
 
 
 def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> dict[str, int]:

@@ -19,7 +19,6 @@ from typing import Any
 
 from deltalake import DeltaTable as Snapshot
 
-from schemas.columns import Table
 from schemas.command import (
     add_common_arguments,
     parse_date,
@@ -29,38 +28,51 @@ from schemas.command import (
 )
 from schemas.conformance import Finding, differences
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.foreign import table_place
+from schemas.foreign_source import foreign_source
 from schemas.log import log
 from schemas.pipeline import Pipeline
-from schemas.places import within
 from schemas.several import over_pipelines
 from schemas.tables import all_tables
+from schemas.validation.elsewhere import tables_fit
 from spark_jobs.storage import logs
 
 
-def check(pipeline: Pipeline, places: dict[str, str]) -> dict[str, Any]:
+def check(
+    pipeline: Pipeline, places: dict[str, str], warehouse: str | None = None
+) -> dict[str, Any]:
     """Compare tables with their definitions; the result of the command where that is all.
 
-    places: path or URI by table name. Raises ConfigurationError, a line a finding, where one of
+    places: path or URI by table name. warehouse: where they are those of a pipeline, some of which
+    may be somebody else's. Raises ConfigurationError, a line a finding, where one of
     them could not be used.
     """
-    tables = all_tables(pipeline)
-    places = {
-        name: at
-        for name, at in places.items()
-        if Snapshot.is_deltatable(at) or not tables[name].optional
-    }
-    findings = [finding for name, at in places.items() for finding in _compare(tables[name], at)]
+    tables, findings = all_tables(pipeline), list[Finding]()
+    versions: dict[str, int] = {}
+    # Of tables that are somebody else's, the columns that are mapped must fit.
+    faults = [] if warehouse is None else list(tables_fit(pipeline, warehouse, places))
+    for name, at in places.items():
+        source = None if warehouse is None else foreign_source(pipeline, warehouse, name)
+        if source is not None:
+            versions |= {} if faults else {name: source.version()}
+        elif Snapshot.is_deltatable(at):
+            findings += differences(tables[name], Snapshot(at))
+            versions[name] = Snapshot(at).version()
+        elif not tables[name].optional:
+            remedy = "run `tenforward init`, or correct --warehouse or --path"
+            wanted = f"a Delta table at {at}"
+            findings.append(Finding("error", name, "table", wanted, "none", remedy))
     errors = [finding for finding in findings if finding.severity == "error"]
     for finding in findings:
         (log.error if finding.severity == "error" else log.warning)("%s", finding)
     result = {"pipeline": pipeline.name, "findings": [finding.as_dict() for finding in findings]}
-    if errors:
-        raise ConfigurationError("\n".join(str(finding) for finding in errors), **result)
-    return {
-        "status": "done",
-        **result,
-        "tables": {name: Snapshot(at).version() for name, at in places.items()},
-    }
+    for fault in faults:
+        log.error("%s", fault)
+    if errors or faults:
+        lines = "\n".join(map(str, [*errors, *faults]))
+        told = {"faults": [fault.as_dict() for fault in faults]} if faults else {}
+        raise ConfigurationError(lines, **result, **told)
+    return {"status": "done", **result, "tables": versions}
 
 
 def check_rows(
@@ -72,7 +84,7 @@ def check_rows(
     Raises ConfigurationError as `check` does, and DataQualityError, a line a finding, where rows
     must be mended.
     """
-    result = check(pipeline, places_of(pipeline, warehouse, None, None))
+    result = check(pipeline, places_of(pipeline, warehouse, None, None), warehouse)
     logs.require(pipeline, warehouse, *result["tables"])
     from spark_jobs.history.looked import look  # Spark, which the columns do not need
     from spark_jobs.storage.warehouse import Warehouse
@@ -90,13 +102,6 @@ def check_rows(
     return told
 
 
-def _compare(table: Table, path: str) -> list[Finding]:
-    if Snapshot.is_deltatable(path):
-        return differences(table, Snapshot(path))
-    remedy = "run `tenforward init`, or correct --warehouse or --path"
-    return [Finding("error", table.name, "table", f"a Delta table at {path}", "none", remedy)]
-
-
 def places_of(
     pipeline: Pipeline, warehouse: str, table: str | None, path: str | None
 ) -> dict[str, str]:
@@ -111,9 +116,10 @@ def places_of(
         raise ConfigurationError(
             f"--table = {table!r}: no such table. Remedy: use one of {', '.join(names)}."
         )
-    if table is not None:
-        return {table: path or within(warehouse, table)}
-    return {name: within(warehouse, name) for name in names}
+    if path is not None and table is not None:
+        return {table: path}
+    wanted = names if table is None else [table]
+    return {name: table_place(pipeline, warehouse, name) for name in wanted}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -158,7 +164,8 @@ def _one(args: argparse.Namespace) -> dict[str, Any]:
         require_order(args.start, args.end)
     if args.table is None and args.path is None and not args.columns:
         return check_rows(pipeline, args.warehouse, args.start, args.end)
-    return check(pipeline, places_of(pipeline, args.warehouse, args.table, args.path))
+    places = places_of(pipeline, args.warehouse, args.table, args.path)
+    return check(pipeline, places, args.warehouse if args.path is None else None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
+from schemas.foreign import foreign_sections
 from schemas.ownership import FORMAT, FORMAT_OF
 from spark_jobs.storage.properties import give, lacking, of_definition
 from spark_jobs.storage.warehouse import Warehouse
@@ -29,6 +30,8 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     args = parser().parse_args(argv)
     pipeline = pipeline_of(args)
     warehouse = Warehouse(args.warehouse, pipeline)
+    if any(section.table for section in foreign_sections(pipeline).values()):
+        warehouse.spark.active()  # which asks the catalog where they are
     created, added = warehouse.create_missing(), widen(warehouse)
     warehouse.require(*warehouse.tables)
     given = restore(warehouse)
@@ -44,7 +47,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
 def restore(warehouse: Warehouse) -> dict[str, dict[str, str]]:
     """Give tables the properties of their definition and this format; by table, what one lacked."""
     found = {}
-    for name, table in warehouse.tables.items():
+    for name, table in warehouse.own_tables.items():
         wanted = of_definition(table) | {FORMAT_OF: str(FORMAT)}
         lacks = lacking(warehouse.path(name), wanted)
         give(warehouse.path(name), lacks)

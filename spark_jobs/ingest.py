@@ -50,6 +50,8 @@ def ingest(
     if start is not None and end is not None:
         require_order(start, end)
     names = source_tables(pipeline)
+    for name in names:
+        warehouse.require_own(name)
     pending = [name for name in names if not _is_done(warehouse, name, start, end)]
     counts: dict[str, int | str] = dict.fromkeys(names, ALREADY_DONE)
     if pending:

@@ -43,13 +43,15 @@ def maintain(
     end, as ConflictError.
     """
     now = now or datetime.now(UTC)
-    names = list(names or warehouse.tables)
+    names = list(names or warehouse.own_tables)
     unknown = sorted(set(names) - set(warehouse.tables))
     if unknown:
         raise ConfigurationError(
             f"--table = {unknown[0]!r}: no such table. Remedy: use {', '.join(warehouse.tables)}."
         )
-    warehouse.require(*warehouse.tables)
+    for name in names:
+        warehouse.require_own(name)
+    warehouse.require(*warehouse.own_tables)
     names = [name for name in names if warehouse.exists(name)]  # an optional one may be lacking
     pinned = pinned_refreshes(warehouse, now)
     versions = pinned_versions(pinned.values())

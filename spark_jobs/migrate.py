@@ -46,7 +46,7 @@ def migrate(
 
 def _steps(warehouse: Warehouse, before: str | None) -> list[Change]:
     """All changes in their order; every refusal comes before the first of them."""
-    if not any(map(warehouse.exists, warehouse.tables)):
+    if not any(map(warehouse.exists, warehouse.own_tables)):
         raise ConfigurationError(
             f"--warehouse = {warehouse.root}: holds no table to migrate. Remedy: run `tenforward"
             " init`, or correct --warehouse."

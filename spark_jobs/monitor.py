@@ -116,7 +116,7 @@ def _no_data(span: Span) -> NoDataError:
 
 def _rows_read(warehouse: Warehouse, name: str, span: Span, first: date) -> int:
     """Rows of a table from day `first` on, from its log alone."""
-    dates = warehouse.rows_by_date(name, span.versions[name]).items()
+    dates = warehouse.rows_by_date(name, span.versions[name], span.versions["instances"]).items()
     return sum(count for day, count in dates if first <= day <= span.end)
 
 

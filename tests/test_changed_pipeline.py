@@ -134,7 +134,7 @@ def test_held_out_rows_read_anew_without_spark_are_those_that_selection_wrote(ba
     pipeline = of()
     refresh = open_refresh(str(base), pipeline, newest_refresh(str(base), pipeline))
     assert refresh.encoding == encoding_of(pipeline)
-    anew = encoded(refresh.encoding, Source(str(base), refresh))
+    anew = encoded(refresh.encoding, Source(str(base), refresh, pipeline))
     there = columns_of(model_inputs(pipeline), read_holdout(pipeline, refresh).rows.inputs)
     assert refresh.held_out > 20
     for name, column in there.items():

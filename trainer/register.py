@@ -164,7 +164,7 @@ class Trial:
             cards[CHAMPION], serving = load_bundle(folder).card, serving_model(folder)
             require_comparable(cards[CHAMPION], card)
         self._require_labels(held_out)
-        source = Source(self.warehouse, self.refresh)
+        source = Source(self.warehouse, self.refresh, self.pipeline)
         held_out = read_by_each(held_out, pipeline, source, cards)
         self.foreign.answers(held_out.others[CHALLENGER], self.place)
         sets = judge(pipeline, self.foreign.program, serving, held_out, anchor.model)

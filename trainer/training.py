@@ -110,7 +110,7 @@ class Leader:
         """The held-out rows, as the champion reads them too where its encoding is another."""
         if champion is None:
             return held_out
-        source = Source(self.registry.warehouse, self.refresh)
+        source = Source(self.registry.warehouse, self.refresh, self.pipeline)
         return read_by_each(held_out, self.pipeline, source, {CHAMPION: champion.card})
 
     def _assign(self, sample: Sample, start: Start, *, several: bool, carried: bool) -> Trials:

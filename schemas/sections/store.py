@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from schemas.bounds import LARGEST
 from schemas.columns import Column, ColumnType
 from schemas.sections.fault import Fault, Wrong
+from schemas.sections.placed import ColumnName, Placed, left_out
 from schemas.sections.section import Duration, Identifier, Section
 
 MAX_TENSOR = 1 << 20  # numbers in a row's tensor
@@ -24,14 +25,15 @@ class ColumnSpec(Section):
     doc: str = Field(
         default="A column of the pipeline.", description="Its meaning, as the table's comment."
     )
+    column: ColumnName | None = left_out("Its name in a table that is named by path or table.")
 
     def as_column(self, name: str) -> Column:
         """The column as the tables define it; user columns may be null."""
         return Column(name, self.type, self.doc, nullable=True)
 
 
-class Columns(Section):
-    """A set of user columns."""
+class Columns(Placed):
+    """A set of user columns, in a table of the warehouse or in one that exists elsewhere."""
 
     columns: dict[Identifier, ColumnSpec]
 
@@ -45,6 +47,11 @@ class Instances(Columns):
 
     segments: list[Identifier] = Field(
         default=[], max_length=4, description="Low-cardinality columns recorded as segment keys."
+    )
+    instance_id: ColumnName | None = left_out("The ids' column, of a table elsewhere.")
+    event_time: ColumnName | None = left_out("The column of when the model was asked, there.")
+    event_date: ColumnName | None = left_out(
+        "A column with the UTC date of the event time, to read by; derived from it if absent."
     )
 
     @model_validator(mode="after")
@@ -86,11 +93,35 @@ class Labels(Columns):
         default=None,
         description="The column of what a row counts for, at least 0; none: every row counts 1.",
     )
+    instance_id: ColumnName | None = left_out("The ids' column, of a table elsewhere.")
+    known_at: ColumnName | None = left_out("The column of when a label became known, there.")
+    known_at_commit: bool | None = left_out(
+        "In its place: when the Delta commit was made that brought the row."
+    )
+    known_after: Duration | None = left_out("In its place: so long after the event.")
+    event_date: ColumnName | None = left_out(
+        "A column with the UTC date of the event; derived from the event's time if absent."
+    )
+    event_time: ColumnName | None = left_out(
+        "A column of the event's time; that of the instance if neither is there."
+    )
 
     @property
     def known_as(self) -> dict[str, str]:
         """What selection reads of a label, by its own name for it: the column of each."""
         return {"label": self.label} | ({"row_weight": self.weight} if self.weight else {})
+
+    @model_validator(mode="after")
+    def _known_once(self) -> "Labels":
+        told = {n: getattr(self, n) for n in ("known_at", "known_at_commit", "known_after")}
+        given = [name for name, value in told.items() if value not in (None, False)]
+        if len(given) > 1:
+            problem = f"said by {given[0]} as well: when a label became known has one answer"
+            raise Wrong(Fault(given[1], told[given[1]], problem, "write one of the two"))
+        if self.known_at_commit and self.format == "parquet":
+            remedy = "use known_at or known_after"
+            raise Wrong(Fault("known_at_commit", True, "Parquet has no commits", remedy))
+        return self
 
     @model_validator(mode="after")
     def _after_fits(self) -> "Labels":
@@ -154,6 +185,19 @@ class FeatureView(Columns):
         default=None,
         description="The age from which on a row no longer counts; none: it always does.",
     )
+    names: dict[Identifier, ColumnName] | None = left_out(
+        "Of entity keys and timestamps, their names in a table elsewhere, where they differ."
+    )
+
+    @model_validator(mode="after")
+    def _names_are_of_keys(self) -> "FeatureView":
+        known = [*self.entity, self.timestamp_field, self.created_timestamp_column]
+        for name, column in (self.names or {}).items():
+            if name not in known:
+                problem = f"{name!r} is neither a key nor a timestamp of the view"
+                remedy = f"use one of {', '.join(known)}; of a column, write column = in its line"
+                raise Wrong(Fault(f"names.{name}", column, problem, remedy))
+        return self
 
 
 def _source(text: str) -> str:

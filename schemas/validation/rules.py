@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from schemas.sections.fault import Fault
-from schemas.validation import fit, names, parts, spans, unread, warehouse
+from schemas.validation import elsewhere, fit, names, parts, spans, unread, warehouse
 
 if TYPE_CHECKING:
     from schemas.pipeline import Pipeline
@@ -27,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     names.segments_are_not_all,
     names.features_differ,
     names.log_columns_are_apart,
+    elsewhere.maps_are_of_tables,
     fit.features_exist,
     fit.label_fits,
     fit.classes_fit,

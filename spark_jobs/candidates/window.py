@@ -54,8 +54,9 @@ def window_of(
     keys_of_instances: whether the segment keys are those of the instances, not of the records."""
 
     def rows_of(name: str, last: date) -> tuple[DataFrame, int]:
-        rows = warehouse.read(name, plan.versions[name])
-        dates = warehouse.rows_by_date(name, plan.versions[name]).items()
+        rows = warehouse.read_pinned(name, plan.versions)
+        versions = plan.versions[name], plan.versions["instances"]
+        dates = warehouse.rows_by_date(name, *versions).items()
         count = sum(count for day, count in dates if plan.window_start <= day <= last)
         return in_window(rows, plan.window_start, plan.ds), count
 

@@ -44,7 +44,8 @@ def states(warehouse: Warehouse, version: int | None = None) -> dict[date, int]:
     """A number for each date's files of `instances`, at a version: others, another number."""
     paths: dict[date, list[str]] = {}
     for file in warehouse.files("instances", version):
-        paths.setdefault(file["partition"]["event_date"], []).append(file["path"])
+        state = file.get("state", "")  # of Parquet elsewhere, which may change under its name
+        paths.setdefault(file["partition"]["event_date"], []).append(file["path"] + state)
     return {day: _fingerprint(names) for day, names in paths.items()}
 
 
@@ -101,7 +102,7 @@ def _mark(day: date, model_version: str | None) -> str:
 def to_score(warehouse: Warehouse, days: Collection[date]) -> dict[date, int]:
     """How many instances of each day the champion has yet to answer, counted without Spark."""
     tables = {"instances": _ID, "forward_records": _RECORD, "forward_rejects": _REJECT}
-    files = {name: files_by_date(warehouse.root, name) for name in tables}
+    files = {name: files_by_date(warehouse.pipeline, warehouse.root, name) for name in tables}
     serving = cache(partial(_serving, warehouse))  # not asked of days that we alone have answered
 
     def ids(day: date, name: str, kept: Callable[[pa.Table], Any]) -> list[pa.Array]:

@@ -80,7 +80,9 @@ class Reading:
     def of(pipeline: Pipeline, warehouse: str) -> "Reading":
         """Of a warehouse as it is."""
         return Reading(
-            pipeline, warehouse, {name: files_by_date(warehouse, name) for name in _TABLES}
+            pipeline,
+            warehouse,
+            {name: files_by_date(pipeline, warehouse, name) for name in _TABLES},
         )
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 from deltalake.exceptions import DeltaError
 
+from schemas.errors import TenforwardError
 from schemas.manifests import Manifest, read_manifests
 from spark_jobs.days.answered import answered_days, states, to_score
 from spark_jobs.days.by_dates import foresee
@@ -172,7 +173,7 @@ def _changed_inputs(
             continue
         try:
             then = warehouse.rows_by_date(name, version)
-        except DeltaError:
+        except (DeltaError, TenforwardError):  # ours of a table elsewhere
             reasons.append(f"{name}: version {version} has expired, its rows cannot be compared")
             continue
         window = manifest.inputs.window_start, manifest.ds

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.foreign_source import foreign_source
 from schemas.pipeline import Pipeline
 from schemas.places import filesystem, within
 from schemas.reasons import REASONS
@@ -99,8 +100,15 @@ def _found(
 ) -> Iterator[tuple[date, pa.Table]]:
     """Event date and rows of each file that has some, in the types of the definition."""
     schema = all_tables(pipeline)[name].arrow_schema
-    for day, files in files_by_date(warehouse, name).items():
+    source = foreign_source(pipeline, warehouse, name)
+    for day, files in files_by_date(pipeline, warehouse, name).items():
         for file in files if days is None or day in days else ():
+            if source is not None:
+                whole = source.rows_of_part(file, list(dict.fromkeys(["instance_id", *columns])))
+                mine = pc.fill_null(pc.equal(whole["instance_id"], instance_id), False)
+                if pc.any(mine, min_count=0).as_py():
+                    yield day, whole.filter(mine).select(list(columns))
+                continue
             rows = rows_with(within(warehouse, name), file["path"], instance_id, columns)
             if rows is not None:
                 yield day, pa.table({one: typed(rows, schema.field(one)) for one in columns})

@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pydantic import ValidationError
 
 from schemas.asked import ASKED, propensities
-from schemas.errors import NoDataError
+from schemas.errors import NoDataError, TenforwardError
 from schemas.manifests import BOOTSTRAP, Decided, Manifest
 from schemas.pipeline import Pipeline
 from schemas.reasons import WRONG_DATE
@@ -137,13 +137,14 @@ class Pinned:
         schema = pa.schema([whole.field(one).with_nullable(True) for one in columns])
         parts = [schema.append(_DATE).empty_table()]
         try:
-            files = files_by_date(self.warehouse, name, version)
+            asked = self.manifest.inputs.versions.get("instances")
+            files = files_by_date(self.pipeline, self.warehouse, name, version, asked)
             for day, rows in rows_of_days(
-                self.pipeline, self.warehouse, name, set(days), columns, files
+                self.pipeline, self.warehouse, name, set(days), columns, files, asked
             ):
                 dated = pa.repeat(pa.scalar(day), rows.num_rows)
                 parts.append(rows.cast(schema).append_column(_DATE, dated))
-        except (DeltaError, OSError) as error:
+        except (DeltaError, OSError, TenforwardError) as error:  # ours of a table elsewhere
             raise _gone(name, version) from error
         return pa.concat_tables(parts)
 

@@ -53,8 +53,9 @@ class Data:
     def all_labels(self) -> DataFrame:
         """instance_id, event_date, known_at, label, and row_weight where rows have weights of their
         own, of every label, whatever its date."""
+        rows = self._read("labels")  # starts Spark, which columns need
         own = known_as(self.pipeline.labels.known_as)
-        return self._read("labels").select("instance_id", "event_date", "known_at", *own, WRITTEN)
+        return rows.select("instance_id", "event_date", "known_at", *own, WRITTEN)
 
     @cached_property
     def labels(self) -> DataFrame:
@@ -74,8 +75,7 @@ class Data:
         return self._read(name).where(self.within(F.col("event_date")))
 
     def _read(self, name: str) -> DataFrame:
-        rows = self.warehouse.read(name, self.versions[name])  # starts Spark, which columns need
-        return rows.select("*", F.col("_metadata.file_modification_time").alias(WRITTEN))
+        return self.warehouse.read_pinned(name, self.versions, WRITTEN)
 
     def within(self, day: Column) -> Column:
         """Whether a date is in the range. One that is null is in every range: somebody has to find

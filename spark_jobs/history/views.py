@@ -74,7 +74,7 @@ def freshness(data: Data) -> tuple[dict[str, Any], list[RowFinding]]:
 
 def _newest(data: Data, name: str, column: str) -> datetime | None:
     """The newest moment by the cut, UTC."""
-    rows = data.warehouse.read(name, data.versions[name]).where(F.col(column) <= F.lit(data.cut))
+    rows = data.warehouse.read_pinned(name, data.versions).where(F.col(column) <= F.lit(data.cut))
     row = rows.agg(F.unix_micros(F.max(column))).first()
     return None if row is None or row[0] is None else _moment(row[0])
 

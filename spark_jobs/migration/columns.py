@@ -23,7 +23,7 @@ OF_FEATURES = ("sampled", "holdout")
 
 def column_steps(warehouse: Warehouse) -> Iterator[Change]:
     """What makes every table take what the jobs of this pipeline file write."""
-    for name, table in warehouse.tables.items():
+    for name, table in warehouse.own_tables.items():
         if not warehouse.exists(name):
             yield Change(name, "create the table", warehouse.create_missing)
             continue
@@ -38,7 +38,7 @@ def column_steps(warehouse: Warehouse) -> Iterator[Change]:
 
 def obstacles(warehouse: Warehouse) -> Iterator[Finding]:
     """What keeps a table from following, each with what to do instead: nothing is written anew."""
-    for name, table in warehouse.tables.items():
+    for name, table in warehouse.own_tables.items():
         if not warehouse.exists(name):
             continue
         stored = Snapshot(warehouse.path(name))

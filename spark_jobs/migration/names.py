@@ -33,7 +33,7 @@ def require_owners(warehouse: Warehouse, before: str | None) -> None:
 
 def owners(warehouse: Warehouse) -> dict[str, str | None]:
     """The pipeline that each table names; None where it names none."""
-    there = [name for name in warehouse.tables if warehouse.exists(name)]
+    there = [name for name in warehouse.own_tables if warehouse.exists(name)]
     properties = {name: Snapshot(warehouse.path(name)).metadata().configuration for name in there}
     return {name: found.get(OWNER) for name, found in properties.items()}
 

@@ -47,7 +47,7 @@ class Span(NamedTuple):
 
 def rows_of(warehouse: Warehouse, name: str, span: Span, start: date) -> DataFrame:
     """The rows of a table from the event date `start` on."""
-    return in_window(warehouse.read(name, span.versions[name]), start, span.end)
+    return in_window(warehouse.read_pinned(name, span.versions), start, span.end)
 
 
 def usable_records(warehouse: Warehouse, span: Span, models: Models) -> DataFrame:

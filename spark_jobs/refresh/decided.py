@@ -33,6 +33,7 @@ def decide(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Decided, Allowance]
         model_versions=models.accepted,
         learnt_until=models.learnt_until,
         keys_of_instances=segments_changed(warehouse.pipeline, warehouse.root, plan.window_start),
+        elsewhere=warehouse.pins_elsewhere(),
     )
     return decided, allowance
 

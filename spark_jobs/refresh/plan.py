@@ -11,6 +11,7 @@ from schemas.errors import ConfigurationError
 from schemas.manifests import Manifest
 from schemas.pipeline import Pipeline
 from schemas.set_aside import SET_ASIDE
+from spark_jobs.refresh.elsewhere import require_as_pinned
 
 if TYPE_CHECKING:  # `due`, which has no Spark, names refreshes and cuts as well
     from spark_jobs.storage.warehouse import Warehouse
@@ -88,12 +89,17 @@ def plan_then(warehouse: "Warehouse", plan: RefreshPlan, manifest: Manifest) -> 
             " policy, budget and seed that it was made with."
         )
     versions = manifest.inputs.versions
+    require_as_pinned(warehouse, manifest)
     gone = [name for name, version in versions.items() if not warehouse.has(name, version)]
     if gone:
+        source = warehouse.foreign(gone[0])
+        kept = "maintenance.reproduce and maintenance.pinned decide how long versions are kept"
+        if source is not None:
+            kept = "its owner decides how long (delta.logRetentionDuration, VACUUM)"
         raise ConfigurationError(
-            f"--ds = {plan.ds}: version {versions[gone[0]]} of {gone[0]} is not whole any more."
-            " Remedy: with --force it is made from the tables as they are; maintenance.reproduce"
-            " and maintenance.pinned decide how long versions are kept."
+            f"--ds = {plan.ds}: version {versions[gone[0]]} of"
+            f" {gone[0] if source is None else source.table} is not whole any more."
+            f" Remedy: with --force it is made from the tables as they are; {kept}."
         )
     return replace(
         plan,

@@ -3,7 +3,7 @@
 Every function takes the path or URI of a table (`schemas.places.within`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -12,19 +12,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable as Snapshot
 from deltalake.exceptions import DeltaError
+from pyarrow import fs
 
 from schemas.columns import Table
 from schemas.errors import ConfigurationError
 from schemas.footer import rows_in
+from schemas.foreign_source import foreign_source
 from schemas.ownership import require_owner
 from schemas.pipeline import Pipeline
-from schemas.places import size_of, within
+from schemas.places import filesystem, size_of, within
 from schemas.tables import all_tables
 
 
 def exists(path: str) -> bool:
     """Whether there is a table."""
     return bool(Snapshot.is_deltatable(path))
+
+
+def there(pipeline: Pipeline, warehouse: str, name: str) -> bool:
+    """Whether there is a table of the pipeline, in the warehouse or elsewhere."""
+    source = foreign_source(pipeline, warehouse, name)
+    if source is None or source.table.format == "delta":
+        return exists(within(warehouse, name) if source is None else source.table.place)
+    store, path = filesystem(source.table.place)
+    return bool(store.get_file_info(path).type != fs.FileType.NotFound)
 
 
 def version(path: str) -> int:
@@ -59,8 +70,13 @@ def _rows(path: str, action: Mapping[str, Any]) -> int:
 
 def rows_by_date(path: str, version: int | None = None) -> dict[date, int]:
     """Rows of each event date, by the log; where it has no statistics, by the files' footers."""
+    return counted(files(path, version))
+
+
+def counted(files: Sequence[Mapping[str, Any]]) -> dict[date, int]:
+    """Rows of each event date in data files, as `files` gives them."""
     counts: dict[date, int] = {}
-    for file in files(path, version):
+    for file in files:
         day = file["partition"]["event_date"]
         counts[day] = counts.get(day, 0) + file["rows"]
     return counts
@@ -92,16 +108,21 @@ def require(pipeline: Pipeline, warehouse: str, *names: str) -> None:
     """
     tables = all_tables(pipeline)
     for name in names:
-        if tables[name].optional and not exists(within(warehouse, name)):
+        if tables[name].optional and not there(pipeline, warehouse, name):
             continue
         _require_columns(tables[name], require_owned(pipeline, warehouse, name))
 
 
 def require_owned(pipeline: Pipeline, warehouse: str, name: str) -> pa.Schema:
     """The schema of a table, whatever its columns are; it must be there, and be the pipeline's.
+    Of a table elsewhere, which must fit, its definition.
 
     Raises ConfigurationError.
     """
+    source = foreign_source(pipeline, warehouse, name)
+    if source is not None:  # whose columns may have any name, and whose owner is not asked
+        source.require()
+        return source.table.definition.arrow_schema
     path = within(warehouse, name)
     if not exists(path):
         raise ConfigurationError(
@@ -113,11 +134,11 @@ def require_owned(pipeline: Pipeline, warehouse: str, name: str) -> pa.Schema:
     return pa.schema(snapshot.schema().to_arrow())
 
 
-def _require_columns(table: Table, there: pa.Schema) -> None:
+def _require_columns(table: Table, stored: pa.Schema) -> None:
     """Refuse a table whose columns are not those of the definition."""
     for field in table.arrow_schema:
-        index = there.get_field_index(field.name)
-        actual = "no such column" if index < 0 else str(there.field(index).type)
+        index = stored.get_field_index(field.name)
+        actual = "no such column" if index < 0 else str(stored.field(index).type)
         if actual.replace("item: ", "element: ") != str(field.type).replace("item: ", "element: "):
             raise ConfigurationError(
                 f"table {table.name}, column {field.name}: expected {field.type}, found {actual}."

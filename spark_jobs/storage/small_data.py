@@ -18,6 +18,8 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
+from schemas.foreign import ForeignTable
+from schemas.foreign_files import files_of
 from schemas.places import within
 from spark_jobs.storage import logs
 
@@ -40,9 +42,12 @@ SPARK = {
 QUICK = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
 
 
-def is_small(root: str, names: Iterable[str]) -> bool:
+def is_small(root: str, names: Iterable[str], elsewhere: Iterable[ForeignTable] = ()) -> bool:
     """Whether the session of a warehouse is one for small data: by the variable, else by the bytes
-    of its tables, from their logs. Raises ConfigurationError for another value of the variable."""
+    of its tables, from their logs, and of those elsewhere that it reads.
+
+    Raises ConfigurationError for another value of the variable.
+    """
     chosen = os.environ.get(VARIABLE) or "auto"
     if chosen not in CHOICES:
         raise ConfigurationError(
@@ -57,7 +62,7 @@ def is_small(root: str, names: Iterable[str]) -> bool:
         total += sum(file["bytes"] for file in logs.files(path)) if logs.exists(path) else 0
         if total > MOST_BYTES:
             return False
-    return True
+    return total + sum(file.bytes for one in elsewhere for file in files_of(one)) <= MOST_BYTES
 
 
 def starts_java() -> bool:

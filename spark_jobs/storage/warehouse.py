@@ -4,8 +4,9 @@ A warehouse holds one pipeline. Tables are created up front; jobs never create o
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -19,14 +20,18 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from schemas.columns import TYPES, Table
-from schemas.errors import ConflictError
+from schemas.errors import ConfigurationError, ConflictError
+from schemas.foreign import ASKED, ForeignTable, foreign_sections, foreign_table, table_place
+from schemas.foreign_source import ForeignSource, foreign_source
 from schemas.manifests import read_manifests
 from schemas.ownership import FORMAT, FORMAT_OF, OWNER
 from schemas.pipeline import Pipeline
-from schemas.places import for_spark, within
+from schemas.places import for_spark
 from schemas.progress import step
 from schemas.tables import all_tables
 from spark_jobs.storage import logs
+from spark_jobs.storage.catalog import find_places
+from spark_jobs.storage.foreign_frames import WRITTEN, foreign_rows
 from spark_jobs.storage.links import require_links
 from spark_jobs.storage.session import spark_session
 from spark_jobs.storage.small_data import is_small, starts_java
@@ -77,17 +82,43 @@ class Warehouse:
         """The session, started when data are first read or written and not for metadata."""
         require_links(self.root)
         with step("starting Spark"):
-            small = starts_java() and is_small(self.root, self.tables)
-            return spark_session(self.pipeline.name, small=small, lasts=self.lasts)
+            small = starts_java() and is_small(self.root, self.own_tables, self._elsewhere())
+            session = spark_session(self.pipeline.name, small=small, lasts=self.lasts)
+        find_places(session, self.pipeline, self.root)
+        return session
 
     @property
     def tables(self) -> dict[str, Table]:
         """Every table of the pipeline by name."""
         return all_tables(self.pipeline)
 
+    @property
+    def own_tables(self) -> dict[str, Table]:
+        """Those that are tenforward's own: nothing is written to any other."""
+        foreign = foreign_sections(self.pipeline)
+        return {name: table for name, table in self.tables.items() if name not in foreign}
+
+    def _elsewhere(self) -> Iterator[ForeignTable]:
+        """Those tables whose place is known."""
+        for name in foreign_sections(self.pipeline):
+            with suppress(ConfigurationError):  # which is told where the table is read
+                table = foreign_table(self.pipeline, self.root, name)
+                if table is not None:
+                    yield table
+
+    def foreign(self, name: str, asked: int | None = None) -> ForeignSource | None:
+        """A table that is somebody else's; None where it is one of `own_tables`. asked: the version
+        of `instances` that labels may take their moments from."""
+        return foreign_source(self.pipeline, self.root, name, asked)
+
+    def pins_elsewhere(self) -> dict[str, dict[str, str | None]]:
+        """Of each table that is somebody else's, what tells it from another one in its place."""
+        found = {name: self.foreign(name) for name in foreign_sections(self.pipeline)}
+        return {name: source.pin() for name, source in found.items() if source is not None}
+
     def path(self, name: str) -> str:
         """Absolute path or URI of a table; Spark's name of it is `for_spark` of that."""
-        return within(self.root, name)
+        return table_place(self.pipeline, self.root, name)
 
     def placed(self, versions: Mapping[str, int | None]) -> list[dict[str, Any]]:
         """A row a table, as results tell what was read or written at which version."""
@@ -97,12 +128,12 @@ class Warehouse:
         ]
 
     def exists(self, name: str) -> bool:
-        """Whether the table has been created."""
-        return logs.exists(self.path(name))
+        """Whether the table has been created; of one elsewhere, whether it is there."""
+        return logs.there(self.pipeline, self.root, name)
 
     def create_missing(self) -> list[str]:
         """Create the tables that are not there, with constraints and properties; their names."""
-        missing = [table for table in self.tables.values() if not self.exists(table.name)]
+        missing = [table for table in self.own_tables.values() if not self.exists(table.name)]
         if not missing:
             return []
         self.spark.active()  # started here, because the threads below would race to start it
@@ -128,39 +159,87 @@ class Warehouse:
             builder = builder.property(key, value)
         builder.execute()
 
+    def require_own(self, name: str) -> None:
+        """Refuse to write to a table that is somebody else's. Raises ConfigurationError."""
+        source = self.foreign(name)
+        if source is not None:
+            raise ConfigurationError(
+                f"table {source.table}: is somebody else's and only read. Remedy: whoever writes it"
+                f" adds the rows; or take path or table out of [{source.table.section}]."
+            )
+
     def require(self, *names: str) -> None:
         """Refuse a warehouse that lacks a table or a column, or that is another pipeline's."""
         logs.require(self.pipeline, self.root, *names)
 
-    def read(self, name: str, version: int | None = None) -> DataFrame:
-        """The table, now or at a version; there null in what a later release has brought."""
+    def read(
+        self,
+        name: str,
+        version: int | None = None,
+        asked: int | None = None,
+        written: str | None = None,
+    ) -> DataFrame:
+        """The table, now or at a version; there null in what a later release has brought.
+
+        asked: the version of `instances`, for labels elsewhere that take their moments from there.
+        written: a further column's name, for when the file of each row was written.
+        """
+        source = self.foreign(name)
+        if source is not None:
+            now = source.version() if version is None else version
+            event = self.read(ASKED, asked) if source.table.asks_instances else None
+            return foreign_rows(self.spark, source.table, now, event, written)
         reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        rows = reader.load(for_spark(self.path(name)))
+        if written is not None:
+            rows = rows.select("*", F.col(WRITTEN).alias(written))
         if version is None:
-            return reader.load(for_spark(self.path(name)))
-        rows = reader.option("versionAsOf", version).load(for_spark(self.path(name)))
+            return rows
         there = rows.columns
         lacks = [c for c in self.tables[name].columns if c.nullable and c.name not in there]
         return rows.withColumns({c.name: F.lit(None).cast(TYPES[c.type].spark) for c in lacks})
 
+    def read_pinned(
+        self, name: str, versions: Mapping[str, int], written: str | None = None
+    ) -> DataFrame:
+        """The table at its version among these, which have that of `instances` too."""
+        return self.read(name, versions[name], versions.get(ASKED), written)
+
     def version(self, name: str) -> int:
         """The newest version of the table."""
-        return logs.version(self.path(name))
+        source = self.foreign(name)
+        return logs.version(self.path(name)) if source is None else source.version()
 
     def has(self, name: str, version: int) -> bool:
         """Whether a version can still be read: its commits, and every file."""
-        return logs.is_whole(self.path(name), version)
+        source = self.foreign(name)
+        return (
+            logs.is_whole(self.path(name), version) if source is None else source.is_whole(version)
+        )
 
-    def rows_by_date(self, name: str, version: int | None = None) -> dict[date, int]:
-        """Rows of each event date, from the log's statistics alone."""
-        return logs.rows_by_date(self.path(name), version)
+    def rows_by_date(
+        self, name: str, version: int | None = None, asked: int | None = None
+    ) -> dict[date, int]:
+        """Rows of each event date, from the log's statistics alone; of a table elsewhere from its
+        rows, where these do not say it."""
+        return logs.counted(self.files(name, version, asked))
 
     def newest(self, name: str, version: int, column: str) -> datetime | None:
         """The largest moment in a column, from the log's statistics alone."""
+        source = self.foreign(name)
+        if source is not None:
+            return source.newest(version, column)
         return logs.newest(self.path(name), version, column)
 
-    def files(self, name: str, version: int | None = None) -> list[dict[str, Any]]:
-        """Every data file of a version: path, rows, bytes and partition values, by path."""
-        return logs.files(self.path(name), version)
+    def files(
+        self, name: str, version: int | None = None, asked: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Every data file of a version: path, rows, bytes and partition values, by path; of a table
+        elsewhere, its files in parts of one event date."""
+        source = self.foreign(name, asked)
+        return logs.files(self.path(name), version) if source is None else source.parts(version)
 
     def append_once(self, rows: DataFrame, name: str, transaction: str) -> int:
         """Append unless `transaction` has been committed; the version that holds the rows.
@@ -230,6 +309,7 @@ class Warehouse:
         return bool(read_manifests(self.path(name), refresh_id=refresh_id))
 
     def _writer(self, rows: DataFrame, name: str, stamp: str) -> DataFrameWriter:
+        self.require_own(name)
         writer = rows.select(*self.tables[name].column_names).write.format("delta")
         return writer.option("userMetadata", stamp).option("path", for_spark(self.path(name)))
 

@@ -1,6 +1,7 @@
 """The held-out rows of a refresh, encoded for a model whose bundle has an encoding of its own."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from inference.encoding import encode_column
 from schemas.bundle import ModelCard
 from schemas.encoding import INSTANCES, Encoding, encoding_of
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.foreign_source import ForeignSource, foreign_source
 from schemas.inputs import stack_inputs
 from schemas.log import log
 from schemas.manifests import Inputs
@@ -29,10 +31,11 @@ _MOMENT = pa.timestamp("us", tz="UTC")
 
 
 class Source(NamedTuple):
-    """Where rows are read anew: the tables of a warehouse, as a refresh has pinned them."""
+    """Where rows are read anew: the tables of a pipeline, as a refresh has pinned them."""
 
     warehouse: str
     refresh: Refresh
+    pipeline: Pipeline
 
 
 def inputs_for(
@@ -155,6 +158,12 @@ def _read(
     version = None if inputs is None else inputs.versions.get(name)
     if version is None:  # a view that the pipeline did not have any more: the store as it is
         log.warning("%s is read as it is now: the refresh pins no version of it", name)
+    elsewhere = foreign_source(source.pipeline, source.warehouse, name)
+    if elsewhere is not None:
+        lacking = [one for one in columns if one not in elsewhere.table.definition.column_names]
+        if lacking:
+            raise _gone(refresh, f"the pipeline file maps no column {', '.join(lacking)} of {name}")
+        return _read_elsewhere(elsewhere, version, columns, asks, partitions)
     try:
         snapshot = Snapshot(within(source.warehouse, name), version=version)
         there = pa.schema(snapshot.schema().to_arrow())
@@ -166,6 +175,25 @@ def _read(
         return schema.empty_table() if rows is None else rows.to_table(filter=asks)
     except (DeltaError, OSError, pa.ArrowException) as error:
         raise _gone(refresh, f"version {version} of {name} cannot be read ({error})") from error
+
+
+def _read_elsewhere(
+    source: ForeignSource,
+    version: int | None,
+    columns: Sequence[str],
+    asks: pc.Expression,
+    days: list[tuple[str, str, str]] | None,
+) -> pa.Table:
+    """Of a table that is somebody else's, a file at a time, of which only these rows are kept."""
+    wanted = list(dict.fromkeys([*columns, *(["event_date"] if days else [])]))
+    for name, comparison, day in days or ():
+        bound = pa.scalar(date.fromisoformat(day))
+        of = pc.field(name)
+        asks &= of >= bound if comparison == ">=" else of <= bound
+    definition = source.table.definition.arrow_schema
+    schema = pa.schema([definition.field(column).with_nullable(True) for column in wanted])
+    found = (rows.cast(schema).filter(asks) for rows in source.rows(wanted, version))
+    return pa.concat_tables([schema.empty_table(), *found]).select(list(columns))
 
 
 def _plain(field: pa.Field) -> pa.Field:
