@@ -5,11 +5,12 @@ What has no counterpart is left out, what is called otherwise renamed, and both 
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from schemas.log import without_passwords
+from schemas.places import names_a_user
 from schemas.sections.fault import Wrong
 from schemas.sections.section import identifier
 
@@ -64,11 +65,16 @@ class Notes:
     changed: list[Note] = field(default_factory=list)
 
 
+class _Column(NamedTuple):
+    kind: str
+    there: str  # its name in the source
+
+
 class _View(NamedTuple):
     name: str
     spec: Mapping[str, Any]
-    keys: Sequence[str]
-    columns: Mapping[str, str]  # type by name
+    keys: Mapping[str, str]  # name in the source by name
+    columns: Mapping[str, _Column]
     ttl: str | None
 
 
@@ -149,7 +155,9 @@ def _views(
                 notes.left_out.append(Note(where, f"{why} can be had here"))
             else:
                 ttl = _ttl(spec.get("ttl", "0s"), where, notes)
-                yield _View(name, spec, [str(key) for key in keys], columns, ttl)
+                there = _names_there(spec)
+                named = {str(own): there(key) for own, key in zip(keys, joined, strict=True)}
+                yield _View(name, spec, named, columns, ttl)
 
 
 def _named(name: str, where: str, taken: set[str] | None, notes: Notes) -> str | None:
@@ -177,9 +185,17 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _columns(spec: Mapping[str, Any], where: str, notes: Notes) -> dict[str, str]:
-    """Type by name of the columns that can be had."""
-    found: dict[str, str] = {}
+def _names_there(spec: Mapping[str, Any]) -> Callable[[str], str]:
+    """From what Feast calls a column to what its source does."""
+    mapping = spec.get("batchSource", {}).get("fieldMapping", {})
+    theirs = {ours: name for name, ours in mapping.items()}
+    return lambda name: theirs.get(name, name)
+
+
+def _columns(spec: Mapping[str, Any], where: str, notes: Notes) -> dict[str, _Column]:
+    """By name the columns that can be had."""
+    found: dict[str, _Column] = {}
+    there = _names_there(spec)
     times = {spec.get("batchSource", {}).get(key) for key in _TIMES}
     for one in spec.get("features", ()):
         place, kind = f"{where}.{one['name']}", one.get("valueType", "INVALID")
@@ -188,7 +204,7 @@ def _columns(spec: Mapping[str, Any], where: str, notes: Notes) -> dict[str, str
         elif kind not in TYPES:
             notes.left_out.append(Note(place, f"{kind} has no counterpart"))
         elif name := _named(one["name"], place, set(found), notes):
-            found[name] = TYPES[kind]
+            found[name] = _Column(TYPES[kind], there(one["name"]))
     return found
 
 
@@ -208,27 +224,43 @@ def _ttl(text: str, where: str, notes: Notes) -> str | None:
 
 
 def _section(view: _View, notes: Notes) -> str:
-    """`[[feature_views]]` of a view, its source as a comment."""
+    """`[[feature_views]]` of a view, read where Feast has its rows if that is a table in files."""
     source = view.spec.get("batchSource", {})
     where = f"featureViews.{view.spec['name']}"
     if "streamSource" in view.spec:
         why = "rows come from its batch source alone"
         notes.left_out.append(Note(f"{where}.streamSource", why))
-    lines = [*_source(source, where, notes), "[[feature_views]]", f"name = {_text(view.name)}"]
+    placed = _placed(source)
+    above = [] if placed else _source(source, where, notes)
+    lines = [*above, "[[feature_views]]", f"name = {_text(view.name)}", *placed]
     if about := view.spec.get("description"):
         lines.append(f"description = {_text(about)}")
     lines.append(f"entity = {_text(list(view.keys))}")
+    names = dict(view.keys)
     if held := source.get("timestampField"):
-        lines.append(f"timestamp_field = {_text(_plain(held, where, notes))}")
+        plain = _plain(held, where, notes)
+        names[plain] = held
+        lines.append(f"timestamp_field = {_text(plain)}")
     if known := source.get("createdTimestampColumn"):
-        lines.append(f"created_timestamp_column = {_text(_plain(known, where, notes))}")
+        plain = _plain(known, where, notes)
+        names[plain] = known
+        lines.append(f"created_timestamp_column = {_text(plain)}")
     else:
         lines.append(f'created_timestamp_column = "created"  {YOURS} Feast knows none')
+        names["created"] = held or "event_timestamp"
         why = "its source says no created_timestamp_column: a row counts here once it was known"
+        if placed:
+            why += ", which is when it held"
         notes.changed.append(Note(where, why))
+    differ = {own: there for own, there in names.items() if own != there}
+    if placed and differ:
+        told = ", ".join(f"{own} = {_text(there)}" for own, there in differ.items())
+        lines.append(f"names = {{ {told} }}")
     lines += [] if view.ttl is None else [f'ttl = "{view.ttl}"']
     lines.append("[feature_views.columns]")
-    lines += [f'{name} = {{ type = "{kind}" }}' for name, kind in view.columns.items()]
+    for name, (kind, there) in view.columns.items():
+        column = f", column = {_text(there)}" if placed and there != name else ""
+        lines.append(f'{name} = {{ type = "{kind}"{column} }}')
     return "\n".join([*lines, ""])
 
 
@@ -236,12 +268,22 @@ def _plain(name: str, where: str, notes: Notes) -> str:
     return _named(name, f"{where}.{name}", None, notes) or "event_timestamp"
 
 
+def _placed(source: Mapping[str, Any]) -> list[str]:
+    """The settings of a source in files, of which the whole place is known; none of another."""
+    options = source.get("fileOptions", {})
+    place = str(options.get("uri", "")).removeprefix("file://")
+    if not place.startswith(("/", "s3://", "s3a://")) or names_a_user(place):
+        return []
+    delta = "deltaFormat" in options.get("fileFormat", {})
+    return [f"path = {_text(place)}", *([] if delta else ['format = "parquet"'])]
+
+
 def _source(source: Mapping[str, Any], where: str, notes: Notes) -> list[str]:
-    """Where Feast has the rows, as comments."""
+    """Where Feast has the rows, as comments: no table in files, or in a folder from its own on."""
     options = source.get("fileOptions", {})
     if place := options.get("uri"):
         kind = "delta" if "deltaFormat" in options.get("fileFormat", {}) else "parquet"
-        lines = [f"# source: {place} ({kind})"]
+        lines = [f"# source: {place} ({kind}); its whole place can be read: path = ..."]
     else:
         told = source.get("name") or source.get("dataSourceClassType") or "none"
         lines = [f"# source: {told} ({source.get('type', 'no batch source')})"]
@@ -257,7 +299,7 @@ def _features(views: Sequence[_View], keys: Mapping[str, str], notes: Notes) -> 
     """`[features]`: every column that can be an input as it is."""
     lines, taken = [f"[features]  {YOURS} what the model reads; buckets, defaults"], set(keys)
     for view in views:
-        for column, kind in view.columns.items():
+        for column, (kind, _) in view.columns.items():
             where = f"features.{view.name}.{column}"
             if kind not in KINDS:
                 notes.left_out.append(Note(where, f"{kind}: no input as it is"))

@@ -87,8 +87,30 @@ def test_the_file_is_a_pipeline_with_the_views_of_the_registry() -> None:
         "orders__rate": ("number", "orders.rate"),
         "vip": ("number", "orders.vip"),
     }
-    assert "# source: s3://store/stats.parquet (parquet)\n[[feature_views]]" in text
+    assert (stats.path, stats.format) == ("s3://store/stats.parquet", "parquet")
+    assert (orders.path, orders.format) == (None, None)
     assert "# source: orders (BATCH_BIGQUERY)\n# its column VIP is vip" in text
+
+
+def test_a_view_in_files_is_read_where_it_is_by_the_names_that_it_has_there() -> None:
+    source = {
+        "type": "BATCH_FILE",
+        "name": "orders",
+        "timestampField": "At",
+        "fileOptions": {"uri": "file:///lake/orders", "fileFormat": {"deltaFormat": {}}},
+        "fieldMapping": {"VIP": "vip", "ORDER": "Order-ID"},
+    }
+    features = {"vip": "BOOL", "Spent": "FLOAT"}
+    listed = [view("orders", "order", features, batchSource=source)]
+    text, notes = pipeline_text(REGISTRY | {"featureViews": listed}, "shop", "here")
+    (orders,) = Pipeline.model_validate(tomllib.loads(text)).feature_views
+    assert (orders.path, orders.format) == ("/lake/orders", None)
+    assert orders.names == {"order_id": "ORDER", "at": "At", "created": "At"}
+    assert {name: one.column for name, one in orders.columns.items()} == {
+        "vip": "VIP",
+        "spent": "Spent",
+    }
+    assert any("once it was known, which is when it held" in note.why for note in notes.changed)
 
 
 def test_nothing_is_left_out_or_changed_in_silence() -> None:
@@ -120,7 +142,9 @@ def test_the_command_writes_the_file_once_and_says_what_it_left_out(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "registry.json").write_text(json.dumps(REGISTRY))
+    # Places within the repository: `validate` would look for a table on S3.
+    text = json.dumps(REGISTRY).replace("s3://store", "data")
+    (tmp_path / "registry.json").write_text(text)
     assert tenforward.main(["from-feast", "registry.json"]) == 0
     out, err = capfd.readouterr()
     told = json.loads(out)
@@ -182,7 +206,10 @@ def test_feast_itself_loads_a_repository(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["left_out"] == []
     ours, theirs = (load_pipeline(folder / "trips.toml") for folder in (tmp_path, DOCS))
-    assert ours.feature_views == theirs.feature_views
+    places = [view.path for view in ours.feature_views]
+    assert places == ["s3://store/features/driver_hourly_stats", "s3://store/features/zone_demand"]
+    here = {"path": None, "format": None}
+    assert [view.model_copy(update=here) for view in ours.feature_views] == theirs.feature_views
     (repo / "broken.py").write_text("import nothing_of_that_name\n")
     done = subprocess.run(
         [*command, str(tmp_path / "other")], cwd=ROOT, capture_output=True, text=True, check=False
