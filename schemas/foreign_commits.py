@@ -29,7 +29,8 @@ def commit_moments(table: ForeignTable, version: int, paths: set[str]) -> Moment
         first = at if first is None else first
         before = [known.get(path, first) for path in removed]
         moment = max(before, default=first) if rearranged else at
-        known |= dict.fromkeys(added, moment)
+        again = {path: known.get(path, first) for path in added if path in removed}
+        known |= dict.fromkeys(added, moment) | again
     lost = paths - known.keys()
     if lost and first is not None:
         log.warning(

@@ -22,9 +22,9 @@ from schemas.foreign import ForeignTable
 from schemas.places import filesystem, size_of
 
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-# Protocol features of readers that leave the rows in plain files. Deletion vectors do not, and
-# delta-rs does not say which files have one.
-_PLAIN = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
+# Protocol features of readers that leave the rows in plain files, or all that is left of them.
+_VECTORS = "deletionVectors"
+_PLAIN = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", _VECTORS}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class ForeignFile:
     most: dict[str, Any] = field(default_factory=dict)
     nulls: dict[str, int] = field(default_factory=dict)
     state: str = ""  # of a file that may change under its name: size and time
+    # Which of its rows are there, in order; all of those beyond its end, and without it all.
+    kept: pa.BooleanArray | None = field(default=None, compare=False, repr=False)
 
     def place(self, table: ForeignTable) -> str:
         """Its path or URI."""
@@ -105,19 +107,42 @@ def files_of(table: ForeignTable, version: int | None = None) -> list[ForeignFil
 def _of_delta(table: ForeignTable, version: int | None) -> list[ForeignFile]:
     snapshot = snapshot_of(table, version)
     _require_plain(table, snapshot)
-    found = [
-        ForeignFile(
-            unquote(action["path"]),
-            int(action["size_bytes"]),
-            None if action.get("num_records") is None else int(action["num_records"]),
-            action.get("partition") or {},
-            action.get("min") or {},
-            action.get("max") or {},
-            action.get("null_count") or {},
+    vectors = _vectors(table, snapshot)
+    found = []
+    for action in pa.table(snapshot.get_add_actions()).to_pylist():
+        path, rows = unquote(action["path"]), action.get("num_records")
+        kept = vectors.get(path.rpartition("/")[2])
+        if rows is not None and kept is not None:
+            rows = int(rows) - (len(kept) - kept.true_count)
+        found.append(
+            ForeignFile(
+                path,
+                int(action["size_bytes"]),
+                None if rows is None else int(rows),
+                action.get("partition") or {},
+                action.get("min") or {},
+                action.get("max") or {},
+                action.get("null_count") or {},
+                kept=kept,
+            )
         )
-        for action in pa.table(snapshot.get_add_actions()).to_pylist()
-    ]
     return sorted(found, key=lambda file: file.path)
+
+
+def _vectors(table: ForeignTable, snapshot: Snapshot) -> dict[str, pa.BooleanArray]:
+    """The deletion vector of each file that has one, true where a row is there, by the file's own
+    name: writers make it of random letters. Raises DataQualityError where one cannot be read."""
+    if _VECTORS not in (snapshot.protocol().reader_features or []):
+        return {}
+    try:
+        found = pa.table(snapshot.deletion_vectors())
+    except (DeltaError, OSError) as error:
+        raise DataQualityError(
+            f"table {table}: a deletion vector cannot be read ({error}): vacuumed, or damaged."
+            " Remedy: repeat the command when nobody writes there, or restore the file."
+        ) from error
+    names = [unquote(place).rpartition("/")[2] for place in found["filepath"].to_pylist()]
+    return {name: found["selection_vector"][place].values for place, name in enumerate(names)}
 
 
 def _require_plain(table: ForeignTable, snapshot: Snapshot) -> None:
@@ -130,9 +155,8 @@ def _require_plain(table: ForeignTable, snapshot: Snapshot) -> None:
     if wrong:
         raise ConfigurationError(
             f"table {table}: its rows need {', '.join(wrong)} to be read, and readers of plain"
-            f" files would see others than Spark does. Remedy: REORG TABLE delta.`{table.place}`"
-            " APPLY (PURGE), or ALTER TABLE ... DROP FEATURE; or ingest its rows into a table of"
-            " the warehouse."
+            f" files would see others than Spark does. Remedy: ALTER TABLE delta.`{table.place}`"
+            " DROP FEATURE ..., or ingest its rows into a table of the warehouse."
         )
 
 
@@ -173,7 +197,7 @@ def is_whole(table: ForeignTable, version: int) -> bool:
     """Whether a version can still be read: its log, and every file."""
     try:
         files = files_of(table, version)
-    except (ConfigurationError, ConflictError, DeltaError, OSError):
+    except (ConfigurationError, ConflictError, DataQualityError, DeltaError, OSError):
         return False
     return all(size_of(file.place(table)) is not None for file in files)
 

@@ -201,7 +201,8 @@ def _count(table: ForeignTable, file: ForeignFile) -> int:
     if file.rows is not None:
         return file.rows
     with opened(table, file) as parquet:
-        return int(parquet.metadata.num_rows)
+        rows = int(parquet.metadata.num_rows)
+    return rows if file.kept is None else rows - (len(file.kept) - file.kept.true_count)
 
 
 def rows_of_part(
@@ -283,6 +284,10 @@ def _stored(table: ForeignTable, file: ForeignFile, columns: Sequence[str]) -> d
         with opened(table, file) as parquet:
             there = [name for name in in_file if name in parquet.schema_arrow.names]
             read, count = parquet.read(columns=there), int(parquet.metadata.num_rows)
+        if file.kept is not None:
+            beyond = pa.repeat(pa.scalar(True), count - len(file.kept))
+            kept = pa.concat_arrays([file.kept, beyond])
+            read, count = read.filter(kept), kept.true_count
     except (OSError, pa.ArrowException) as error:
         raise gone(table, file, error) from error
     kinds = {column.name: TYPES[column.type].arrow for column in table.definition.columns}
