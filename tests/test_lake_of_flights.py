@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 import tenforward
+from demo.airflow_home import airflow_home, run_dags
+from schemas.manifests import read_manifests
+from spark_jobs.refresh.registered import registered_versions
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, PIPELINE
 from tests.helpers.lake import bytes_of
@@ -74,4 +77,29 @@ def test_law_1_backfill_over_a_lake_draws_and_trains_what_it_drew(loop, twin, tm
     asked = run("describe", "--table", "instances")["elsewhere"]
     assert asked[0]["files"] == 2
     run("ingest", code=2)
+    assert bytes_of(lake) == before
+
+
+@pytest.mark.airflow
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_law_1_the_dags_draw_from_a_lake_what_the_command_draws(loop, twin, tmp_path):
+    """Real tasks in a real Airflow: score, select and, by the asset's event, train."""
+    file, lake = taken_over(twin, tmp_path / "lake"), tmp_path / "lake"
+    before, known = bytes_of(lake), read_manifests(twin.path("refreshes"))
+    environment = airflow_home(
+        tmp_path / "airflow",
+        TENFORWARD_WAREHOUSE=twin.root,
+        TENFORWARD_PIPELINES=str(Path(file).parent),
+    )
+    with (tmp_path / "log").open("w+") as log:
+        ran = run_dags(environment, [f"select_flights@{LOOPED[1]}", "train_flights"], log)
+        log.seek(0)
+        assert [one["state"] for one in ran] == ["success", "success"], log.read()[-4000:]
+    names = {one.refresh_id for one in known}
+    (made,) = (m for m in read_manifests(twin.path("refreshes")) if m.refresh_id not in names)
+    assert made.sample_digest == loop["days"][1]["select"]["sample_digest"]
+    assert made.refresh_id in {
+        t["refresh_id"] for t in registered_versions(twin.root, "flights").values()
+    }
     assert bytes_of(lake) == before

@@ -1,15 +1,24 @@
 """Held-out rows with weights of their own: metrics and gate are those of the weighted rows."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from inference.registered import find_champion
+from inference.scorer import load_scorer
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from spark_jobs import estimate
-from tests.helpers.trainer_tables import random_rows, small_card, small_pipeline, write_refresh
+from tests.helpers.trainer_tables import (
+    empty_database,
+    random_rows,
+    small_card,
+    small_pipeline,
+    write_refresh,
+)
 from trainer import register
 from trainer.data.reader import HeldOut, read_holdout
 from trainer.data.refresh import open_refresh
@@ -18,6 +27,7 @@ from trainer.promotion.assess import assess
 from trainer.promotion.evaluate import evaluate
 from trainer.promotion.gate import HOLDOUT, decide
 from trainer.promotion.judge import judge, measure
+from trainer.train import train_refresh
 
 N = 400
 RANDOM = np.random.default_rng(4)
@@ -138,6 +148,29 @@ def test_a_row_of_weight_0_counts_for_nothing(tmp_path: Path) -> None:
     assert [line.level for line in assessment.segments] == ["a"]
     measured = measure(model, card, held_out.rows, pipeline.training)["loss"]
     assert assessment.challenger["loss"].value == pytest.approx(measured)
+
+
+def test_a_training_reads_weighs_and_judges_weighted_rows(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """`train`, from the files of a refresh to a version: its loss is the weighted one of what it
+    serves."""
+    shutil.copy(empty_database(tmp_path_factory.getbasetemp()), tmp_path / "mlflow.db")
+    own = np.random.default_rng(6).exponential(size=500)
+    rows = random_rows(300, seed=1) | {"row_weight": own[:300], "weight": own[:300]}
+    held = random_rows(200, seed=3) | {"row_weight": own[300:], "segments": [["a"]] * 200}
+    pipeline = weighted_pipeline()
+    write_refresh(tmp_path, pipeline, "first", rows, held)
+    told = train_refresh(pipeline, str(tmp_path), "first")
+    assert told["promoted"], told["reason"]
+    champion = find_champion("small", str(tmp_path))
+    assert champion is not None
+    logit = load_scorer(champion.folder).score(held).prediction
+    wanted = evaluate("binary", logit, held["label"], weight=own[300:].astype(np.float32))
+    assert told["metrics"]["challenger"]["loss"] == pytest.approx(wanted["loss"], rel=1e-5)
+    assert wanted["loss"] != pytest.approx(
+        evaluate("binary", logit, held["label"])["loss"], rel=1e-3
+    )
 
 
 def test_law_3_the_gate_is_not_asked_by_other_losses_than_weighted_ones(tmp_path: Path) -> None:
