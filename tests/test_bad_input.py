@@ -132,6 +132,8 @@ def with_bad_labels(warehouse) -> None:
     warehouse.append_once(few.withColumn("late", F.lit(float("nan"))), "labels", "careless")
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_few_nan_losses_and_labels_go_to_the_rejects_and_are_counted(loop, tmp_path):
     warehouse = with_bad_records(loop, tmp_path, share=0.01)
     with_bad_labels(warehouse)

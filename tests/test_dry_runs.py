@@ -109,9 +109,11 @@ def answering(warehouse: Warehouse, ds: date) -> dict[str, Any]:
     return {"status": "done", "records": len(asked)}
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "budget",
-    ["0.4 per forward pass", pytest.param(0.25, marks=(pytest.mark.slow, pytest.mark.nightly))],
+    ["0.4 per forward pass", 0.25],
 )
 def test_a_dry_run_of_backfill_says_what_is_scored_and_drawn(
     budget: float | str, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,8 @@ def recipe() -> str:
     return found[1].replace("\\", "")
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_rows_that_say_the_same_are_one(spark, tmp_path):
     once = small.instances()
     sound = select_day(small.filled(tmp_path / "once"), LAST)

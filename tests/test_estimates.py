@@ -10,7 +10,16 @@ DRAWS, N, K = 2000, 100, 20
 TABLE = binary_records(N)
 
 
-@pytest.mark.parametrize("policy", ["grad-norm", "balanced", "infobatch"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "grad-norm",
+        *(
+            pytest.param(p, marks=(pytest.mark.slow, pytest.mark.nightly))
+            for p in ("balanced", "infobatch")
+        ),
+    ],
+)
 def test_law_3_the_mean_estimate_of_the_total_loss_is_the_total_loss(policy):
     """Of each design; over 2000 draws, within 4 standard errors; weights are k / (N pi)."""
     estimates = []

@@ -165,6 +165,8 @@ def test_plain_parquet_does_as_well(warehouse, tmp_path):
     assert import_records(there, DAY, DAY)["records"] == 5
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_import_that_another_one_overtakes_is_refused(warehouse, tmp_path, monkeypatch):
     logged(tmp_path, GOOD)
     took = warehouse.next_number("forward_records", "import")

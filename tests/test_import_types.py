@@ -329,7 +329,10 @@ def test_a_row_that_its_own_date_hides_is_told_once_and_not_lost(warehouse, tmp_
 # Late rows.
 
 
-@pytest.mark.parametrize("later", [timedelta(0), timedelta(hours=2)])
+@pytest.mark.parametrize(
+    "later",
+    [timedelta(0), pytest.param(timedelta(hours=2), marks=(pytest.mark.slow, pytest.mark.nightly))],
+)
 def test_a_late_row_that_contradicts_is_a_reject(warehouse, tmp_path, later) -> None:
     logged(tmp_path)
     imported(warehouse)

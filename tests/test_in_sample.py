@@ -136,6 +136,8 @@ def warehouse(loop, tmp_path) -> Warehouse:
     return twin_of(loop["warehouse"], tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_shadow_model_that_learnt_from_a_day_changes_nothing_of_it(warehouse):
     before = select_day(warehouse, LOOPED[0])
     score_day(warehouse, LOOPED[0], model_version="2")

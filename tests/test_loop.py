@@ -59,6 +59,8 @@ def test_law_2_repeating_the_backfill_changes_no_table_version(loop):
     assert versions(loop["warehouse"]) == before
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_law_1_selecting_a_day_anew_gives_the_same_digest(loop, tmp_path):
     first = loop["days"][1]["select"]
     again = select_day(copied(loop["warehouse"], tmp_path), DS, force=True)
@@ -110,6 +112,8 @@ def test_law_5_the_hold_out_is_never_drawn(loop):
         assert not kept & set(rows(warehouse, name)["instance_id"].to_pylist())
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_law_5_the_forward_days_are_there_to_judge_by_and_none_of_them_is_drawn(loop, tmp_path):
     warehouse = copied(loop["warehouse"], tmp_path)
     data = warehouse.pipeline.model_dump() | {"selection": {"forward_days": 1}}

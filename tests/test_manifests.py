@@ -147,6 +147,8 @@ def test_what_another_engine_drew_is_not_rebuilt_but_named(loop):
         decided_then(other)
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_warehouse_of_format_1_is_widened_by_init_and_goes_on(twin: Warehouse, capfd):
     place = twin.path("refreshes")
     older = [manifest.to_table() for manifest in read_manifests(place)]
@@ -182,6 +184,8 @@ def test_a_version_from_before_a_column_is_read_with_nulls(spark: SparkSession, 
     assert then.schema["statistics"].dataType == now.schema["statistics"].dataType
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_rebuild_keeps_the_limits_of_its_checks(twin: Warehouse):
     """They are no part of the configuration that a refresh is named by."""
     before = select_day(twin, LOOPED[1])

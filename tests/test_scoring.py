@@ -186,6 +186,8 @@ def copies(warehouse: Warehouse) -> DataFrame:
     return day.limit(1).withColumn("instance_id", F.lit("one more"))
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_of_two_runs_of_a_day_at_once_one_is_refused_and_its_repeat_adds_nothing(
     warehouse, monkeypatch
 ):
