@@ -94,6 +94,7 @@ def test_a_repeat_is_already_done_and_makes_no_other_day(every_other):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_force_makes_anew_what_was_selected_and_no_other_day(every_other):
     warehouse, before = every_other["warehouse"], selected(every_other["warehouse"])
     forced = backfill.backfill(warehouse, *RANGE, only="select", force=True)
@@ -102,6 +103,7 @@ def test_force_makes_anew_what_was_selected_and_no_other_day(every_other):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_days_are_those_that_the_tasks_of_the_dag_select(every_other, loop, tmp_path):
     """`score`, `due` and, where it is not skipped, `select`, day by day; no training between."""
     twin = scheduled(twin_of(loop["warehouse"], tmp_path), days=2)

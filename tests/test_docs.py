@@ -117,6 +117,7 @@ def test_the_server_of_the_page_answers_and_records(here):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_example_server_of_the_page_serves_and_records(here):
     server, client = "".join(blocks("recorder.md", "bash")).splitlines()
     with socket.socket() as free:

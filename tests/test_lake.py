@@ -83,6 +83,7 @@ def test_law_1_the_sample_of_tables_elsewhere_is_that_of_our_own(plain, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_parquet_with_nulls_that_has_changed_cannot_be_rebuilt_from(plain, tmp_path):
     asked, told = instances(), labels(instances())
     asked += [asked[0] | {"instance_id": None}, asked[0] | {"event_time": None}]

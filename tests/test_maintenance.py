@@ -86,6 +86,7 @@ def test_small_files_are_compacted_once_and_every_row_stays(crowd):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_unused_files_go_and_pinned_versions_stay_readable(crowd):
     pins = pinned_refreshes(crowd, datetime.now(UTC))
     newest = pins[refresh_id(crowd.pipeline, LOOPED[1])]

@@ -49,6 +49,7 @@ def train(warehouse: Path, file: str, refresh: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "trainer.train", *where, *options]
 
 
+@pytest.mark.nightly
 def test_two_processes_give_one_result_and_the_exit_code_of_what_went_wrong(
     warehouse: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_two_processes_go_on_from_the_champions_optimizer(warehouse: Path, tmp_p
         assert not name.startswith("step/") or value == 2 * 3 * 8  # batches of 500 rows
 
 
+@pytest.mark.nightly
 def test_a_killed_command_resumes_and_leaves_no_checkpoint(warehouse: Path, tmp_path: Path) -> None:
     file = pipeline_file(tmp_path, long_training(30))
     command = train(warehouse, file, "sound")

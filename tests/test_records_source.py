@@ -197,6 +197,7 @@ def test_a_log_is_imported_in_place_of_scoring(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_days_of_a_log_are_imported_and_selected(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

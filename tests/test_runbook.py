@@ -43,6 +43,7 @@ def test_rejects_can_be_looked_at(loop) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_new_feature_is_added_without_touching_what_is_there(loop, tmp_path: Path) -> None:
     old = copied(loop["warehouse"], tmp_path / "warehouse")
     file = tmp_path / "wider.toml"

@@ -37,6 +37,7 @@ def test_law_3_inclusion_frequencies_equal_the_probabilities_of_every_score(scor
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["calibrated", "infobatch"])
+@pytest.mark.nightly
 def test_law_3_inclusion_frequencies_of_whole_selections(policy):
     """Through `draw`, from records to rows, so that nothing on the way favours a row."""
     counts = np.zeros(N)

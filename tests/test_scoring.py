@@ -85,6 +85,7 @@ def test_law_2_instances_that_arrive_later_are_answered_and_none_twice(warehouse
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_several_versions_answer_one_day_and_selection_takes_the_newest_record(warehouse, capfd):
     before = answers(warehouse, LOOPED[1])
     champion = before[0][1]
