@@ -72,14 +72,25 @@ FIRST = (
     "test_cluster",
     "test_recorder_durability",
     "test_score_frequencies",
-    "test_three_ways",
-    "test_torture",
-    "test_up",
     "test_processes",
     "test_digits_loop",
+    "test_torture",
+    "test_up",
+    "test_three_ways",
 )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One file that wants the loop, then those that do not, then the others that do: the first
+    process runs it, for more than a minute, and none waits for it meanwhile."""
     place = {name: number for number, name in enumerate(FIRST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    wants = {item.path.stem for item in items if "loop" in getattr(item, "fixturenames", ())}
+    maker = min(wants - place.keys(), default="")
+
+    def rank(item: pytest.Item) -> int:
+        own = item.path.stem
+        later = len(place) + (0 if own == maker else 2 if own in wants else 1)
+        return place.get(own, later)
+
+    items.sort(key=rank)

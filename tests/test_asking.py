@@ -66,6 +66,8 @@ def test_only_those_without_a_label_are_drawn_about_and_once(shops: Warehouse) -
         asked_by(shops, ask(shops, LAST, "uniform"))
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_law_3_weights_are_over_the_chance_of_having_been_asked(shops: Warehouse) -> None:
     drawn = asked_by(shops, ask(shops)).to_pylist()
     chance = {row["instance_id"]: row["probability"] for row in drawn}

@@ -75,6 +75,8 @@ def test_one_refresh_in_the_range_is_enough(status: str) -> None:
     assert "exit_code" not in told
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_window_without_a_record_is_passed_over_too(spark: SparkSession, tmp_path: Path) -> None:
     asked = small.instances(DAYS[:2])
     selection = {"window_days": 1, "budget": 0.5, "policy": "grad-norm"}

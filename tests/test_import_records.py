@@ -139,6 +139,8 @@ def test_what_cannot_be_used_is_kept_as_it_came_with_its_reason(warehouse, tmp_p
     assert as_it_came[10]["colour"] == "red"
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_row_that_says_something_else_than_before_is_kept_as_a_reject(warehouse, tmp_path):
     """Law 2: neither taken in silence for the one that is there, nor put in its place."""
     logged(tmp_path, GOOD)

@@ -309,6 +309,8 @@ def test_one_value_that_cannot_be_read_is_one_reject(warehouse, tmp_path, case) 
     assert json.loads(found[1][4])["airline"] == "AA"
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_rejects_are_kept_once(warehouse, tmp_path) -> None:
     logged(tmp_path, id=text(b"a", b"\xff\xfe"))
     done = imported(warehouse)
@@ -318,6 +320,8 @@ def test_rejects_are_kept_once(warehouse, tmp_path) -> None:
     assert reject["reason"] == "unreadable"
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_row_that_its_own_date_hides_is_told_once_and_not_lost(warehouse, tmp_path) -> None:
     late = DAY + timedelta(days=5)
     logged(tmp_path, day=pa.array([DAY, late]))

@@ -111,6 +111,8 @@ def warehouse(loop, tmp_path) -> Warehouse:
     return copied(loop["warehouse"], tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_law_1_a_past_refresh_is_rebuilt_exactly_after_late_labels_arrived(warehouse):
     day = LOOPED[1]
     name = refresh_id(warehouse.pipeline, day)

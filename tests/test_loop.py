@@ -156,6 +156,8 @@ def test_law_5_a_label_is_known_only_once_the_flight_has_landed(loop):
     assert (known[table["instance_id"].to_pylist()] <= cut).all()
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_refresh_that_dies_before_its_manifest_is_no_refresh(loop, tmp_path, monkeypatch):
     warehouse = copied(loop["warehouse"], tmp_path)
     other = Warehouse(

@@ -27,6 +27,8 @@ def without(ids: set[str], **selection: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_record_without_an_instance_is_a_reject_and_the_others_are_drawn_without_it(
     spark, tmp_path
 ):

@@ -124,6 +124,8 @@ price = { kind = "number" }
 # --- selection ---
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_was_set_aside_is_no_candidate_and_is_counted(spark, shops):
     before = select_day(shops, LAST)
     there = candidates(shops, before["refresh_id"])

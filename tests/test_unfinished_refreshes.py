@@ -136,6 +136,8 @@ def test_of_two_runs_at_once_one_wins_whole(warehouse, monkeypatch):
     assert of_one_draw(other, won["sample_digest"])
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_that_another_overtakes_leaves_nothing_behind(warehouse, monkeypatch):
     """The slow one has written its rows; the fast one begins, draws otherwise and ends."""
     slow, written, go_on = replace(warehouse), Event(), Event()
