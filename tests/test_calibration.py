@@ -8,8 +8,8 @@ import pytest
 
 from spark_jobs.selection import blocks
 from spark_jobs.selection.draw import selection_of
+from spark_jobs.selection.from_arrow import from_arrow, infer_task
 from spark_jobs.selection.policies import policy_for
-from spark_jobs.selection.records import from_arrow, infer_task
 from tests.helpers.dense import columns_of
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 

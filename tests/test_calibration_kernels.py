@@ -6,8 +6,9 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from spark_jobs.selection import calibration
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policy import Policy
-from spark_jobs.selection.records import Records, from_arrow
+from spark_jobs.selection.records import Records
 from tests.helpers.dense import by_scipy, columns_of, problem, solved, truncated
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 

@@ -6,8 +6,9 @@ import pytest
 from schemas.sections.budget import parse_budget
 from spark_jobs.selection import comparison
 from spark_jobs.selection.comparison import Draw, compare, excess_loss, features, newton_steps
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policies import policy_for
-from spark_jobs.selection.records import Records, from_arrow, reordered
+from spark_jobs.selection.records import Records, reordered
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 SEEDS = [1, 2, 3, 4, 5]

@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import ConfigurationError, DataQualityError
 from schemas.statistics import statistics
 from spark_jobs.selection import draw
-from spark_jobs.selection.records import from_arrow
+from spark_jobs.selection.from_arrow import from_arrow
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 N = 60

@@ -18,9 +18,9 @@ from schemas.sections.budget import parse_budget
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import ArrowBlocks
 from spark_jobs.selection.engine import SelectionResult, select
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policies import POLICIES, on_records, policy_for
 from spark_jobs.selection.policy import Policy, Strata
-from spark_jobs.selection.records import from_arrow
 
 N, BUDGET, DRAWS = 600, 0.2, 120
 LARGEST_Z = 4.5  # of four totals of each configuration: chance goes beyond in one of 36,000

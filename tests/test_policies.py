@@ -12,6 +12,7 @@ from spark_jobs.selection.blocks import ArrowBlocks
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.engine import select
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policies import (
     POLICIES,
     beside,
@@ -20,7 +21,6 @@ from spark_jobs.selection.policies import (
     policy_for,
 )
 from spark_jobs.selection.policy import Policy, Strata
-from spark_jobs.selection.records import from_arrow
 from spark_jobs.selection.scores import SCORES
 from spark_jobs.selection.tasks import TASKS, sigmoid, softmax
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records

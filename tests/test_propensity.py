@@ -8,8 +8,8 @@ import pytest
 from schemas.errors import DataQualityError
 from spark_jobs.blocks.shards import pack, unpack
 from spark_jobs.selection.draw import draw, selection_of
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policies import policy_for
-from spark_jobs.selection.records import from_arrow
 from tests.helpers.logged_records import binary_records
 
 N = 3000

@@ -12,9 +12,10 @@ from schemas.errors import DataQualityError
 from spark_jobs.blocks.shards import pack, unpack
 from spark_jobs.selection.comparison import Draw, excess_loss, features
 from spark_jobs.selection.draw import draw, selection_of
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.mixture import component_variances
 from spark_jobs.selection.policies import policy_for
-from spark_jobs.selection.records import from_arrow, joined
+from spark_jobs.selection.records import joined
 from spark_jobs.selection.tasks import sigmoid
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 

@@ -18,8 +18,8 @@ from schemas.tables import forward_records
 from spark_jobs.candidates.content import LABEL_SAID, content
 from spark_jobs.candidates.maturity import counting
 from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.columns import column
 from spark_jobs.selection.hashing import hash_columns
-from spark_jobs.selection.records import column
 
 _KEPT = ("instance_id", "event_time", "model_version", "prediction", "logits", "statistics")
 HOLDOUT_STEPS = 1_000_000  # of a share that is held out

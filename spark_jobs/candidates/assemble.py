@@ -30,8 +30,10 @@ from spark_jobs.candidates.in_sample import in_sample
 from spark_jobs.candidates.matching import groups, hash_places, places
 from spark_jobs.candidates.maturity import where_counted
 from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.columns import column, holds
+from spark_jobs.selection.from_arrow import records_of
 from spark_jobs.selection.order import Order, hashed, order_of
-from spark_jobs.selection.records import Records, column, holds, records_of
+from spark_jobs.selection.records import Records
 
 _SAME = ("moment", "tie")  # rows of one id with the same of both must have the same `content`
 # No candidate's columns, or those of its label.

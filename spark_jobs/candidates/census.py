@@ -17,8 +17,8 @@ from schemas import findings
 from schemas.reasons import CLOCK_SKEW
 from spark_jobs.candidates.matching import groups, hash_places
 from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.columns import column
 from spark_jobs.selection.order import Order, order_of
-from spark_jobs.selection.records import column
 
 ROLE, DAY = "role", "day"  # columns of the narrow rows, where there is a census
 FEW = 5  # ids that are named

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from schemas.tables import forward_records
 from spark_jobs.selection.arrays import Array
+from spark_jobs.selection.columns import column
 from spark_jobs.selection.hashing import hash_columns
-from spark_jobs.selection.records import column
 
 # What tells one record from another; all the other columns are what it says.
 KEY = ("instance_id", "model_version", "batch_id", "recorded_at")

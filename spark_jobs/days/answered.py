@@ -30,7 +30,7 @@ from inference.registered import find_champion
 from spark_jobs.candidates.in_sample import in_sample
 from spark_jobs.candidates.spark_in_sample import was_in_sample
 from spark_jobs.refresh.registered import Models, models_of
-from spark_jobs.selection.records import column
+from spark_jobs.selection.columns import column
 from spark_jobs.storage.day_files import files_by_date, rows_of_days
 from spark_jobs.storage.warehouse import Warehouse
 

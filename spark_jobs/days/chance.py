@@ -29,9 +29,9 @@ from spark_jobs.candidates.assemble import assemble
 from spark_jobs.days.outlook import Reading
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.selection.blocks import ArrowBlocks
+from spark_jobs.selection.columns import column
 from spark_jobs.selection.engine import select
 from spark_jobs.selection.policies import configured, on_records
-from spark_jobs.selection.records import column
 
 
 def drawn_by_chance(reading: Reading, plan: RefreshPlan, decided: Decided) -> int:

@@ -23,7 +23,7 @@ from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.content import LABEL_SAID
 from spark_jobs.candidates.maturity import Counting, ages
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import column
+from spark_jobs.selection.columns import column
 
 NEVER, ALWAYS = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 _TIME = pa.timestamp("us", tz="UTC")

@@ -27,7 +27,8 @@ from spark_jobs.candidates.maturity import old_until
 from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import cut_of, window_start
 from spark_jobs.refresh.registered import models_of
-from spark_jobs.selection.records import Records, column
+from spark_jobs.selection.columns import column
+from spark_jobs.selection.records import Records
 from spark_jobs.storage.day_files import rows_of_days
 
 _RECORD = tuple(column.name for column in forward_records().columns if column.name != "event_date")

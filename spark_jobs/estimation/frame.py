@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from schemas.errors import NoDataError
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import predictions
+from spark_jobs.selection.from_arrow import predictions
 from spark_jobs.selection.tasks import loss, residual
 
 # Of every row; `residual*sketch` and the like are products.

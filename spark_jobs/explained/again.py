@@ -18,11 +18,12 @@ from spark_jobs.candidates.arrow_narrow import kept_out, seen_from, times_asked
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.explained.pinned import GoneError, Pinned
 from spark_jobs.selection.blocks import ArrowBlocks
+from spark_jobs.selection.columns import column
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.engine import select
 from spark_jobs.selection.kernels import Plan, choose
 from spark_jobs.selection.policies import configured, on_records
-from spark_jobs.selection.records import Records, column
+from spark_jobs.selection.records import Records
 from spark_jobs.selection.scores import SCORES
 
 

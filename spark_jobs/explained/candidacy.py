@@ -19,7 +19,7 @@ from spark_jobs.candidates.arrow_narrow import held_out, seen_from
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.in_sample import in_sample
 from spark_jobs.explained.pinned import Pinned
-from spark_jobs.selection.records import column
+from spark_jobs.selection.columns import column
 
 CANDIDATE = "candidate"
 MATURITY = {

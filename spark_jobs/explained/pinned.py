@@ -22,8 +22,8 @@ from schemas.set_aside import SET_ASIDE, ids_set_aside
 from schemas.tables import all_tables, forward_records
 from schemas.validation.reading import SECTIONS_ALONE
 from spark_jobs.candidates.arrow_narrow import WHOLE, narrow_labels, narrow_records, together
+from spark_jobs.selection.columns import column
 from spark_jobs.selection.engine import ENGINE
-from spark_jobs.selection.records import column
 from spark_jobs.storage.day_files import files_by_date, rows_of_days
 
 _RECORD = tuple(one.name for one in forward_records().columns if one.name != "event_date")

@@ -25,7 +25,7 @@ from spark_jobs.features.point_in_time import with_features
 from spark_jobs.judging.learnt import learnt_from, require_independent, unlearnt
 from spark_jobs.refresh.registered import registered_versions
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import predictions
+from spark_jobs.selection.from_arrow import predictions
 from spark_jobs.selection.tasks import loss, sigmoid, softmax
 from spark_jobs.storage.warehouse import Warehouse
 

@@ -15,7 +15,8 @@ from schemas.statistics import summarised
 from spark_jobs.candidates.in_sample import in_sample
 from spark_jobs.selection import tasks
 from spark_jobs.selection.arrays import Array
-from spark_jobs.selection.records import column, matrix, require_classes
+from spark_jobs.selection.columns import column, matrix
+from spark_jobs.selection.from_arrow import require_classes
 
 # A bin is the sign, the exponent and 10 bits of the mantissa of a float32: at most 0.1 % wide,
 # whatever the unit, and in the order of the values.
@@ -33,7 +34,7 @@ def measures(task: str, prediction: Array, label: Array) -> dict[str, Array]:
     """Of each record (n,): `bin` of what it predicted, `loss`, `expected` (the loss that the
     prediction itself expects), and `predicted` beside `observed`.
 
-    prediction: (n,) or (n, m), as `spark_jobs.selection.records` has it. label (n,): NaN where none
+    prediction: (n,) or (n, m), as `spark_jobs.selection.from_arrow` has it. label (n,): NaN where none
     counts; NaN then stands in what needs it. What is predicted is the chance of a positive
     (binary), the chance of the likeliest class (multiclass; observed: whether it was right), or the
     value (regression, whose predictions expect no loss: NaN). A logit, a chance or a value is

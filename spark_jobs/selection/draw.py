@@ -10,10 +10,10 @@ from schemas.sections.budget import parse_budget
 from spark_jobs.selection.blocks import ArrowBlocks
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.engine import SelectionResult, select
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.given import candidates_of, table_of
 from spark_jobs.selection.policies import policy_for, require_possible
 from spark_jobs.selection.policy import Policy
-from spark_jobs.selection.records import from_arrow
 
 # Under this key a table that was drawn says by which policy and design, as JSON.
 DRAW = b"tenforward.draw"

@@ -25,7 +25,8 @@ from schemas.rules import (
     rules_for,
 )
 from schemas.statistics import CLASSES
-from spark_jobs.selection.records import holds, infer_task
+from spark_jobs.selection.columns import holds
+from spark_jobs.selection.from_arrow import infer_task
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _NUMBERS = pa.list_(pa.float64())
