@@ -61,6 +61,11 @@ def require_equal_rows(pipeline: "Pipeline", option: str) -> None:
         )
 
 
+def loss_of(pipeline: "Pipeline") -> str:
+    """The name of the loss that the gate compares."""
+    return pipeline.training.loss if pipeline.task == "regression" else "log"
+
+
 def keep(client: "MlflowClient", run_id: str, found: AllTraffic) -> None:
     """Write it to the run, over an earlier one of the refresh."""
     client.log_text(run_id, found.model_dump_json(indent=1), _file(found.refresh_id))

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inference.registered import RegisteredVersion, find_version
-from schemas.all_traffic import AllTraffic, keep, require_equal_rows
+from schemas.all_traffic import AllTraffic, keep, loss_of, require_equal_rows
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.errors import ConfigurationError, NoDataError
 from schemas.log import about, log
@@ -39,11 +39,12 @@ from spark_jobs.estimation.all_traffic import (
     CHAMPION,
     by_segment,
     measured,
+    with_increases,
 )
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
 from spark_jobs.estimation.asked import stands_for
-from spark_jobs.estimation.estimate import Line, lines
-from spark_jobs.estimation.frame import KNOWN, SamplingFrame, frame_from
+from spark_jobs.estimation.estimate import Known, Line, known_of, lines
+from spark_jobs.estimation.frame import KNOWN, frame_from
 from spark_jobs.judging.challenged import answered, compared, frame
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -149,7 +150,8 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
     value = GAIN if args.challenger is not None else args.value
     auxiliary = args.auxiliary or predictors(whole.rows, warehouse.pipeline.task)
     with warnings_logged():
-        found = lines(whole.rows, value, auxiliary, args.by, args.confidence, args.over)
+        known = known_of(whole.rows, auxiliary)
+        found = lines(known, value, args.by, args.confidence, args.over)
     told_of = [told(line, args.confidence) for line in found]
     result |= {"value": value, "auxiliary": auxiliary, "confidence": args.confidence}
     if args.challenger is not None:
@@ -158,7 +160,7 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
         result |= {"challenger": args.challenger, "forward_passes": whole.counts["drawn"]}
     if args.for_gate and manifest is not None:
         with warnings_logged():
-            result |= kept_for_the_gate(warehouse, manifest, whole, models, auxiliary)
+            result |= kept_for_the_gate(warehouse, manifest, with_increases(known), models)
     return result | {"frame": whole.counts, "estimates": told_of}
 
 
@@ -187,9 +189,8 @@ def models_asked(
 def kept_for_the_gate(
     warehouse: Warehouse,
     manifest: Manifest,
-    whole: SamplingFrame,
+    known: Known,
     models: dict[str, RegisteredVersion],
-    auxiliary: Sequence[str],
 ) -> dict[str, Any]:
     """What the gate asks, measured and kept with the challenger's run; what is told of it."""
     pipeline, confidence = warehouse.pipeline, warehouse.pipeline.gate.confidence
@@ -200,11 +201,11 @@ def kept_for_the_gate(
         champion=version[CHAMPION],
         anchor=version[ANCHOR],
         confidence=confidence,
-        loss=pipeline.training.loss if pipeline.task == "regression" else "log",
-        rows=whole.counts["rows"],
-        drawn=whole.counts["drawn"],
-        measured=measured(whole.rows, auxiliary, confidence),
-        segments=by_segment(whole.rows, pipeline.instances.segments, auxiliary, confidence),
+        loss=loss_of(pipeline),
+        rows=known.drawn.size,
+        drawn=int(known.drawn.sum()),
+        measured=measured(known, confidence),
+        segments=by_segment(known, pipeline.instances.segments, confidence),
     )
     client = mlflow_client(warehouse.root)
     keep(client, str(client.get_model_version(pipeline.name, found.challenger).run_id), found)

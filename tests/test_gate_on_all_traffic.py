@@ -17,7 +17,8 @@ from schemas.errors import ConfigurationError
 from schemas.registry import CHAMPION, mlflow_client
 from schemas.sections.gate import Gate
 from spark_jobs import estimate
-from spark_jobs.estimation.all_traffic import by_segment, measured
+from spark_jobs.estimation.all_traffic import by_segment, measured, with_increases
+from spark_jobs.estimation.estimate import Known, known_of
 from tests.helpers.flights_loop import PIPELINE
 from trainer import register
 from trainer.promotion.all_traffic import DRAWN, assessment, require_version
@@ -72,6 +73,10 @@ def test_where_every_row_is_drawn_it_is_what_the_gate_measures_on_held_out_rows(
             assert getattr(own, name).value == pytest.approx(getattr(other, name).value, abs=1e-9)
 
 
+def known(table: pa.Table) -> Known:
+    return with_increases(known_of(table, ["loss"]))
+
+
 def traffic(table: pa.Table) -> AllTraffic:
     return AllTraffic(
         refresh_id="r",
@@ -82,8 +87,8 @@ def traffic(table: pa.Table) -> AllTraffic:
         loss="log",
         rows=table.num_rows,
         drawn=int(np.sum(table["drawn"].to_numpy())),
-        measured=measured(table, ["loss"], 0.95),
-        segments=by_segment(table, ["origin"], ["loss"], 0.95),
+        measured=measured(known(table), 0.95),
+        segments=by_segment(known(table), ["origin"], 0.95),
     )
 
 
@@ -99,7 +104,7 @@ def test_a_tenth_of_the_rows_says_what_all_of_them_do_and_survives_the_registry(
             for of in ("challenger", "champion")
         }
         truth = float(np.mean(judged["challenger"] - judged["champion"]))
-        _, low, high = measured(table, ["loss"], 0.95)["increase"]["loss"]
+        _, low, high = measured(known(table), 0.95)["increase"]["loss"]
         held += low <= truth <= high
     assert held >= 185, held
     found = traffic(rows(1000, 0.1, 1))
@@ -195,7 +200,7 @@ def test_what_cannot_be_judged_so_is_refused(
     code, found = told(estimate.main, capfd, warehouse, *ask, "3", "--for-gate")
     assert (code, "version 3: it learnt from" in found["error"]) == (2, True)
     code, found = told(register.main, capfd, warehouse, "--version", "9", "--refresh", second)
-    assert (code, "no such version. Remedy: name one of 1, 2, 3" in found["error"]) == (2, True)
+    assert (code, "no such version. Remedy: choose one of 1, 2, 3" in found["error"]) == (2, True)
     code, found = told(register.main, capfd, warehouse, "--refresh", second)
     assert (code, "--model, --version: one of them" in found["error"]) == (2, True)
     registry = open_registry(warehouse, "flights", "flights")

@@ -89,7 +89,8 @@ def register(
         return {"status": "planned"} | result | _planned(trial.record(held_out, parent))
     with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
         registry = open_registry(warehouse, pipeline.name, name)
-        _require_parent(registry, parent)
+        if parent is not None:
+            registry.version(parent, "--parent")
         before = registry.given(refresh_id, foreign.digest)
         if before is not None:
             promoted = registry.finish_promotion(before)
@@ -194,15 +195,6 @@ class Trial:
                 f"label = {np.max(labels):g}: --model {self.place} knows classes 0 to"
                 f" {classes - 1}. Remedy: train it on all classes, or correct the labels."
             )
-
-
-def _require_parent(registry: Registry, parent: str | None) -> None:
-    known = {str(one.version) for one in registry.versions()}
-    if parent is not None and parent not in known:
-        raise ConfigurationError(
-            f"--parent {parent}: model {registry.name} has no such version. Remedy: name one of"
-            f" {', '.join(sorted(known, key=int)) or 'none'}, or leave it out."
-        )
 
 
 def _planned(record: Record) -> dict[str, Any]:

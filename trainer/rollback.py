@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
-from schemas.errors import ConfigurationError, NoDataError
+from schemas.errors import NoDataError
 from schemas.lock import exclusive
 from schemas.log import about, log
 from schemas.places import state_folder
@@ -42,7 +42,7 @@ def rollback(
     with exclusive(state_folder(warehouse) / f".train-{name}.lock", wait=False):
         registry = open_registry(warehouse, pipeline, name)
         serving = registry.champion()
-        target = _before_newest(registry, serving) if to is None else _version(registry, to)
+        target = _before_newest(registry, serving) if to is None else registry.version(to, "--to")
         registry.folder(target)  # refuses a bundle that is not whole
         version, refresh_id = str(target.version), target.tags.get("refresh_id")
         about(pipeline=pipeline, model=name, version=version, refresh_id=refresh_id)
@@ -64,17 +64,6 @@ def rollback(
             registry.client.set_model_version_tag(name, before, ROLLED_BACK, "true")
         registry.client.set_registered_model_alias(name, CHAMPION, version)
     return {"status": "done"} | result
-
-
-def _version(registry: Registry, version: str) -> "ModelVersion":
-    known = {str(one.version): one for one in registry.versions()}
-    if version not in known:
-        listed = ", ".join(sorted(known, key=int)) or "none"
-        raise ConfigurationError(
-            f"--to {version}: model {registry.name} has no such version. Remedy: choose one of"
-            f" {listed}."
-        )
-    return known[version]
 
 
 def _before_newest(registry: Registry, serving: "ModelVersion | None") -> "ModelVersion":

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.all_traffic import Ends, SegmentOfTraffic
-from spark_jobs.estimation.estimate import Line, lines
+from spark_jobs.estimation.estimate import Known, Line, lines
 
 CHALLENGER, CHAMPION, ANCHOR = "challenger", "champion", "anchor"
 LEVELS = 50  # of one segment key: the largest are compared
@@ -20,53 +20,57 @@ _RATIO = "calibration_ratio"
 _INCREASES = {CHAMPION: "increase", ANCHOR: "anchor_increase"}
 
 
-def measured(
-    rows: pa.Table, auxiliary: Sequence[str], confidence: float
-) -> dict[str, dict[str, Ends]]:
-    """loss and calibration_ratio of each model and the challenger's increase over the others, by
-    the names that the gate has for them.
+def with_increases(known: Known) -> Known:
+    """The frame with the challenger's increases over the others, as `increase`, ...: of one with
+    `challenger_judged`, ... as `judging.challenged` adds them."""
+    rows = known.table
+    for of, name in _INCREASES.items():
+        if f"{of}_judged" in rows.column_names:
+            gap = pc.subtract(rows[f"{CHALLENGER}_judged"], rows[f"{of}_judged"])
+            rows = rows.append_column(name, gap)
+    return known._replace(table=rows)
 
-    rows: of a frame, with `challenger_judged`, ... as `judging.challenged` adds them.
-    """
-    rows = _with_increases(rows)
+
+def measured(known: Known, confidence: float) -> dict[str, dict[str, Ends]]:
+    """loss and calibration_ratio of each model and the challenger's increase over the others, by
+    the names that the gate has for them. known: `with_increases`."""
+    names = known.table.column_names
 
     def one(value: str, over: str | None = None) -> Ends:
-        (line,) = lines(rows, value, auxiliary, None, confidence, over)
+        (line,) = lines(known, value, None, confidence, over)
         return _ends(line)
 
     found = {}
     for of in (CHALLENGER, CHAMPION, ANCHOR):
-        if f"{of}_judged" in rows.column_names:
+        if f"{of}_judged" in names:
             found[of] = {"loss": one(f"{of}_judged")}
-        if f"{of}_predicted" in rows.column_names:
+        if f"{of}_predicted" in names:
             found[of][_RATIO] = one(f"{of}_predicted", f"{of}_observed")
     for name in _INCREASES.values():
-        if name in rows.column_names:
+        if name in names:
             found[name] = {"loss": one(name)}
     return found
 
 
-def by_segment(
-    rows: pa.Table, keys: Sequence[str], auxiliary: Sequence[str], confidence: float
-) -> list[SegmentOfTraffic]:
+def by_segment(known: Known, keys: Sequence[str], confidence: float) -> list[SegmentOfTraffic]:
     """The same of the largest levels of each segment key. Intervals have coverage `confidence` for
     all of them together (Bonferroni)."""
-    rows = _with_increases(rows)
-    largest = {key: _largest(rows[key]) for key in keys}
-    level = 1 - (1 - confidence) / max(1, sum(len(names) for names in largest.values()))
+    names = known.table.column_names
+    largest = {key: _largest(known.table[key]) for key in keys}
+    level = 1 - (1 - confidence) / max(1, sum(len(levels) for levels in largest.values()))
     values: dict[str, tuple[str, str | None]] = {"loss": (f"{CHALLENGER}_judged", None)}
-    values |= {name: (name, None) for name in _INCREASES.values() if name in rows.column_names}
-    if f"{CHALLENGER}_predicted" in rows.column_names:
+    values |= {name: (name, None) for name in _INCREASES.values() if name in names}
+    if f"{CHALLENGER}_predicted" in names:
         values[_RATIO] = (f"{CHALLENGER}_predicted", f"{CHALLENGER}_observed")
     found = []
-    for key, names in largest.items():
+    for key, levels in largest.items():
         with warnings.catch_warnings():  # a small segment bears few auxiliaries, each of them said
             warnings.simplefilter("ignore")
             of = {
-                name: {line.group: line for line in lines(rows, value, auxiliary, key, level, over)}
+                name: {line.group: line for line in lines(known, value, key, level, over)}
                 for name, (value, over) in values.items()
             }
-        found += [_segment(key, name, of) for name in names]
+        found += [_segment(key, one, of) for one in levels]
     return found
 
 
@@ -89,14 +93,6 @@ def _segment(key: str, level: str, of: dict[str, dict[Any, Line]]) -> SegmentOfT
 def _largest(levels: pa.ChunkedArray) -> list[str]:
     counts = Counter({row["values"]: row["counts"] for row in levels.value_counts().to_pylist()})
     return sorted(name for name, _ in counts.most_common(LEVELS) if name is not None)
-
-
-def _with_increases(rows: pa.Table) -> pa.Table:
-    for of, name in _INCREASES.items():
-        if f"{of}_judged" in rows.column_names and name not in rows.column_names:
-            gap = pc.subtract(rows[f"{CHALLENGER}_judged"], rows[f"{of}_judged"])
-            rows = rows.append_column(name, gap)
-    return rows
 
 
 def _ends(line: Line) -> Ends:

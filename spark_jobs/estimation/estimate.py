@@ -65,7 +65,7 @@ def estimate(
     given = table_of(table)
     auxiliary = [auxiliary] if isinstance(auxiliary, str) else auxiliary
     kind = given[by].type if by in given.schema.names else pa.string()
-    found = lines(given, value, auxiliary, by, confidence, over)
+    found = lines(known_of(given, auxiliary), value, by, confidence, over)
     names = ("value", "standard_error", "low", "high")
     numbers = {
         name.replace("value", "estimate"): pa.array(
@@ -89,34 +89,44 @@ def _finite(found: Estimated, name: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+class Known(NamedTuple):
+    """A table with what is known of every row, ready for the estimates of several values."""
+
+    table: pa.Table
+    columns: dict[str, Array]  # of each auxiliary (N, p)
+    probability: Array  # (N,)
+    drawn: Array  # (N,)
+    each: Array | None  # how many rows each stands for (N,); None: one
+
+
+def known_of(table: pa.Table, auxiliary: Sequence[str]) -> Known:
+    """The auxiliaries of a table of which some rows were drawn. Raises as `estimate` does."""
+    require_columns(table, [part for name in auxiliary for part in name.split("*")])
+    require_exact(table.schema)
+    probability, drawn = drawing(table)
+    columns = auxiliaries(table, auxiliary, drawn)
+    require_plausible(_totals(table, columns), probability, drawn)
+    return Known(table, columns, probability, drawn, stands_for(table))
+
+
 def lines(
-    table: pa.Table,
-    value: str,
-    auxiliary: Sequence[str],
-    by: str | None,
-    confidence: float,
-    over: str | None = None,
+    known: Known, value: str, by: str | None, confidence: float, over: str | None = None
 ) -> list[Line]:
     """`estimate`, a line a group, with what the estimates rest on; sorted by group."""
     if not 0 < confidence < 1:
         raise ConfigurationError(
             f"confidence = {confidence}: not between 0 and 1. Remedy: write 0.95, say."
         )
-    known_as = [part for name in auxiliary for part in name.split("*")]
-    require_columns(table, [value, *known_as, *([by] if by else []), *([over] if over else [])])
-    require_exact(table.schema)
-    probability, drawn = drawing(table)
-    known = auxiliaries(table, auxiliary, drawn)
-    require_plausible(_totals(table, known), probability, drawn)
+    table, columns, probability, drawn, each = known
+    require_columns(table, [value, *([by] if by else []), *([over] if over else [])])
     values = [values_of(table, name, drawn) for name in (value, over) if name]
-    each = stands_for(table)
     found = []
     for group, rows in _groups(table, by):
         told = repr(value) if by is None else f"{value!r} of {by} {group!r}"
         one = _one(
             told,
             [one[rows] for one in values],
-            {name: one[rows] for name, one in known.items()},
+            {name: one[rows] for name, one in columns.items()},
             None if each is None else each[rows] / each[rows].mean(),
             probability[rows],
             drawn[rows],

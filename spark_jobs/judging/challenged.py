@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from inference.registered import RegisteredVersion, find_champion, find_served_on, find_version
 from schemas.bundle import read_card
+from schemas.encoding import Encoding
 from schemas.errors import ConfigurationError
 from schemas.losses import REGRESSION
 from schemas.manifests import Manifest
@@ -96,15 +97,21 @@ def answered(
     instances = warehouse.read("instances", inputs.versions["instances"])
     instances = in_window(instances, inputs.window_start, manifest.ds)
     asked = instances.join(F.broadcast(ids), "instance_id").dropDuplicates(["instance_id"])
+    features: list[tuple[Encoding, DataFrame]] = []  # most models read alike: joined once
     for of, model in models.items():
         encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
-        features = with_features(warehouse, asked, inputs.versions, encoding).drop("event_time")
-        answers = forward_passes(features, model).toArrow()
+        rows = next((one for known, one in features if known == encoding), None)
+        if rows is None:
+            rows = with_features(warehouse, asked, inputs.versions, encoding).drop("event_time")
+            features.append((encoding, rows.persist() if len(models) > 1 else rows))
+        answers = forward_passes(rows, model).toArrow()
         place = pc.index_in(answers["instance_id"], value_set=drawn["instance_id"])
         label = drawn["label"].take(place.combine_chunks()).to_numpy()
         columns = _columns(warehouse, predictions(answers), label)
         own = {f"{of}_{name}": pa.array(column) for name, column in columns.items()}
         whole = with_answers(whole, pa.table({"instance_id": answers["instance_id"], **own}))
+    for _, rows in features:
+        rows.unpersist()
     return whole
 
 

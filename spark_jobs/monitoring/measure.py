@@ -34,7 +34,7 @@ def measures(task: str, prediction: Array, label: Array) -> dict[str, Array]:
     """Of each record (n,): `bin` of what it predicted, `loss`, `expected` (the loss that the
     prediction itself expects), and `predicted` beside `observed`.
 
-    prediction: (n,) or (n, m), as `spark_jobs.selection.from_arrow` has it. label (n,): NaN where none
+    prediction: (n,) or (n, m), as `from_arrow.predictions` has it. label (n,): NaN where none
     counts; NaN then stands in what needs it. What is predicted is the chance of a positive
     (binary), the chance of the likeliest class (multiclass; observed: whether it was right), or the
     value (regression, whose predictions expect no loss: NaN). A logit, a chance or a value is

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from schemas.all_traffic import AllTraffic, Ends, kept
+from schemas.all_traffic import AllTraffic, Ends, kept, loss_of
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
 from schemas.registry import CHAMPION, PROMOTED, ROLLED_BACK
@@ -42,11 +42,6 @@ def judged_again(
             )
     anchor = "no anchor" if found.anchor is None else f"anchor version {found.anchor}"
     return decide({DRAWN: assessment(found)}, pipeline.gate, anchor)
-
-
-def loss_of(pipeline: Pipeline) -> str:
-    """The name of the loss that the gate compares."""
-    return pipeline.training.loss if pipeline.task == "regression" else "log"
 
 
 def assessment(found: AllTraffic) -> Assessment:
@@ -89,18 +84,13 @@ def serve_if_passed(registry: Registry, version: "ModelVersion", verdict: Verdic
 def require_version(registry: Registry, number: str) -> "ModelVersion":
     """A version of the model. Raises ConfigurationError where there is none, and for one that was
     found bad while it served."""
-    known = {str(one.version): one for one in registry.versions()}
-    if number not in known:
-        raise ConfigurationError(
-            f"--version = {number}: model {registry.name} has no such version. Remedy: name one of"
-            f" {', '.join(sorted(known, key=int)) or 'none'}."
-        )
-    if ROLLED_BACK in known[number].tags:
+    version = registry.version(number, "--version")
+    if ROLLED_BACK in version.tags:
         raise ConfigurationError(
             f"--version = {number}: it was rolled back from. Remedy: `tenforward rollback --to"
             f" {number}` lets it serve all the same."
         )
-    return known[number]
+    return version
 
 
 def _named(metrics: dict[str, Ends]) -> Named:

@@ -54,6 +54,16 @@ class Registry:
         """Every version of the model."""
         return list(self.client.search_model_versions(f"name = '{self.name}'"))
 
+    def version(self, number: str, option: str) -> "ModelVersion":
+        """One of them, which an option of the command line names. Raises ConfigurationError."""
+        known = {str(one.version): one for one in self.versions()}
+        if number not in known:
+            raise ConfigurationError(
+                f"{option} {number}: model {self.name} has no such version. Remedy: choose one of"
+                f" {', '.join(sorted(known, key=int)) or 'none'}."
+            )
+        return known[number]
+
     def folder(self, version: "ModelVersion") -> Path:
         """The bundle of a version."""
         return bundle_folder(self.client, version)
