@@ -19,6 +19,7 @@ from sklearn.preprocessing import OneHotEncoder
 from schemas.pipeline import Pipeline
 from spark_jobs.selection.arrays import Array
 from spark_jobs.sources.flights import LATE_MINUTES, data_dir, read_files
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.warehouse import Warehouse
 
 POOL, SKETCH = 100_000, 16
@@ -96,7 +97,7 @@ def fill(root: Path, rows: int, segments: tuple[str, ...] = SEGMENTS) -> Warehou
     base = root / "generated"
     if (root / "filled").exists():
         return warehouse
-    warehouse.create_missing()
+    create_missing(warehouse)
     spark = warehouse.spark
     # A task writes every day at once: all its files are open at once, and no row is sorted.
     before = str(spark.conf.get(WRITERS))

@@ -11,6 +11,7 @@ from typing import Any
 from schemas.command import add_common_arguments, pipeline_of, run_command
 from schemas.foreign import foreign_sections
 from schemas.ownership import FORMAT, FORMAT_OF
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.properties import give, lacking, of_definition
 from spark_jobs.storage.warehouse import Warehouse
 from spark_jobs.storage.widen import widen
@@ -32,7 +33,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     warehouse = Warehouse(args.warehouse, pipeline)
     if any(section.table for section in foreign_sections(pipeline).values()):
         warehouse.spark.active()  # which asks the catalog where they are
-    created, added = warehouse.create_missing(), widen(warehouse)
+    created, added = create_missing(warehouse), widen(warehouse)
     warehouse.require(*warehouse.tables)
     given = restore(warehouse)
     return {

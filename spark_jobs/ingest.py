@@ -31,6 +31,7 @@ from schemas.sections.section import parse_duration
 from schemas.sections.store import FeatureView
 from spark_jobs.imported.frames import new_rows, require_kind
 from spark_jobs.sources import find_source
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.day_files import rows_of_file
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -159,7 +160,7 @@ def _append(
     warehouse: Warehouse, ready: Mapping[str, pa.Table], start: date | None, end: date | None
 ) -> dict[str, int | str]:
     """Append what is not there yet; rows by table."""
-    warehouse.create_missing()
+    create_missing(warehouse)
     warehouse.require(*ready)
 
     def append(name: str) -> int | str:

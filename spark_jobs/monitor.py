@@ -36,6 +36,7 @@ from spark_jobs.monitoring.performance import Row, as_of, news, put_together, re
 from spark_jobs.monitoring.served import TABLES, Span
 from spark_jobs.refresh.plan import cut_of, window_start
 from spark_jobs.refresh.registered import models_of
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.warehouse import Warehouse
 
 TABLE = "performance"
@@ -53,7 +54,7 @@ def monitor(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     url = webhook.address()
     warehouse.require(TABLE, *TABLES)
     if not warehouse.exists(TABLE):  # a release without it made the warehouse
-        warehouse.create_missing()
+        create_missing(warehouse)
     span = span_of(warehouse, start, end)
     if not _rows_read(warehouse, "forward_records", span, start):
         raise _no_data(span)

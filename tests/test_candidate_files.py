@@ -15,6 +15,7 @@ from schemas.pipeline import load_pipeline
 from schemas.tables import selection_probabilities
 from spark_jobs.maintain import maintain
 from spark_jobs.refresh.candidate_files import NewFile, replace_files, require_fit, write_file
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import PIPELINE
 
@@ -28,7 +29,7 @@ fresh_number = count()
 def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """Empty tables."""
     made = Warehouse(str(tmp_path_factory.mktemp("files")), load_pipeline(PIPELINE))
-    made.create_missing()
+    create_missing(made)
     return made
 
 

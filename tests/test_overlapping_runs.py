@@ -18,6 +18,7 @@ from pyspark.sql import types as T
 
 from schemas.errors import ConflictError
 from schemas.pipeline import load_pipeline
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import PIPELINE
 
@@ -32,7 +33,7 @@ either_table = pytest.mark.parametrize("name", ["holdout", "refreshes"])  # part
 def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """Empty tables."""
     made = Warehouse(str(tmp_path_factory.mktemp("overlapping")), load_pipeline(PIPELINE))
-    made.create_missing()
+    create_missing(made)
     return made
 
 

@@ -22,6 +22,7 @@ from spark_jobs.selection.engine import select
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy
 from spark_jobs.selection.scores import SCORES
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.warehouse import Warehouse
 
 FLOOR = 0.2  # of the budget, spent uniformly: no weight is above five times the mean
@@ -73,7 +74,7 @@ def asked_by(warehouse: Warehouse, ask: Ask) -> pa.Table:
     where there is none, ConflictError where another run asks meanwhile.
     """
     if not warehouse.exists(ASKED):
-        warehouse.create_missing()
+        create_missing(warehouse)
     # Taken before the look for who was drawn about: a run unseen competes for this number.
     number = warehouse.next_number(ASKED, "ask")
     if not _was_drawn(warehouse, ask.ask_id):

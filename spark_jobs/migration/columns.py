@@ -14,6 +14,7 @@ from schemas.conformance import Finding, differences
 from schemas.ownership import FORMAT, FORMAT_OF
 from schemas.places import for_spark
 from spark_jobs.migration.change import Change
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.properties import give, lacking, of_definition
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -25,7 +26,7 @@ def column_steps(warehouse: Warehouse) -> Iterator[Change]:
     """What makes every table take what the jobs of this pipeline file write."""
     for name, table in warehouse.own_tables.items():
         if not warehouse.exists(name):
-            yield Change(name, "create the table", warehouse.create_missing)
+            yield Change(name, "create the table", partial(create_missing, warehouse))
             continue
         stored = Snapshot(warehouse.path(name))
         yield from _added(warehouse, table, stored)

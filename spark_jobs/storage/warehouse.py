@@ -5,26 +5,22 @@ A warehouse holds one pipeline. Tables are created up front; jobs never create o
 
 import uuid
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from delta import exceptions as delta
-from delta.tables import DeltaTable
 from deltalake import DeltaTable as Snapshot
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from schemas.columns import TYPES, Table
 from schemas.errors import ConfigurationError, ConflictError
 from schemas.foreign import ASKED, ForeignTable, foreign_sections, foreign_table, table_place
 from schemas.foreign_source import ForeignSource, foreign_source
 from schemas.manifests import read_manifests
-from schemas.ownership import FORMAT, FORMAT_OF, OWNER
 from schemas.pipeline import Pipeline
 from schemas.places import for_spark
 from schemas.progress import step
@@ -130,34 +126,6 @@ class Warehouse:
     def exists(self, name: str) -> bool:
         """Whether the table has been created; of one elsewhere, whether it is there."""
         return logs.there(self.pipeline, self.root, name)
-
-    def create_missing(self) -> list[str]:
-        """Create the tables that are not there, with constraints and properties; their names."""
-        missing = [table for table in self.own_tables.values() if not self.exists(table.name)]
-        if not missing:
-            return []
-        self.spark.active()  # started here, because the threads below would race to start it
-        with (
-            step(f"creating {len(missing)} tables"),
-            ThreadPoolExecutor(max_workers=4) as pool,
-        ):
-            list(pool.map(self._create, missing))
-        return [table.name for table in missing]
-
-    def _create(self, table: Table) -> None:
-        """One CREATE TABLE for all of it; as table properties, constraints need no ALTER each."""
-        columns = cast(T.StructType, T.StructType.fromDDL(table.spark_ddl))
-        builder = DeltaTable.createIfNotExists(self.spark).location(
-            for_spark(self.path(table.name))
-        )
-        builder = builder.comment(table.doc).addColumns(columns)
-        if table.partition_by:
-            builder = builder.partitionedBy(*table.partition_by)
-        constraints = {f"delta.constraints.{k}": v for k, v in table.constraints.items()}
-        owner = {OWNER: self.pipeline.name, FORMAT_OF: str(FORMAT)}
-        for key, value in (table.properties | constraints | owner).items():
-            builder = builder.property(key, value)
-        builder.execute()
 
     def require_own(self, name: str) -> None:
         """Refuse to write to a table that is somebody else's. Raises ConfigurationError."""

@@ -11,6 +11,7 @@ from schemas.pipeline import Pipeline
 from spark_jobs.bootstrap import bootstrap
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
+from spark_jobs.storage.creation import create_missing
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers import small_warehouse
 from trainer.train import train_refresh
@@ -72,7 +73,7 @@ def _value(value: Any) -> str:
 def looped(root: Path) -> Warehouse:
     """A warehouse with a first model of its first day, scored and selected on the second."""
     warehouse = Warehouse(str(root), of())
-    warehouse.create_missing()
+    create_missing(warehouse)
     asked = small_warehouse.instances(count=A_DAY)
     rows = {
         "instances": asked,
