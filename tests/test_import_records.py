@@ -17,6 +17,7 @@ from schemas.errors import ConfigurationError, ConflictError, NoDataError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.tables import forward_records, forward_rejects
 from spark_jobs.import_records import import_records
+from spark_jobs.storage.creation import create
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import PIPELINE
 
@@ -94,7 +95,7 @@ def logged(folder: Path, rows: list[dict[str, Any]]) -> None:
 def warehouse(spark: SparkSession, tmp_path: Path) -> Warehouse:
     made = Warehouse(str(tmp_path / "warehouse"), pipeline_of(tmp_path))
     for table in (forward_records(), forward_rejects()):
-        made._create(table)
+        create(made, table)
     return made
 
 

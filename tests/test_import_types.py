@@ -20,6 +20,7 @@ from schemas.tables import forward_records, forward_rejects
 from spark_jobs.import_records import _read, import_records
 from spark_jobs.imported.mapped import judged, mapped
 from spark_jobs.imported.places import places_of
+from spark_jobs.storage.creation import create
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import PIPELINE
 
@@ -56,7 +57,7 @@ def tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> War
     """The two tables that an import writes, made once."""
     made = Warehouse(str(tmp_path_factory.mktemp("tables")), load_pipeline(PIPELINE))
     for table in (forward_records(), forward_rejects()):
-        made._create(table)
+        create(made, table)
     return made
 
 

@@ -10,6 +10,7 @@ from pyspark.sql import types as T
 from schemas.columns import Column, Table
 from schemas.pipeline import load_pipeline
 from schemas.tables import all_tables, forward_records
+from spark_jobs.storage.creation import create
 from tests.helpers.flights_loop import PIPELINE
 
 TABLES = all_tables(load_pipeline(PIPELINE))
@@ -75,7 +76,7 @@ def empty_records(spark, tmp_path_factory) -> str:
     from spark_jobs.storage.warehouse import Warehouse
 
     warehouse = Warehouse(str(tmp_path_factory.mktemp("schemas")), load_pipeline(PIPELINE))
-    warehouse._create(forward_records())
+    create(warehouse, forward_records())
     return warehouse.path("forward_records")
 
 

@@ -24,11 +24,11 @@ def create_missing(warehouse: Warehouse) -> list[str]:
         step(f"creating {len(missing)} tables"),
         ThreadPoolExecutor(max_workers=4) as pool,
     ):
-        list(pool.map(lambda table: _create(warehouse, table), missing))
+        list(pool.map(lambda table: create(warehouse, table), missing))
     return [table.name for table in missing]
 
 
-def _create(warehouse: Warehouse, table: Table) -> None:
+def create(warehouse: Warehouse, table: Table) -> None:
     """One CREATE TABLE for all of it; as table properties, constraints need no ALTER each."""
     columns = cast(T.StructType, T.StructType.fromDDL(table.spark_ddl))
     builder = DeltaTable.createIfNotExists(warehouse.spark).location(
