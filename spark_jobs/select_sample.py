@@ -28,6 +28,7 @@ from schemas.log import about, log
 from schemas.manifests import Decided, Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.progress import step
+from schemas.record_step import step_in
 from schemas.sections.budget import parse_budget
 from spark_jobs.asking.ask import ask_of, asked_by
 from spark_jobs.blocks.spark_blocks import blocks_of, drawn_frame
@@ -43,6 +44,7 @@ from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
 from spark_jobs.refresh.decided import decide, decided_then
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refresh_id
+from spark_jobs.refresh.served import served_by
 from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.card import write_card
 from spark_jobs.report.outcome import outcome
@@ -142,8 +144,9 @@ def select_refresh(
         assert counts.census is not None  # asked for above
         refuse_unsound(warehouse, plan, window, counts.census)
         policy, budget = on_records(policy, counts.in_sample), parse_budget(decided.budget)
+        served = served_by(pipeline, warehouse.root, decided) if before is None else None
         with step(f"scoring {blocks.count:,} candidates"):
-            selection = select(blocks, policy, budget, plan.seed, pipeline.task)
+            selection = select(blocks, policy, budget, plan.seed, pipeline.task, served)
         if before is not None:
             _require_same(plan, before.sample_digest, selection.digest)
         draft = Draft(
@@ -151,7 +154,11 @@ def select_refresh(
             candidates=selection,
             report=_report(selection, plan, decided, pipeline, counts)
             | {"set_aside": 0 if window.aside is None else window.aside.count()}
-            | (census_report(warehouse, plan, counts.census) if before is None else seen(before)),
+            | (
+                census_report(warehouse, plan, counts.census)
+                if before is None
+                else _as_before(before)
+            ),
             digest=selection.digest,
             decided=decided,
             allowance=allowance,
@@ -170,6 +177,12 @@ def _require_same(plan: RefreshPlan, before: str, now: str) -> None:
             f" {before[:12]}; nothing was written. Remedy: use the release of tenforward that made"
             " it, or --force to replace it."
         )
+
+
+def _as_before(manifest: Manifest) -> dict[str, Any]:
+    """What a rebuild takes from the manifest: what tables and registry said then."""
+    step_then = step_in(manifest.report, manifest.refresh_id)
+    return seen(manifest) | ({} if step_then is None else step_then.told())
 
 
 def _report(

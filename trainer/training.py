@@ -72,7 +72,14 @@ class Leader:
         with step(f"surveying {refresh.drawn:,} rows"):
             survey = survey_of(sample.parts(), pipeline.task)
         start = prepare(
-            pipeline, refresh.refresh_id, survey, held_out.rows.label, loaded, refresh.encoding
+            pipeline,
+            refresh.refresh_id,
+            survey,
+            held_out.rows.label,
+            loaded,
+            refresh.encoding,
+            # Versions of another name are numbered alike.
+            refresh.record_step if registry.name == pipeline.name else None,
         )
         held_out = self._for_champion(held_out, loaded)
         if pipeline.model.own:

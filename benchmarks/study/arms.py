@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from benchmarks.study.parts import ALL, DEFAULT, FROZEN, UNIFORM
+from benchmarks.study.parts import ALL, DEFAULT, FROZEN, STEPPED, UNIFORM
 from schemas.errors import ConfigurationError
 from spark_jobs.selection.policies import POLICIES, policy_for
 from spark_jobs.selection.policy import Policy
 
+RECORD_STEP = 0.1  # the share that was fixed on the data of development
 AMOUNTS = (0.02, 0.05, 0.1, 0.25)  # backward passes for each forward pass
 
 
@@ -17,7 +18,8 @@ class Arm:
     policy: None draws nothing. every: all rows of the period are fitted, once each. order: how an
     epoch goes through the rows, random or dealt (`order.py`). averaged: the mean of the weights
     over the second half of the steps serves. fresh: the optimizer begins anew with every refresh,
-    where the product's goes on.
+    where the product's goes on. record_step: the share of a Newton step on all new records that
+    comes before the fit (`spark_jobs/selection/record_step.py`).
     """
 
     name: str
@@ -27,6 +29,7 @@ class Arm:
     order: str = "random"
     averaged: bool = False
     fresh: bool = False
+    record_step: float = 0.0
 
     def amount(self, budget: float) -> float:
         """Backward passes for each forward pass where the budget is so many: all rows and no row
@@ -55,6 +58,11 @@ def policy_arms(task: str) -> list[Arm]:
         except ConfigurationError:  # a score or a weighting that the task does not have
             continue
     return found
+
+
+def stepped_arm(task: str) -> Arm:
+    """The default's draw and fit, after a step on the records of all new rows."""
+    return Arm(STEPPED, policy_for(DEFAULT, task), record_step=RECORD_STEP)
 
 
 def variants(task: str) -> list[Arm]:

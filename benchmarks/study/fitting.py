@@ -10,6 +10,7 @@ from torch import nn
 from benchmarks.study.arms import Arm
 from benchmarks.study.order import Dealt
 from schemas.pipeline import Pipeline
+from schemas.record_step import RecordStep
 from schemas.sections.training import Training
 from trainer.data.sample import Kept, in_memory
 from trainer.data.survey import survey_of
@@ -69,11 +70,13 @@ def _averaging(averages: Averages, name: str) -> Iterator[None]:
 
 
 def fit_arm(
-    arm: Arm, pipeline: Pipeline, parent: Loaded, chosen: "Chosen"
+    arm: Arm, pipeline: Pipeline, parent: Loaded, chosen: "Chosen", step: RecordStep | None = None
 ) -> tuple[nn.Module, product.History]:
-    """A model fitted to the chosen rows, from the parent's weights and optimizer."""
+    """A model fitted to the chosen rows, from the parent's weights and optimizer; step: of the
+    parent's records, of which the arm says what share is taken first."""
     settings, rows = pipeline.training, chosen.rows
-    start = Start(parent.card, settings.seed, survey_of([rows], pipeline.task), parent)
+    move = None if step is None else arm.record_step * torch.tensor(step.move)
+    start = Start(parent.card, settings.seed, survey_of([rows], pipeline.task), parent, move)
     model = start.model()
     sample: Kept = in_memory(rows)
     if arm.order == "dealt":

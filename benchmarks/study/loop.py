@@ -26,8 +26,11 @@ from benchmarks.study.stream import Stream
 from demo.stream import rows_of
 from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
+from schemas.record_step import RecordStep
 from spark_jobs.refresh.plan import cut_of, refresh_seed
 from spark_jobs.selection.draw import selection_of
+from spark_jobs.selection.from_arrow import from_arrow
+from spark_jobs.selection.record_step import Served, step_of, sums
 from trainer.data.reader import Rows
 from trainer.fitting.fit import History
 from trainer.fitting.trials import fit_rows
@@ -210,11 +213,12 @@ def _refresh(loop: _Loop, ds: date) -> Refresh:
     new = loop.places.between(ds - step + timedelta(days=1), ds)
     loop.answer(new)
     began = time.process_time()
+    moved = _record_step(loop, new, ds) if loop.arm.record_step else None
     chosen = _chosen(loop, new, ds) if loop.arm.amount(loop.amount) else None
     selected = time.process_time()
     passes = features = records = 0
     if chosen is not None and len(chosen.rows):
-        model, history = fit_arm(loop.arm, loop.pipeline, loop.serving, chosen)
+        model, history = fit_arm(loop.arm, loop.pipeline, loop.serving, chosen, moved)
         loop.model, loop.serving = model, loaded(loop.serving.card, model, history)
         passes = history.rows
         features = sum(part.nbytes for part in chosen.rows.inputs)
@@ -239,6 +243,20 @@ def _after(loop: _Loop, period: slice) -> Answers:
     here = np.arange(period.start, period.stop)[~np.isnan(places.rows.label[period])]
     rows = places.rows.map(lambda column: column[here])
     return judged(loop.model or loop.serving.model(), loop.pipeline, rows, places.segment[here])
+
+
+def _record_step(loop: _Loop, new: slice, ds: date) -> RecordStep | None:
+    """What the new records that have a label by now say of the last layer of the model that left
+    them."""
+    here = np.arange(new.start, new.stop)
+    here = here[loop.places.known[here] <= cut_of(ds).timestamp() * 1e6]
+    if not len(here):
+        return None
+    training, task = loop.pipeline.training, loop.pipeline.task
+    huber = task == "regression" and training.loss == "huber"
+    served = Served("", 0, training.huber_delta if huber else np.inf)
+    rows = from_arrow(records(loop, here), refresh_seed(loop.pipeline, ds))
+    return step_of(sums(rows, served, task, loop.sketch.shape[1]), served)
 
 
 class Chosen(NamedTuple):

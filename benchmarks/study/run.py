@@ -17,7 +17,15 @@ from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.study.arms import AMOUNTS, Arm, policy_arms, reference_arms, uniform_arm, variants
+from benchmarks.study.arms import (
+    AMOUNTS,
+    Arm,
+    policy_arms,
+    reference_arms,
+    stepped_arm,
+    uniform_arm,
+    variants,
+)
 from benchmarks.study.equal import equal_amount, needed
 from benchmarks.study.loop import Places, Settings, closed_loop, first_model, places_of
 from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, EQUAL, FROZEN, PARTS, UNIFORM
@@ -33,12 +41,14 @@ THREADS = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREA
 
 
 def arms_of(stream: Stream, part: str) -> dict[str, Arm]:
-    """The arms of a data set by name; with those that development alone tries."""
+    """The arms of a data set by name; with those that development alone tries. Confirmation had been
+    opened before the step on records was thought of."""
     task = stream.pipeline.task
     found = [
         *reference_arms(),
         *(variants(task) if part == "development" else []),
         *policy_arms(task),
+        *([] if part == "confirmation" else [stepped_arm(task)]),
     ]
     return {arm.name: arm for arm in found}
 

@@ -44,6 +44,13 @@ class Training(Section):
     carry_optimizer: bool = Field(
         default=True, description="Go on with the state of the parent's optimizer."
     )
+    record_step: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of a Newton step of the last layer, on the records of all rows, that a"
+        " warm start begins with.",
+    )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="Of the forward and the backward pass."
     )

@@ -51,11 +51,7 @@ def models_of(pipeline: Pipeline, warehouse: str) -> Models:
 
 def registered_versions(warehouse: str, name: str) -> dict[str, Tags]:
     """The tags of each version of model `name`; none where there is no registry or no model."""
-    local = not is_remote(warehouse) and Path(warehouse).exists()
-    if not ("MLFLOW_TRACKING_URI" in os.environ or local) or not registry_exists(warehouse):
-        return {}
-    if importlib.util.find_spec("mlflow") is None:
-        log.warning("mlflow is not installed here: model versions are not checked")
+    if not registry_at_hand(warehouse):
         return {}
     client, versions, token = mlflow_client(warehouse), dict[str, Tags](), None
     while True:
@@ -64,6 +60,17 @@ def registered_versions(warehouse: str, name: str) -> dict[str, Tags]:
         token = page.token
         if not token:
             return versions
+
+
+def registry_at_hand(warehouse: str) -> bool:
+    """Whether there is a registry, and what it takes to ask it."""
+    local = not is_remote(warehouse) and Path(warehouse).exists()
+    if not ("MLFLOW_TRACKING_URI" in os.environ or local) or not registry_exists(warehouse):
+        return False
+    if importlib.util.find_spec("mlflow") is None:
+        log.warning("mlflow is not installed here: model versions are not checked")
+        return False
+    return True
 
 
 def learnt_until(versions: Mapping[str, Tags], cuts: Mapping[str, datetime]) -> dict[str, datetime]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.errors import DataQualityError, EmptyDrawError, NoDataError
 from schemas.sections.budget import Budget
-from spark_jobs.selection import calibration, kernels, mixture, solver, strata
+from spark_jobs.selection import calibration, kernels, mixture, record_step, solver, strata
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.blocks import Blocks
 from spark_jobs.selection.designs import DESIGNS
@@ -57,13 +57,21 @@ class SelectionResult:
     plan: Plan
 
 
-def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str) -> SelectionResult:
+def select(
+    blocks: Blocks,
+    policy: Policy,
+    budget: Budget,
+    seed: int,
+    task: str,
+    served: record_step.Served | None = None,
+) -> SelectionResult:
     """Choose `budget` of the candidates. Raises EmptyDrawError where there are none, and
     DataQualityError where all of them weigh 0.
 
     The passes: survey, with the means of the scores; sizes, and caps where probabilities reach 1;
     what the design must know; with calibration the drawn rows, and Newton steps over those; the
-    report card. Writing the rows is one more.
+    report card. Writing the rows is one more. served: the model for which a calibrated policy's
+    report has the record step, where its records are enough for one.
     """
     if blocks.count == 0:
         raise EmptyDrawError(
@@ -95,6 +103,8 @@ def select(blocks: Blocks, policy: Policy, budget: Budget, seed: int, task: str)
     calibrated: dict[str, Any] = {}
     if policy.calibrated:
         moments = {**sums, "count": np.float64(blocks.count)}
+        if layout[1]:
+            plan = replace(plan, served=served, sketch_width=layout[1])
         plan, calibrated = _calibrated(blocks, plan, moments, layout)
     return _finished(blocks, plan, newest, calibrated)
 
@@ -254,7 +264,7 @@ def _on_sizes(
 def _calibrated(
     blocks: Blocks, plan: Plan, moments: dict[str, Any], layout: tuple[int, int]
 ) -> tuple[Plan, dict[str, Any]]:
-    """The plan with coefficients, and how far each total is met."""
+    """The plan with coefficients, how far each total is met, and the record step."""
     rows, levels = plan.scale.budget, plan.vocabulary.levels
     columns = calibration.auxiliary(plan.task, moments, levels, layout, rows)
     plan = replace(plan, columns=columns)
@@ -268,9 +278,11 @@ def _calibrated(
 
     solution = solver.solve(evaluate, first, plan.scale.budget, plan.policy)
     held.close()
+    found = {"calibration": solver.achieved(solution, columns)}
+    step = None if plan.served is None else record_step.step_of(first, plan.served)
     return (
         replace(plan, coefficients=solution.coefficients),
-        {"calibration": solver.achieved(solution, columns)},
+        found if step is None else found | step.told(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from spark_jobs.selection import calibration, histogram, tasks
+from spark_jobs.selection import calibration, histogram, record_step, tasks
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.designs.design import Block, States
@@ -29,6 +29,8 @@ class Plan:
     flat: Scale | None = None  # the scale without strata, where there are strata
     states: States = field(default_factory=States)
     columns: calibration.Auxiliary | None = None
+    served: record_step.Served | None = None  # where its last layer is to be moved
+    sketch_width: int = 0  # of the widest sketch
     coefficients: Array | None = None
     stands_for: float = 1.0  # the mean of row weight / propensity over all candidates
     mean_loss: float = 0.0  # of all matured records, each counting what it stands for
@@ -170,7 +172,8 @@ def choose(index: int, records: Records, plan: Plan) -> Choice:
 
 
 def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.DrawnRows:
-    """The drawn rows as calibration needs them, and what they are to reproduce.
+    """The drawn rows as calibration needs them, and what they are to reproduce; with it what the
+    record step is made of, as no other pass reads sketches of all rows.
 
     Both are of matured records: what has no label yet keeps its weight.
     """
@@ -181,6 +184,8 @@ def drawn_rows(index: int, records: Records, *, plan: Plan) -> calibration.Drawn
     share = choice.pi.actual * choice.weight / plan.scale.budget
     rows = calibration.factors(choice.records, choice.offset, plan.columns)
     goal = calibration.targets(rows, share * choice.records.matured, plan.columns)
+    if plan.served is not None:
+        goal |= record_step.sums(choice.records, plan.served, plan.task, plan.sketch_width)
     known = choice.drawn & choice.records.matured
     return calibration.DrawnRows(rows.where(known), choice.weight[known], goal)
 

@@ -23,6 +23,7 @@ from schemas.footer import least_in, rows_in
 from schemas.manifests import BOOTSTRAP, Inputs, Manifest, read_manifests
 from schemas.pipeline import Pipeline
 from schemas.places import size_of, within
+from schemas.record_step import RecordStep, step_in
 
 NEWEST_SHOWN = 5
 FILE_GROUP_ROWS = 1 << 16  # at least: opening a reader costs as much as some 10,000 rows
@@ -65,6 +66,7 @@ class Refresh:
     versions: Mapping[str, int] = field(default_factory=dict)  # of all tables read and written
     encoding: Encoding | None = None  # of the rows; None where an earlier release did not say
     segments: tuple[str, ...] | None = None  # the keys of the held-out rows; None as for encoding
+    record_step: RecordStep | None = None  # of the model that served, where its records gave one
 
     @property
     def group_sizes(self) -> list[int]:
@@ -117,6 +119,7 @@ def open_refresh(warehouse: str, pipeline: Pipeline | None, refresh_id: str) -> 
         versions=manifest.versions(),
         encoding=encoding,
         segments=segments,
+        record_step=step_in(manifest.report, refresh_id),
     )
 
 

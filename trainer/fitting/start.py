@@ -1,8 +1,10 @@
-"""What a training starts from: the model's card, the scale of its inputs, and its parent."""
+"""What a training starts from: the model's card, the scale of its inputs, its parent, and what the
+records of all rows say of that one's last layer."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -10,12 +12,14 @@ from schemas.bundle import ModelCard
 from schemas.encoding import Encoding
 from schemas.log import log
 from schemas.pipeline import Pipeline
+from schemas.record_step import RecordStep
 from schemas.sections.training import Training
 from trainer.data.survey import Survey
 from trainer.fitting.checks import count_outputs, require_comparable, require_rows_of_now
 from trainer.models.export import Loaded
 from trainer.models.model import build_model, model_card, standardise
 from trainer.models.optimizer_state import OptimizerState
+from trainer.models.record_step import take
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Start:
     seed: int
     survey: Survey  # of the rows that it is fitted to
     parent: Loaded | None
+    move: torch.Tensor | None = None  # of the parent's last layer, before the first step
 
     @property
     def warm(self) -> bool:
@@ -40,6 +45,8 @@ class Start:
             standardise(model, self.survey)
         else:
             model.load_state_dict(self.parent.weights)
+        if self.move is not None:
+            take(model, self.move)
         return model
 
     def carried(self, settings: Training) -> OptimizerState | None:
@@ -65,10 +72,12 @@ def prepare(
     held_out: NDArray[np.float32],
     champion: Loaded | None,
     encoding: Encoding | None = None,
+    record_step: RecordStep | None = None,
 ) -> Start:
     """The start of a training on a refresh; the champion is the parent where its weights fit.
 
     held_out: labels (n,) of the held-out rows. encoding: of the rows, as `model_card` takes it.
+    record_step: of the refresh; `training.record_step` of it is taken where it is the parent's.
     Raises what `count_outputs`, `require_comparable` and `require_rows_of_now` raise.
     """
     compared = None if champion is None else champion.card
@@ -79,8 +88,25 @@ def prepare(
         require_rows_of_now(pipeline, compared, card)
     parent, started = _parent(pipeline, champion, card)
     version = None if parent is None else parent.version
+    move = None if parent is None else _move(pipeline, card, parent, record_step)
+    if move is not None and record_step is not None:
+        started += f", its last layer moved by the records of {record_step.rows:,} rows"
     card = card.model_copy(update={"parent_version": version, "started": started})
-    return Start(card, pipeline.training.seed, survey, parent)
+    return Start(card, pipeline.training.seed, survey, parent, move)
+
+
+def _move(
+    pipeline: Pipeline, card: ModelCard, parent: Loaded, step: RecordStep | None
+) -> torch.Tensor | None:
+    """The share of the records' step, (1 + width, outputs), that the parent's last layer takes."""
+    share = pipeline.training.record_step
+    if step is None or share == 0.0 or pipeline.model.own:
+        return None
+    move = share * torch.tensor(step.move)
+    if step.version != parent.version or move.shape != (1 + card.sketch_width, card.outputs):
+        log.info("no record step: the records are version %s's", step.version)
+        return None
+    return move
 
 
 def _parent(
