@@ -11,12 +11,12 @@ from spark_jobs.selection.calibration import MIN_ROWS
 from spark_jobs.selection.engine import select
 from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policies import policy_for
-from spark_jobs.selection.record_step import RIDGE, Served, derivatives, step_of, sums
+from spark_jobs.selection.record_step import RIDGE, ServedVersion, derivatives, step_of, sums
 from spark_jobs.selection.tree import add_sums, fold
 from tests.helpers.logged_records import binary_records, multiclass_records
 
 N, WIDTH = 600, 3
-OLD, NEW = Served("1", 0), Served("2", 0)
+OLD, NEW = ServedVersion("1", 0), ServedVersion("2", 0)
 
 
 def records_of(task: str, version: str = "2", n: int = N) -> pa.Table:
@@ -79,7 +79,7 @@ def by_autograd(table: pa.Table, task: str, clip: float) -> tuple[np.ndarray, np
 )
 def test_the_sums_are_the_derivatives_of_the_weighted_loss(task, clip, factor):
     table = records_of(task)
-    found = sums(from_arrow(table, 7), Served("2", 0, clip), task, WIDTH)
+    found = sums(from_arrow(table, 7), ServedVersion("2", 0, clip), task, WIDTH)
     gradient, second = by_autograd(table, task, clip)
     np.testing.assert_allclose(found["step_gradient"], gradient, rtol=1e-9, atol=1e-9)
     # Softmax's blocks are doubled: that covers what they leave out beside the diagonal.
@@ -103,9 +103,12 @@ def test_only_what_is_news_to_the_model_counts():
     records = from_arrow(mixed, 7)
     matured = 0.9 * N
     assert sums(records, OLD, "binary", WIDTH)["step_rows"] == matured
-    assert sums(records, Served("2", 2), "binary", WIDTH)["step_rows"] == matured / 2 + N / 20 - 30
-    assert sums(records, Served("3", 0), "binary", WIDTH)["step_rows"] == 0
-    assert step_of(sums(records, Served("3", 0), "binary", WIDTH), OLD) is None
+    assert (
+        sums(records, ServedVersion("2", 2), "binary", WIDTH)["step_rows"]
+        == matured / 2 + N / 20 - 30
+    )
+    assert sums(records, ServedVersion("3", 0), "binary", WIDTH)["step_rows"] == 0
+    assert step_of(sums(records, ServedVersion("3", 0), "binary", WIDTH), OLD) is None
 
 
 def test_a_whole_step_of_squared_errors_is_weighted_least_squares():
@@ -145,7 +148,7 @@ def test_a_model_that_is_sure_and_sometimes_wrong_is_not_moved_without_end():
             "sketch": pa.array(np.zeros((n, 1)).tolist(), pa.list_(pa.float32())),
         }
     )
-    any_version = Served("", 0)
+    any_version = ServedVersion("", 0)
     step = step_of(sums(from_arrow(table, 7), any_version, "binary", 1), any_version)
     assert step is not None
     assert step.gain == pytest.approx(0.3)  # all that these rows lose
@@ -155,7 +158,7 @@ def test_a_model_that_is_sure_and_sometimes_wrong_is_not_moved_without_end():
 def test_nothing_bends_beyond_hubers_delta():
     table = records_of("regression")
     far = table.set_column(table.column_names.index("prediction"), "prediction", [[1e6] * N])
-    served = Served("2", 0, 1.0)
+    served = ServedVersion("2", 0, 1.0)
     step = step_of(sums(from_arrow(far, 7), served, "regression", WIDTH), served)
     assert step is not None
     assert not np.any(step.move)
@@ -185,7 +188,7 @@ def test_a_calibrated_selection_reports_it_and_draws_as_without(task):
 
 def test_more_than_sixteen_classes_have_none():
     table = multiclass_records(N, classes=20)
-    served = Served("", 0)
+    served = ServedVersion("", 0)
     records = from_arrow(table, 7)
     assert step_of(sums(records, served, "multiclass", 2), served) is None
     policy = policy_for("calibrated", "multiclass")

@@ -30,7 +30,7 @@ from schemas.record_step import RecordStep
 from spark_jobs.refresh.plan import cut_of, refresh_seed
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.from_arrow import from_arrow
-from spark_jobs.selection.record_step import Served, step_of, sums
+from spark_jobs.selection.record_step import ServedVersion, step_of, sums
 from trainer.data.reader import Rows
 from trainer.fitting.fit import History
 from trainer.fitting.trials import fit_rows
@@ -254,7 +254,7 @@ def _record_step(loop: _Loop, new: slice, ds: date) -> RecordStep | None:
         return None
     training, task = loop.pipeline.training, loop.pipeline.task
     huber = task == "regression" and training.loss == "huber"
-    served = Served("", 0, training.huber_delta if huber else np.inf)
+    served = ServedVersion("", 0, training.huber_delta if huber else np.inf)
     rows = from_arrow(records(loop, here), refresh_seed(loop.pipeline, ds))
     return step_of(sums(rows, served, task, loop.sketch.shape[1]), served)
 

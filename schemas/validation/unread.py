@@ -55,7 +55,7 @@ def parent_is_read(pipeline: "Pipeline") -> Iterator[Fault]:
     training = pipeline.training
     if training.warm_start:
         return
-    for name, value in _given(training, "pull", "carry_optimizer"):
+    for name, value in _given(training, "pull", "carry_optimizer", "record_step"):
         if value:  # 0 and false say what happens anyway
             problem = "nothing reads it with warm_start = false"
             yield Fault(f"training.{name}", value, problem, "remove it, or write warm_start = true")

@@ -6,12 +6,12 @@ from schemas.manifests import Decided
 from schemas.pipeline import Pipeline
 from schemas.registry import champion_version, mlflow_client
 from spark_jobs.refresh.registered import registry_at_hand
-from spark_jobs.selection.record_step import Served
+from spark_jobs.selection.record_step import ServedVersion
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def served_by(pipeline: Pipeline, warehouse: str, decided: Decided) -> Served | None:
+def served_by(pipeline: Pipeline, warehouse: str, decided: Decided) -> ServedVersion | None:
     """The champion, and the event days on which its records are news to it.
 
     None where no training would begin with such a step, where there is no champion, and where it is
@@ -29,4 +29,4 @@ def served_by(pipeline: Pipeline, warehouse: str, decided: Decided) -> Served | 
         return None
     huber = pipeline.task == "regression" and training.loss == "huber"
     clip = {"clip": training.huber_delta} if huber else {}
-    return Served(str(champion.version), (cut - _EPOCH).days, **clip)
+    return ServedVersion(str(champion.version), (cut - _EPOCH).days, **clip)

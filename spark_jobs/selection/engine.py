@@ -63,7 +63,7 @@ def select(
     budget: Budget,
     seed: int,
     task: str,
-    served: record_step.Served | None = None,
+    served: record_step.ServedVersion | None = None,
 ) -> SelectionResult:
     """Choose `budget` of the candidates. Raises EmptyDrawError where there are none, and
     DataQualityError where all of them weigh 0.

@@ -29,7 +29,7 @@ class Plan:
     flat: Scale | None = None  # the scale without strata, where there are strata
     states: States = field(default_factory=States)
     columns: calibration.Auxiliary | None = None
-    served: record_step.Served | None = None  # where its last layer is to be moved
+    served: record_step.ServedVersion | None = None  # where its last layer is to be moved
     sketch_width: int = 0  # of the widest sketch
     coefficients: Array | None = None
     stands_for: float = 1.0  # the mean of row weight / propensity over all candidates

@@ -28,7 +28,7 @@ from spark_jobs.selection.records import Records, widened
 RIDGE = 0.01  # of the mean of the diagonal: sketches may lack a direction
 
 
-class Served(NamedTuple):
+class ServedVersion(NamedTuple):
     """The model whose last layer is to be moved, and which records are news to it."""
 
     version: str
@@ -36,7 +36,7 @@ class Served(NamedTuple):
     clip: float = math.inf  # of a regression: Huber's delta, beyond which a loss is linear
 
 
-def sums(records: Records, served: Served, task: str, width: int) -> dict[str, Array]:
+def sums(records: Records, served: ServedVersion, task: str, width: int) -> dict[str, Array]:
     """Of the matured records of the model: how many, what they count for, their loss,
     the gradient (m, 1 + width) and the second derivatives (m, 1 + width, 1 + width), m outputs.
 
@@ -96,7 +96,7 @@ def _sums(residual: Array, curvature: Array, share: Array, sketch: Array) -> tup
     return gradient, second
 
 
-def step_of(total: dict[str, Array], served: Served) -> RecordStep | None:
+def step_of(total: dict[str, Array], served: ServedVersion) -> RecordStep | None:
     """A whole step from the sums of all blocks.
 
     None where the model has left fewer than `MIN_ROWS` records for each number that would be moved,
