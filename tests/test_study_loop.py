@@ -12,7 +12,9 @@ from benchmarks.study.arms import policy_arms, reference_arms, variants
 from benchmarks.study.equal import equal_amount
 from benchmarks.study.loop import Settings, closed_loop, first_model, places_of
 from benchmarks.study.order import dealt
+from benchmarks.study.parts import STEPPED
 from benchmarks.study.readings import judged
+from benchmarks.study.run import FIRST, arms_of
 from benchmarks.study.streams.images import digits
 from schemas.pipeline import load_pipeline
 from trainer.data.reader import Rows
@@ -112,23 +114,30 @@ def test_read_outs_are_what_counting_gives():
     assert found.worst_segment == pytest.approx(losses[:195].mean(), abs=1e-6)
 
 
-def test_equal_seconds_pay_for_rows_at_what_another_row_costs():
+@pytest.mark.parametrize(("data", "judged"), [("digits", "calibrated"), ("letters", STEPPED)])
+def test_equal_seconds_pay_for_rows_at_what_another_row_costs(data, judged):
     """Uniform takes 1 s and 0.01 s a row; the default takes 1.5 s more for the same rows."""
 
     def lines(arm, amount, rows, seconds):
         passes = {"forward_passes": "1000", "backward_passes": str(rows)}
         took = {"select_seconds": "0.5", "fit_seconds": str(seconds - 0.5)}
         outlier = {"select_seconds": "0.5", "fit_seconds": "90"}  # something else was running
-        cell = {"data": "d", "arm": arm, "amount": str(amount)}
+        cell = {"data": data, "arm": arm, "amount": str(amount)}
         return [cell | passes | one for one in (took, took, outlier)]
 
     found = [
         *lines("uniform", 0.1, 100, 2.0),
         *lines("uniform", 0.25, 250, 3.5),
-        *lines("calibrated", 0.1, 100, 3.5),
-        *lines("calibrated", 0.25, 250, 9.0),
+        *lines(judged, 0.1, 100, 3.5),
+        *lines(judged, 0.25, 250, 9.0),
     ]
-    assert equal_amount(found, "d") == pytest.approx(0.25)
+    assert equal_amount(found, data) == pytest.approx(0.25)
+
+
+def test_the_second_confirmation_has_the_arms_that_it_asks_about_and_no_other():
+    stream = digits(Path())
+    assert set(arms_of(stream, "second")) == set(FIRST)
+    assert {*arms_of(stream, "confirmation")} > {"obftf", "grad-norm"}
 
 
 @pytest.mark.slow

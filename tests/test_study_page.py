@@ -11,7 +11,7 @@ from benchmarks.study import report
 from benchmarks.study.comparison import Comparison, compare
 from benchmarks.study.goal import goal, goal_words
 from benchmarks.study.holm import adjusted
-from benchmarks.study.parts import PARTS
+from benchmarks.study.parts import PARTS, STEPPED
 from benchmarks.study.plots import apart
 from benchmarks.study.readouts import read_outs_of
 from benchmarks.study.results import Results, read_results
@@ -93,11 +93,11 @@ def test_differences_have_a_sign_and_a_figure_behind_the_point(value: float, tex
 def test_the_goal_is_judged_by_the_lower_bound_on_all_data_of_confirmation(folder: Path) -> None:
     gaps = dict.fromkeys(PARTS["confirmation"], 0.02)
     reached = with_lines(folder, made_up.lines(gaps, arms={"uniform": 0.0, "calibrated": 0.95}))
-    judged = goal([compared(reached)])
+    judged = goal([compared(reached)], "confirmation")
     assert judged.reached
     assert goal_words(judged).startswith("**The goal is reached.**")
     short = with_lines(folder, made_up.lines(gaps, arms={"uniform": 0.0, "calibrated": 0.82}))
-    judged = goal([compared(short)])
+    judged = goal([compared(short)], "confirmation")
     assert judged.pooled is not None
     assert judged.pooled.lower < 0.8 < judged.pooled.interval.value
     assert not judged.reached
@@ -106,19 +106,32 @@ def test_the_goal_is_judged_by_the_lower_bound_on_all_data_of_confirmation(folde
 def test_the_goal_is_not_reached_on_some_of_the_data(folder: Path) -> None:
     gaps = {"linear": 0.02, "fashion": 0.02}
     found = with_lines(folder, made_up.lines(gaps, arms={"uniform": 0.0, "calibrated": 0.95}))
-    judged = goal([compared(found)])
+    judged = goal([compared(found)], "confirmation")
     assert not judged.reached
     assert "no whole results on flights-autumn, flights-3m, linear-outliers" in goal_words(judged)
-    assert not goal([]).reached
+    assert not goal([], "confirmation").reached
 
 
 def test_the_goal_is_not_reached_where_the_default_is_worse_than_uniform(folder: Path) -> None:
     gaps = dict.fromkeys(PARTS["confirmation"], 0.02) | {"linear": -0.02}
     found = with_lines(folder, made_up.lines(gaps, arms={"uniform": 0.0, "calibrated": 0.97}))
-    judged = goal([compared(found, amount=0.05), compared(found)])
+    judged = goal([compared(found, amount=0.05), compared(found)], "confirmation")
     assert judged.worse == ("linear at 0.05", "linear at 0.1")
     assert not judged.reached
     assert "worse than uniform on linear at 0.05, linear at 0.1" in goal_words(judged)
+
+
+def test_the_second_confirmation_judges_the_changed_default_alone(folder: Path) -> None:
+    gaps = dict.fromkeys((*PARTS["confirmation"], *PARTS["second"]), 0.02)
+    arms = {"uniform": 0.0, "calibrated": 0.4, STEPPED: 0.95}
+    found = with_lines(folder, made_up.lines(gaps, arms=arms))
+    both = [compared(found), compared(found, "second")]
+    assert not goal(both, "confirmation").reached
+    assert goal(both, "second").reached
+    told = goal_words(goal(both, "second"))
+    assert f"`{STEPPED}` closes at least 80 %" in told
+    assert "on the data of the second confirmation together" in told
+    assert goal(both[:1], "second").absent == PARTS["second"]
 
 
 # --- the page ---
@@ -187,6 +200,21 @@ def test_the_check_notices_other_results_and_an_edited_plot(
     assert ran(folder, page, "--check") == 1
     said = json.loads(capsys.readouterr().out)["differs"]
     assert said == ["table read-outs linear", "plot gap-closed.svg"]
+
+
+def test_the_second_confirmation_has_a_verdict_and_a_plot_once_it_has_results(folder: Path) -> None:
+    page = page_in(folder, ("goal", "goal second", "second 0.1"))
+    with pytest.raises(ConfigurationError, match="there is no table 'goal second'"):
+        report.report(folder, page, check=False)
+    assert not (folder / "gap-closed-second.svg").exists()
+    arms = {"uniform": 0.0, "calibrated": 0.4, STEPPED: 0.8}
+    with_lines(folder, made_up.lines({"fashion": 0.02, "letters": 0.02}, (0.1,), arms))
+    assert ran(folder, page) == 0
+    first, second = re.findall(r"The goal asks .*? closes", page.read_text())
+    assert first.endswith("`calibrated` closes")
+    assert second.endswith(f"`{STEPPED}` closes")
+    assert (folder / "gap-closed-second.svg").exists()
+    assert ran(folder, page, "--check") == 0
 
 
 @pytest.mark.parametrize(

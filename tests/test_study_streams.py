@@ -14,7 +14,8 @@ from benchmarks.study.stream import Stream, first_refresh, refreshes
 from benchmarks.study.streams import STREAMS
 from benchmarks.study.streams.fetched import CHECKSUMS, fetched
 from benchmarks.study.streams.flights_3m import clean, sample
-from benchmarks.study.streams.linear import drawn
+from benchmarks.study.streams.linear import SEED, SEED_AGAIN, drawn
+from benchmarks.study.streams.mlbench import stream_of
 from benchmarks.study.streams.movielens import past
 from benchmarks.study.streams.table import FIRST_DAY, dated
 from demo.stream import between, rows_of
@@ -22,7 +23,15 @@ from schemas.errors import ConfigurationError
 from spark_jobs.refresh.plan import cut_of
 from spark_jobs.sources.digits import digit_images
 
-NOTHING_TO_FETCH = ("digits", "linear", "linear-outliers")
+NOTHING_TO_FETCH = (
+    *("digits", "linear", "linear-outliers"),
+    *("linear-again", "linear-outliers-again"),
+)
+PARTS = {
+    "development": {"flights", "movielens", "mnist", "delay", "digits"},
+    "confirmation": {"flights-autumn", "fashion", "flights-3m", "linear", "linear-outliers"},
+    "second": {"shuttle", "letters", "flights-3m-other", "linear-again", "linear-outliers-again"},
+}
 FEATURE_TYPES = {
     "category": pa.int32(),
     "number": pa.float32(),
@@ -35,13 +44,10 @@ def stream(request, tmp_path) -> Stream:
     return STREAMS[request.param](tmp_path)
 
 
-def test_development_and_confirmation_are_apart(tmp_path):
-    confirmation = {"flights-autumn", "fashion", "flights-3m", "linear", "linear-outliers"}
+def test_development_and_both_confirmations_are_apart(tmp_path):
     for name in NOTHING_TO_FETCH:
-        part = STREAMS[name](tmp_path).part
-        assert part == ("confirmation" if name in confirmation else "development")
-    development = {"flights", "movielens", "mnist", "delay", "digits"}
-    assert set(STREAMS) == confirmation | development
+        assert name in PARTS[STREAMS[name](tmp_path).part]
+    assert sorted(STREAMS) == sorted(name for names in PARTS.values() for name in names)
 
 
 def test_rows_have_the_columns_of_the_interface_and_the_features_of_the_pipeline(stream):
@@ -104,7 +110,7 @@ def test_the_trainer_takes_the_rows(stream):
 
 
 def test_linear_labels_are_linear_but_for_noise_and_drift():
-    inputs, label = drawn(0.0)
+    inputs, label = drawn(0.0, SEED)
     first, last = slice(0, 1000), slice(-1000, None)
     with_one = np.column_stack([np.ones(1000), inputs[first]])
     fitted = np.linalg.lstsq(with_one, label[first], rcond=None)[0]
@@ -116,11 +122,31 @@ def test_linear_labels_are_linear_but_for_noise_and_drift():
 
 
 def test_one_label_in_twenty_is_an_outlier_and_the_others_are_as_they_were():
-    (inputs, clean_label), (same, label) = drawn(0.0), drawn(0.05)
+    (inputs, clean_label), (same, label) = drawn(0.0, SEED), drawn(0.05, SEED)
     assert np.array_equal(inputs, same)
     moved = clean_label != label
     assert moved.mean() == pytest.approx(0.05, abs=0.005)
     assert (label - clean_label)[moved].std() == pytest.approx(29.0, rel=0.05)
+
+
+def test_the_second_confirmation_has_other_numbers():
+    (inputs, label), (others, other_label) = drawn(0.0, SEED), drawn(0.0, SEED_AGAIN)
+    assert inputs.shape == others.shape
+    assert abs(np.corrcoef(inputs.ravel(), others.ravel())[0, 1]) < 0.01
+    assert (label != other_label).mean() > 0.999
+
+
+def test_a_data_frame_of_numbers_and_classes_becomes_a_stream():
+    letters = np.array(list("zyxwvutsrqponmlkjihgfedcba") * 7)
+    random = np.random.default_rng(3)
+    numbers = {"x.box": random.normal(size=182), "V2": random.normal(size=182)}
+    stream = stream_of("made_up", numbers | {"lettr": letters}, "lettr", per_day=12)
+    assert list(stream.pipeline.features) == ["x_box", "v2"]
+    assert (stream.pipeline.labels.classes, stream.part) == (26, "second")
+    assert stream.rows["label"].to_pylist()[:3] == [25, 24, 23]
+    assert [(day - FIRST_DAY).days for day in (stream.days[0], stream.judged)] == [2, 12]
+    rows = rows_of(stream.pipeline, stream.rows)
+    assert np.array_equal(rows.inputs[1][:, 0], numbers["x.box"].astype(np.float32))
 
 
 def test_past_means_know_the_days_before_and_nothing_of_their_own():
@@ -156,9 +182,16 @@ def test_flights_are_cleaned_before_one_in_five_is_taken():
     )
     assert clean(flights).index.tolist() == [0, 2]
     many = pd.DataFrame(index=range(100_000))
-    taken = sample(many).index
+    taken = sample(many, 0).index
     assert len(taken) == pytest.approx(20_000, rel=0.02)
-    assert taken.equals(sample(many.iloc[::-1]).index.sort_values())
+    assert taken.equals(sample(many.iloc[::-1], 0).index.sort_values())
+
+
+def test_the_fifths_of_the_flights_have_no_row_in_common_and_are_all_there_are():
+    many = pd.DataFrame(index=range(100_000))
+    fifths = [sample(many, fifth).index for fifth in range(5)]
+    assert fifths[0].intersection(fifths[1]).empty
+    assert sorted(np.concatenate(fifths)) == list(range(100_000))
 
 
 def test_refreshes_end_a_period_before_the_rows_do():
@@ -180,4 +213,4 @@ def test_a_file_that_is_missing_or_another_one_is_refused(tmp_path):
 def test_every_file_has_its_checksum():
     lines = [line.split() for line in Path(CHECKSUMS).read_text(encoding="utf-8").splitlines()]
     assert all(len(checksum) == 64 for checksum, _ in lines)
-    assert len({name for _, name in lines}) == len(lines) == 6
+    assert len({name for _, name in lines}) == len(lines) == 9

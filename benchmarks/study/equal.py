@@ -4,19 +4,20 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from benchmarks.study.parts import AMOUNT, DEFAULT, UNIFORM
+from benchmarks.study.parts import AMOUNT, UNIFORM, judged_arm, part_of
 from benchmarks.study.store import Cell, Line
 
 MORE = 0.25  # uniform at this amount tells what another row costs
 
 
 def needed(data: str) -> list[Cell]:
-    """The cells that must have run before."""
-    return [Cell(data, DEFAULT, AMOUNT), Cell(data, UNIFORM, AMOUNT), Cell(data, UNIFORM, MORE)]
+    """The cells that must have run before: of the arm that the data judge, and of uniform."""
+    judged = judged_arm(part_of(data))
+    return [Cell(data, judged, AMOUNT), Cell(data, UNIFORM, AMOUNT), Cell(data, UNIFORM, MORE)]
 
 
 def equal_amount(lines: Iterable[Line], data: str) -> float:
-    """The amount at which uniform takes as long as the default at 0.1: selecting, taking the rows
+    """The amount at which uniform takes as long as that arm at 0.1: selecting, taking the rows
     and fitting; medians over refreshes and seeds, a row's cost from uniform at two amounts."""
     wanted = needed(data)
     found: dict[Cell, list[tuple[float, float, float]]] = {cell: [] for cell in wanted}

@@ -5,16 +5,20 @@ from typing import NamedTuple
 
 from benchmarks.study.comparison import Comparison
 from benchmarks.study.estimate import Share
-from benchmarks.study.parts import AMOUNT, DEFAULT, PARTS, SHARE
+from benchmarks.study.parts import AMOUNT, PARTS, SHARE, judged_arm
 
-PART = "confirmation"
+DATA = {  # what those of each part that judges are called
+    "confirmation": "the confirmation data",
+    "second": "the data of the second confirmation",
+}
 
 
 class Goal(NamedTuple):
-    """What the goal asks of the default, on the data sets of confirmation."""
+    """What the goal asks of a part's arm, on the data sets of that part."""
 
-    pooled: Share | None  # None: no gap, or the default did not run on every data set
-    absent: tuple[str, ...]  # data sets without results of the default at the goal's amount
+    part: str
+    pooled: Share | None  # None: no gap, or the arm did not run on every data set
+    absent: tuple[str, ...]  # data sets without results of the arm at the goal's amount
     worse: tuple[str, ...]  # "data set at amount" where it is worse than uniform
 
     @property
@@ -24,30 +28,31 @@ class Goal(NamedTuple):
         return closed and not self.absent and not self.worse
 
 
-def goal(comparisons: Sequence[Comparison]) -> Goal:
-    """The goal judged by the tables of confirmation, one an amount."""
-    own = [one for one in comparisons if one.part == PART]
+def goal(comparisons: Sequence[Comparison], part: str) -> Goal:
+    """The goal judged by the tables of a part, one an amount."""
+    judged = judged_arm(part)
+    own = [one for one in comparisons if one.part == part]
     there = {
-        name for one in own if one.amount == AMOUNT for arm, name in one.cells if arm == DEFAULT
+        name for one in own if one.amount == AMOUNT for arm, name in one.cells if arm == judged
     }
-    pooled = [one.pooled.get(DEFAULT) for one in own if one.amount == AMOUNT]
+    pooled = [one.pooled.get(judged) for one in own if one.amount == AMOUNT]
     worse = [
         f"{name} at {one.amount:g}"
         for one in own
         for (arm, name), cell in one.cells.items()
-        if arm == DEFAULT and cell.worse
+        if arm == judged and cell.worse
     ]
-    absent = tuple(name for name in PARTS[PART] if name not in there)
-    return Goal(pooled[0] if pooled else None, absent, tuple(worse))
+    absent = tuple(name for name in PARTS[part] if name not in there)
+    return Goal(part, pooled[0] if pooled else None, absent, tuple(worse))
 
 
 def goal_words(found: Goal) -> str:
     """The verdict as a paragraph."""
     asked = (
-        f"The goal asks that at {AMOUNT:g} backward passes for each forward pass `{DEFAULT}` closes"
-        f" at least {100 * SHARE:.0f} % of the gap from uniform to all rows once, with 95 %"
-        " confidence, on the confirmation data together, and is nowhere worse than uniform after"
-        " the correction."
+        f"The goal asks that at {AMOUNT:g} backward passes for each forward pass"
+        f" `{judged_arm(found.part)}` closes at least {100 * SHARE:.0f} % of the gap from uniform"
+        f" to all rows once, with 95 % confidence, on {DATA[found.part]} together, and is nowhere"
+        " worse than uniform after the correction."
     )
     if found.pooled is None:
         closed = "The share cannot be told: there is no gap on the data together"

@@ -3,6 +3,8 @@
 PARTS: dict[str, tuple[str, ...]] = {
     "development": ("flights", "movielens", "mnist", "delay", "digits"),
     "confirmation": ("flights-autumn", "fashion", "flights-3m", "linear", "linear-outliers"),
+    # The second confirmation: of what was changed after the first.
+    "second": ("shuttle", "letters", "flights-3m-other", "linear-again", "linear-outliers-again"),
 }
 
 UNIFORM = "uniform"  # what every arm is compared with
@@ -22,3 +24,8 @@ def part_of(data: str) -> str:
         if data in names:
             return part
     raise KeyError(data)
+
+
+def judged_arm(part: str) -> str:
+    """The arm that a part judges, and to whose seconds it compares uniform."""
+    return STEPPED if part == "second" else DEFAULT

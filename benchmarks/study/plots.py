@@ -6,6 +6,7 @@ too (Okabe and Ito, 2008), and every line and dot is named beside it.
 """
 
 import io
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.study.comparison import Comparison
-from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, FROZEN, PARTS, UNIFORM, part_of
+from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, FROZEN, PARTS, UNIFORM, judged_arm, part_of
 from spark_jobs.report.plots import SETTINGS as REPORT_CARD
 from trainer.promotion.intervals import Interval
 
@@ -37,15 +38,17 @@ SETTINGS: dict[Any, Any] = REPORT_CARD | {
 }
 ROW = 0.2  # inches of an arm
 SHARES = -0.5, 1.5  # that the dot plot shows; what lies beyond stands as a figure at its edge
+TITLE = 15  # characters side by side over a panel of the dot plot
 COLUMNS = 3  # panels side by side
+GAP_CLOSED = {"confirmation": "gap-closed", "second": "gap-closed-second"}  # names, by part
 
 
 def plots(comparisons: Sequence[Comparison]) -> dict[str, str]:
     """Every plot by name, as SVG text; of those that the results have something for."""
     found: dict[str, str] = {}
     for one in comparisons:
-        if (one.part, one.amount) == ("confirmation", AMOUNT):
-            found["gap-closed"] = svg(partial(gap_closed, one))
+        if one.part in GAP_CLOSED and one.amount == AMOUNT:
+            found[GAP_CLOSED[one.part]] = svg(partial(gap_closed, one))
     if comparisons:
         found["loss-by-amount"] = svg(partial(loss_by_amount, comparisons))
     return found
@@ -82,15 +85,16 @@ def gap_closed(compared: Comparison) -> Figure:
         name: {arm: share.interval for arm in arms if (share := shares.get(arm))}
         for name, shares in of_panels.items()
     }
+    judged = judged_arm(compared.part)
     figure = Figure(figsize=(WIDTH, 1.0 + ROW * len(arms)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for place, (name, shares) in zip(axes, panels.items(), strict=True):
-        _dots(place, arms, shares)
-        place.set_title(name)
+        _dots(place, arms, shares, judged)
+        place.set_title(textwrap.fill(name, TITLE))
     axes[0].set_yticks(range(len(arms)), arms)
     axes[0].set_ylim(len(arms) - 0.4, -0.6)
     for label, arm in zip(axes[0].get_yticklabels(), arms, strict=True):
-        label.set(weight="bold" if arm == DEFAULT else "normal", color=_colour(arm))
+        label.set(weight="bold" if arm == judged else "normal", color=_colour(arm, judged))
     figure.supxlabel(
         "share of the gap closed between uniform (0 %) and all rows once (100 %), with 95 %"
         f" interval,\nat {compared.amount:g} backward passes for each forward pass"
@@ -101,11 +105,11 @@ def gap_closed(compared: Comparison) -> Figure:
     return figure
 
 
-def _colour(arm: str) -> str:
-    return BLUE if arm == DEFAULT else INK
+def _colour(arm: str, judged: str) -> str:
+    return BLUE if arm == judged else INK
 
 
-def _dots(axes: Axes, arms: Sequence[str], shares: Mapping[str, Interval]) -> None:
+def _dots(axes: Axes, arms: Sequence[str], shares: Mapping[str, Interval], judged: str) -> None:
     low, high = SHARES
     axes.set_xlim(low, high)
     axes.set_xticks([0.0, 1.0], ["0", "100 %"])
@@ -119,7 +123,7 @@ def _dots(axes: Axes, arms: Sequence[str], shares: Mapping[str, Interval]) -> No
         middle.set(color=MUTED, backgroundcolor="white")
     for y, arm in enumerate(arms):
         if arm in shares:
-            _dot(axes, y, shares[arm], BLUE if arm == DEFAULT else OTHER)
+            _dot(axes, y, shares[arm], BLUE if arm == judged else OTHER)
 
 
 def _dot(axes: Axes, y: int, share: Interval, colour: str) -> None:
@@ -147,7 +151,7 @@ def _dot(axes: Axes, y: int, share: Interval, colour: str) -> None:
 
 
 def loss_by_amount(comparisons: Sequence[Comparison]) -> Figure:
-    """Loss of uniform, of the default and of all rows once; the shade of the first two is the
+    """Loss of uniform, of the judged arm and of all rows once; the shade of the first two is the
     interval of their distance to the last."""
     there = {name for one in comparisons for name in one.data}
     data = [name for part in reversed(PARTS) for name in PARTS[part] if name in there]
@@ -176,7 +180,7 @@ def _losses(axes: Axes, own: Sequence[Comparison], name: str) -> None:
     full = own[-1].cells[ALL, name].loss
     axes.axhline(full, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
     labels = [(full, "all rows", INK)]
-    for arm, colour, marker in ((UNIFORM, VERMILION, "s"), (DEFAULT, BLUE, "o")):
+    for arm, colour, marker in ((UNIFORM, VERMILION, "s"), (judged_arm(part_of(name)), BLUE, "o")):
         there = [(one.amount, one.cells[arm, name]) for one in own if (arm, name) in one.cells]
         if not there:
             continue
@@ -186,7 +190,8 @@ def _losses(axes: Axes, own: Sequence[Comparison], name: str) -> None:
         losses = [cell.loss for _, cell in there]
         axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(at, losses, marker, linestyle="-", color=colour, markersize=4, linewidth=1.5)
-        labels.append((losses[-1], arm, colour))
+        # Beside a narrow panel there is no room for more.
+        labels.append((losses[-1], arm.removeprefix(f"{DEFAULT}, "), colour))
     axes.set_xscale("log")
     axes.minorticks_off()
     axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts])

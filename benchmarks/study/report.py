@@ -46,8 +46,10 @@ def comparisons_of(folder: Path) -> list[Comparison]:
 
 def tables_of(folder: Path, comparisons: Sequence[Comparison]) -> Tables:
     """The tables that a page may have, by the names of its markers."""
-    tables: dict[str, Callable[[], str]] = {"goal": lambda: goal_words(goal(comparisons))}
+    tables: dict[str, Callable[[], str]] = {"goal": partial(_goal, comparisons, "confirmation")}
     for one in comparisons:
+        if one.part == "second":
+            tables["goal second"] = partial(_goal, comparisons, one.part)
         tables[f"{one.part} {one.amount:g}"] = partial(losses, one)
         if one.amount == AMOUNT:
             for name in one.data:
@@ -57,6 +59,10 @@ def tables_of(folder: Path, comparisons: Sequence[Comparison]) -> Tables:
         for part in dict.fromkeys(part_of(trial.data) for trial in trials):
             tables[f"tuning {part}"] = partial(tuned, trials, part)
     return tables
+
+
+def _goal(comparisons: Sequence[Comparison], part: str) -> str:
+    return goal_words(goal(comparisons, part))
 
 
 def _read_outs(compared: Comparison, name: str) -> str:

@@ -12,7 +12,7 @@ from schemas.pipeline import Pipeline
 # Where no pipeline file says otherwise: one pass over small batches. Tuning varies the rest.
 ONE_PASS: dict[str, Any] = {"epochs": 1, "batch_size": 16}
 
-Part = Literal["development", "confirmation"]
+Part = Literal["development", "confirmation", "second"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Stream:
     """
 
     name: str
-    part: Part  # confirmation data are opened once, after the methods are fixed
+    part: Part  # data of either confirmation are opened once, after the methods are fixed
     pipeline: Pipeline  # task, features, segments, model and training; settings vary on copies
     # Sorted by instance_id: instance_id (string), event_date (date32), known_at (timestamp of
     # microseconds, UTC; null where no label came), segments (list<string>), the encoded features by
