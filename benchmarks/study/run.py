@@ -42,8 +42,8 @@ THREADS = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREA
 
 
 def arms_of(stream: Stream, part: str) -> dict[str, Arm]:
-    """The arms of a data set by name; with those that development alone tries. Confirmation had been
-    opened before the step on records was thought of."""
+    """The arms of a data set by name; with those that development alone tries, and without the
+    record step where that came after the part had been opened."""
     task = stream.pipeline.task
     found = [
         *reference_arms(),
