@@ -18,10 +18,12 @@ from torch import nn
 
 from demo.stream import between, labelled, records, rows_of
 from schemas.pipeline import Pipeline
+from schemas.record_step import RecordStep, step_in
 from spark_jobs.refresh.plan import cut_of, refresh_seed, window_start
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.policies import configured, policy_for
 from spark_jobs.selection.policy import Policy
+from spark_jobs.selection.record_step import ServedVersion
 from trainer.data.reader import HeldOut
 from trainer.fitting.trials import fit_rows
 from trainer.models.export import Loaded
@@ -122,9 +124,9 @@ def _refresh(loop: _Loop, flights: pa.Table, ds: date) -> Week:
     loop.answer(new)
     window = between(flights, window_start(pipeline, ds), ds)
     window = window.filter(pc.less_equal(window["known_at"], pa.scalar(cut_of(ds))))
-    chosen = _chosen(loop, window, new, ds)
+    chosen, step = _chosen(loop, window, new, ds)
     card, parent = loop.serving.card, loop.serving
-    model, history = fit_rows(pipeline, card, rows_of(pipeline, chosen), parent)
+    model, history = fit_rows(pipeline, card, rows_of(pipeline, chosen), parent, step)
     promoted = _passes(loop, model, window.filter(window["held_out"]), ds)
     if promoted:
         weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -135,23 +137,32 @@ def _refresh(loop: _Loop, flights: pa.Table, ds: date) -> Week:
     return Week(ds, new.num_rows, history.rows, promoted, len(after), loss)
 
 
-def _chosen(loop: _Loop, window: pa.Table, new: pa.Table, ds: date) -> pa.Table:
-    """The rows to fit, with weights and offsets where they were drawn."""
+def _chosen(
+    loop: _Loop, window: pa.Table, new: pa.Table, ds: date
+) -> tuple[pa.Table, RecordStep | None]:
+    """The rows to fit, with weights and offsets where they were drawn; and the record step, where
+    the policy is one that leaves it."""
     rows, policy = loop.rows(new.num_rows), loop.arm.policy
     candidates = window.filter(pc.invert(window["held_out"]))
     answered = pa.concat_tables(loop.answered)
     if policy is None:
-        return _new_candidates(loop, candidates, answered)
+        return _new_candidates(loop, candidates, answered), None
     here = pc.is_in(answered["instance_id"], candidates["instance_id"].combine_chunks())
     seed, task = refresh_seed(loop.pipeline, ds), loop.pipeline.task
-    drawn = selection_of(
-        answered.filter(here), policy=policy, budget=f"{rows} rows", seed=seed, task=task
-    ).rows(True)
+    selection = selection_of(
+        answered.filter(here),
+        policy=policy,
+        budget=f"{rows} rows",
+        seed=seed,
+        task=task,
+        served=ServedVersion(str(len(loop.served)), 0),  # whatever it answered came after its fit
+    )
+    drawn = selection.rows(True)
     place = pc.index_in(drawn["instance_id"], candidates["instance_id"].combine_chunks())
     chosen = candidates.take(place)
     for name in ("weight", "offset"):
         chosen = chosen.append_column(name, drawn[name].cast("float"))
-    return chosen
+    return chosen, step_in(selection.report, str(ds))
 
 
 def _new_candidates(loop: _Loop, candidates: pa.Table, answered: pa.Table) -> pa.Table:

@@ -12,6 +12,7 @@ from demo.outcome import difference, mean_loss, verdict
 from demo.stream import labelled, records, rows_of
 from demo.twins import Arm, Week, arms, closed_loop
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.record_step import RecordStep
 from spark_jobs.refresh.plan import cut_of
 from trainer.fitting.trials import fit_rows
 from trainer.models.export import Loaded
@@ -72,17 +73,18 @@ def first(pipeline: Pipeline, flights: pa.Table) -> Loaded:
 
 
 @pytest.fixture
-def seen(monkeypatch) -> list[tuple[pa.Table, Loaded]]:
-    """What every fit was given: the rows as a table, and the parent."""
+def seen(monkeypatch) -> list[tuple[pa.Table, Loaded, RecordStep | None]]:
+    """What every fit was given: the rows as a table, the parent, and the record step."""
     given = []
 
     def chosen(*arguments):
-        given.append([original(*arguments)])
-        return given[-1][0]
+        rows, step = original(*arguments)
+        given.append([rows])
+        return rows, step
 
-    def fitted(pipeline, card, rows, parent):
-        given[-1].append(parent)
-        return fit_rows(pipeline, card, rows, parent)
+    def fitted(pipeline, card, rows, parent, step):
+        given[-1] += [parent, step]
+        return fit_rows(pipeline, card, rows, parent, step)
 
     original = twins._chosen
     monkeypatch.setattr(twins, "_chosen", chosen)
@@ -115,7 +117,7 @@ def test_all_is_every_new_candidate_once(pipeline, flights, first, seen):
     """A flight of the last evening, whose label came after the cut, is taken a week later."""
     weeks = loop(pipeline, flights, first, "all")
     taken: list[str] = []
-    for number, (week, (chosen, _)) in enumerate(zip(weeks, seen, strict=True)):
+    for number, (week, (chosen, *_)) in enumerate(zip(weeks, seen, strict=True)):
         assert week.backward_passes == len(chosen)
         taken += chosen["instance_id"].to_pylist()
         dates = set(chosen["event_date"].to_pylist())
@@ -128,7 +130,7 @@ def test_all_is_every_new_candidate_once(pipeline, flights, first, seen):
 
 @pytest.mark.parametrize("arm", ["calibrated", "uniform", "all"])
 def test_only_candidates_are_fitted(pipeline, flights, first, seen, arm):
-    for week, (chosen, _) in zip(loop(pipeline, flights, first, arm), seen, strict=True):
+    for week, (chosen, *_) in zip(loop(pipeline, flights, first, arm), seen, strict=True):
         assert not any(chosen["held_out"].to_pylist())
         assert pc.max(chosen["known_at"]).as_py() <= cut_of(week.ds)
         assert pc.min(chosen["event_date"]).as_py() > DAYS[0] - timedelta(days=7)
@@ -157,15 +159,30 @@ def test_each_flight_is_answered_once_by_the_model_that_served(
 
 def test_a_fit_begins_with_the_arms_own_predecessor(pipeline, flights, first, seen):
     weeks = loop(pipeline, flights, first, "uniform")
-    parents = [parent for _, parent in seen]
+    parents = [parent for _, parent, _ in seen]
     assert all(week.promoted for week in weeks)
     assert parents[0] is first
     assert len({id(parent) for parent in parents}) == 3
 
 
+def test_the_own_policy_takes_the_record_step_and_the_others_none(pipeline, flights, first, seen):
+    loop(pipeline, flights, first, "calibrated")
+    served, week = [], 0
+    for _, parent, step in seen:
+        if not any(parent is one for one in served):
+            served.append(parent)
+            week = 0
+        week += 1
+        assert step.version == str(len(served))
+        assert 300 * week < step.rows < 427 * week  # one week's flights for each that it served
+    seen.clear()
+    loop(pipeline, flights, first, "uniform")
+    assert [step for _, _, step in seen] == [None] * len(DAYS)
+
+
 def test_so_does_its_optimizer(pipeline, flights, first, seen):
     loop(pipeline, flights, first, "uniform")
-    states = [parent.optimizer for _, parent in seen]
+    states = [parent.optimizer for _, parent, _ in seen]
     assert states[0] is first.optimizer
     steps = [float(state.tensors["step/network.layers.0.weight"]) for state in states[1:]]
     assert steps == [3, 6]  # of 42 and 43 rows in batches of 16
@@ -176,7 +193,7 @@ def test_what_the_gate_refuses_does_not_serve(pipeline, flights, first, seen):
     refusing = pipeline.model_copy(update={"gate": strict})
     weeks = loop(refusing, flights, first, "calibrated")
     assert not any(week.promoted for week in weeks)
-    assert all(parent is first for _, parent in seen)
+    assert all(parent is first for _, parent, _ in seen)
     uniform = loop(refusing, flights, first, "uniform")
     assert [week.loss for week in weeks] == [week.loss for week in uniform]  # the first model's
 

@@ -16,7 +16,7 @@ from trainer.data.sample import Kept, in_memory
 from trainer.data.survey import survey_of
 from trainer.fitting import fit as product
 from trainer.fitting.intercept import settle_intercept
-from trainer.fitting.start import Start
+from trainer.fitting.start import Start, share_of
 from trainer.models.export import Loaded
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def fit_arm(
     arm: Arm, pipeline: Pipeline, parent: Loaded, chosen: "Chosen", step: RecordStep | None = None
 ) -> tuple[nn.Module, product.History]:
     """A model fitted to the chosen rows, from the parent's weights and optimizer; step: of the
-    parent's records, of which the arm says what share is taken first."""
+    parent's records."""
     settings, rows = pipeline.training, chosen.rows
-    move = None if step is None else arm.record_step * torch.tensor(step.move)
-    start = Start(parent.card, settings.seed, survey_of([rows], pipeline.task), parent, move)
+    survey, move = survey_of([rows], pipeline.task), share_of(step, settings)
+    start = Start(parent.card, settings.seed, survey, parent, move)
     model = start.model()
     sample: Kept = in_memory(rows)
     if arm.order == "dealt":

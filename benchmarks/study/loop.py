@@ -196,6 +196,7 @@ def _configured(pipeline: Pipeline, settings: Settings, arm: Arm, seed: int) -> 
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "carry_optimizer": not arm.fresh,
+        "record_step": arm.record_step,
         "seed": training.seed + seed,
     }
     drawn = {"seed": selection.seed + seed, "window_days": settings.window_days}

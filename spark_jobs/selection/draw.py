@@ -14,6 +14,7 @@ from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.given import candidates_of, table_of
 from spark_jobs.selection.policies import policy_for, require_possible
 from spark_jobs.selection.policy import Policy
+from spark_jobs.selection.record_step import ServedVersion
 
 # Under this key a table that was drawn says by which policy and design, as JSON.
 DRAW = b"tenforward.draw"
@@ -57,13 +58,22 @@ def selection_of(
     budget: float | str,
     seed: int,
     task: str | None = None,
+    served: ServedVersion | None = None,
 ) -> SelectionResult:
-    """`draw` with the report card; its rows are in the order of the hash."""
-    return _selected(records, policy=policy, budget=budget, seed=seed, task=task)[0]
+    """`draw` with the report card; its rows are in the order of the hash. served: whose record step
+    the report is to have."""
+    found, _ = _selected(records, policy=policy, budget=budget, seed=seed, task=task, served=served)
+    return found
 
 
 def _selected(
-    records: Any, *, policy: str | Policy, budget: float | str, seed: int, task: str | None
+    records: Any,
+    *,
+    policy: str | Policy,
+    budget: float | str,
+    seed: int,
+    task: str | None,
+    served: ServedVersion | None = None,
 ) -> tuple[SelectionResult, Policy]:
     share = parse_budget(budget)
     name = policy if isinstance(policy, str) else policy.name
@@ -71,7 +81,8 @@ def _selected(
     if isinstance(policy, str):
         policy = policy_for(policy, task)
     require_possible(policy, task)
-    return select(ArrowBlocks(from_arrow(candidates, seed)), policy, share, seed, task), policy
+    blocks = ArrowBlocks(from_arrow(candidates, seed))
+    return select(blocks, policy, share, seed, task, served), policy
 
 
 def _noted(policy: Policy) -> bytes:

@@ -95,14 +95,20 @@ def prepare(
     return Start(card, pipeline.training.seed, survey, parent, move)
 
 
+def share_of(step: RecordStep | None, settings: Training) -> torch.Tensor | None:
+    """What a training takes of a record step, (1 + width, outputs); None where that is nothing."""
+    if step is None or settings.record_step == 0.0:
+        return None
+    return settings.record_step * torch.tensor(step.move)
+
+
 def _move(
     pipeline: Pipeline, card: ModelCard, parent: Loaded, step: RecordStep | None
 ) -> torch.Tensor | None:
-    """The share of the records' step, (1 + width, outputs), that the parent's last layer takes."""
-    share = pipeline.training.record_step
-    if step is None or share == 0.0 or pipeline.model.own:
+    """What a training that begins with the parent takes of a refresh's record step."""
+    move = share_of(step, pipeline.training)
+    if step is None or move is None or pipeline.model.own:
         return None
-    move = share * torch.tensor(step.move)
     if step.version != parent.version or move.shape != (1 + card.sketch_width, card.outputs):
         log.info("no record step: the records are version %s's", step.version)
         return None

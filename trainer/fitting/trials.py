@@ -11,6 +11,7 @@ from torch import nn
 from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
 from schemas.places import state_folder
+from schemas.record_step import RecordStep
 from trainer.data.reader import Rows
 from trainer.data.refresh import Refresh
 from trainer.data.sample import Sample
@@ -19,7 +20,7 @@ from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.fit import Fitted, fit
 from trainer.fitting.meter import Meter
 from trainer.fitting.pull import with_pull
-from trainer.fitting.start import Start
+from trainer.fitting.start import Start, share_of
 from trainer.models.export import Loaded
 from trainer.models.optimizer_state import OptimizerState
 from trainer.models.own_model import failed, own_line
@@ -118,10 +119,19 @@ class Trials:
         return Checkpoint(folder / f"{name}.safetensors", belongs)
 
 
-def fit_rows(pipeline: Pipeline, card: ModelCard, rows: Rows, parent: Loaded | None) -> Fitted:
-    """A model fitted to rows in memory: one process, no registry, no checkpoint."""
+def fit_rows(
+    pipeline: Pipeline,
+    card: ModelCard,
+    rows: Rows,
+    parent: Loaded | None,
+    record_step: RecordStep | None = None,
+) -> Fitted:
+    """A model fitted to rows in memory: one process, no registry, no checkpoint.
+
+    record_step: of the parent's records.
+    """
     settings, survey = pipeline.training, survey_of([rows], pipeline.task)
-    start = Start(card, settings.seed, survey, parent)
+    start = Start(card, settings.seed, survey, parent, share_of(record_step, settings))
     model = start.model()
     history = fit(
         model,
