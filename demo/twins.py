@@ -142,20 +142,21 @@ def _chosen(
 ) -> tuple[pa.Table, RecordStep | None]:
     """The rows to fit, with weights and offsets where they were drawn; and the record step, where
     the policy is one that leaves it."""
-    rows, policy = loop.rows(new.num_rows), loop.arm.policy
+    pipeline, rows, policy = loop.pipeline, loop.rows(new.num_rows), loop.arm.policy
     candidates = window.filter(pc.invert(window["held_out"]))
     answered = pa.concat_tables(loop.answered)
     if policy is None:
         return _new_candidates(loop, candidates, answered), None
     here = pc.is_in(answered["instance_id"], candidates["instance_id"].combine_chunks())
-    seed, task = refresh_seed(loop.pipeline, ds), loop.pipeline.task
+    seed, task, training = refresh_seed(pipeline, ds), pipeline.task, pipeline.training
     selection = selection_of(
         answered.filter(here),
         policy=policy,
         budget=f"{rows} rows",
         seed=seed,
         task=task,
-        served=ServedVersion(str(len(loop.served)), 0),  # whatever it answered came after its fit
+        # Whatever it answered came after its fit.
+        served=ServedVersion(str(len(loop.served)), 0) if training.record_step else None,
     )
     drawn = selection.rows(True)
     place = pc.index_in(drawn["instance_id"], candidates["instance_id"].combine_chunks())

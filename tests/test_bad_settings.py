@@ -201,6 +201,16 @@ UNREAD = {
         [("warm_start = true", "warm_start = false")],
         "with warm_start = false",
     ),
+    "training.record_step": (
+        MNIST,
+        [("warm_start = true", "warm_start = false\nrecord_step = 0.1"), ("pull = 0.001\n", "")],
+        "with warm_start = false",
+    ),
+    "training.record_step: uniform": (
+        FLIGHTS,
+        [training("record_step = 0.1"), policy('policy = "uniform"')],
+        "is not calibrated",
+    ),
     "training.pulls": (
         FLIGHTS,
         [training("pulls = [0.1, 0.2]")],

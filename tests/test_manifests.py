@@ -135,9 +135,7 @@ def test_a_rebuild_uses_what_the_manifest_pins_and_nothing_else(twin: Warehouse,
     monkeypatch.setattr(refresh_decided, "affordable", looked_up)
     monkeypatch.setattr(refresh_decided, "models_of", looked_up)
     assert select_day(twin, LOOPED[1], rebuild=True)["sample_digest"] == before.sample_digest
-    again = manifest_of(twin, name)
-    assert again.decided == before.decided
-    assert again.report["record_step"] == before.report["record_step"]
+    assert manifest_of(twin, name).decided == before.decided
 
 
 def test_what_another_engine_drew_is_not_rebuilt_but_named(loop):

@@ -11,13 +11,17 @@ import torch
 from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline, load_pipeline
 from schemas.record_step import RecordStep, step_in
-from tests.helpers.flights_loop import manifest_of
+from schemas.registry import CHAMPION, mlflow_client
+from spark_jobs.select_sample import select_day
+from spark_jobs.storage.warehouse import Warehouse
+from tests.helpers.flights_loop import LOOPED, manifest_of
 from tests.helpers.trainer_tables import in_memory, random_rows, small_card, small_pipeline
 from trainer.data.survey import survey_of
 from trainer.fitting.start import Start, prepare
 from trainer.models.export import Loaded
 from trainer.models.model import build_model, model_card
 from trainer.models.record_step import take
+from trainer.train import train_refresh
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "embedding-mlp": {"name": "embedding-mlp", "hidden": [24, 20]},
@@ -25,6 +29,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "logistic-regression": {"name": "logistic-regression"},
 }
 ROWS = random_rows(200, seed=3)
+
+
+def stepped_pipeline() -> Pipeline:
+    return small_pipeline(training={"record_step": 0.1})
 
 
 def of(pipeline: Pipeline, version: str = "7") -> Loaded:
@@ -81,7 +89,7 @@ def test_a_convolutional_network_moves_as_well():
 
 
 def test_the_card_says_that_it_was_taken():
-    pipeline = small_pipeline()
+    pipeline = stepped_pipeline()
     parent = of(pipeline)
     start = started(pipeline, parent, step_for(parent))
     told = "from version 7, its last layer moved by the records of 5,000 rows"
@@ -90,7 +98,7 @@ def test_the_card_says_that_it_was_taken():
 
 def test_records_of_another_version_are_left_alone(caplog):
     caplog.set_level(logging.INFO)
-    pipeline = small_pipeline()
+    pipeline = stepped_pipeline()
     parent = of(pipeline)
     start = started(pipeline, parent, step_for(parent, version="6"))
     assert start.move is None
@@ -98,11 +106,11 @@ def test_records_of_another_version_are_left_alone(caplog):
 
 
 def test_nothing_moves_where_nothing_may():
-    pipeline = small_pipeline()
+    pipeline = stepped_pipeline()
     parent = of(pipeline)
     step = step_for(parent)
     off = small_pipeline(training={"record_step": 0.0})
-    cold = small_pipeline(training={"warm_start": False})
+    cold = small_pipeline(training={"warm_start": False, "record_step": 0.1})
     for start in (
         started(off, parent, step),
         started(cold, parent, step),
@@ -124,16 +132,27 @@ def test_a_damaged_step_is_refused_by_name(damage):
     assert step_in({"record_step": sound}, "some") == RecordStep(**sound)
 
 
-def test_the_loop_takes_the_step_of_the_model_that_served(loop):
-    warehouse, served = loop["warehouse"], loop["trained"]["version"]
+def test_a_refresh_keeps_it_a_rebuild_too_and_the_next_training_takes_it(twin):
+    pipeline = twin.pipeline
+    training = pipeline.training.model_copy(update={"record_step": 0.1})
+    stepped = Warehouse(twin.root, pipeline.model_copy(update={"training": training}))
+    client = mlflow_client(twin.root)
+    client.set_registered_model_alias(pipeline.name, CHAMPION, "1")  # it has answered both days
+    name = select_day(stepped, LOOPED[1], force=True)["refresh_id"]
+    manifest = manifest_of(stepped, name)
+    step = step_in(manifest.report, name)
+    assert step is not None
+    assert 400 < step.rows < 2000  # flights that have landed, of the first day or both
+    assert 0 < step.gain < 0.1
+    select_day(stepped, LOOPED[1], rebuild=True)
+    assert step_in(manifest_of(stepped, name).report, name) == step
+    trained = train_refresh(stepped.pipeline, stepped.root, name, force=True)
+    told = f"from version {step.version}, its last layer moved by the records of {step.rows:,} rows"
+    assert trained["started"] == told
+
+
+def test_a_refresh_has_none_where_no_training_would_take_it(loop):
     for day in loop["days"]:
-        manifest = manifest_of(warehouse, day["select"]["refresh_id"])
-        step = step_in(manifest.report, manifest.refresh_id)
-        assert step is not None
-        assert step.version == str(served)
-        assert 400 < step.rows < 2000  # flights that have landed, of a day or of both
-        assert 0 < step.gain < 0.1
-        told = day["train"]["started"]
-        assert told.endswith(f"its last layer moved by the records of {step.rows:,} rows")
-        if day["train"]["promoted"]:
-            served = day["train"]["version"]
+        assert (
+            "record_step" not in manifest_of(loop["warehouse"], day["select"]["refresh_id"]).report
+        )

@@ -165,8 +165,13 @@ def test_a_fit_begins_with_the_arms_own_predecessor(pipeline, flights, first, se
     assert len({id(parent) for parent in parents}) == 3
 
 
-def test_the_own_policy_takes_the_record_step_and_the_others_none(pipeline, flights, first, seen):
-    loop(pipeline, flights, first, "calibrated")
+def test_the_own_policy_takes_the_record_step_where_that_is_asked_for(
+    pipeline, flights, first, seen
+):
+    stepped = pipeline.model_copy(
+        update={"training": pipeline.training.model_copy(update={"record_step": 0.1})}
+    )
+    loop(stepped, flights, first, "calibrated")
     served, week = [], 0
     for _, parent, step in seen:
         if not any(parent is one for one in served):
@@ -175,9 +180,10 @@ def test_the_own_policy_takes_the_record_step_and_the_others_none(pipeline, flig
         week += 1
         assert step.version == str(len(served))
         assert 300 * week < step.rows < 427 * week  # one week's flights for each that it served
-    seen.clear()
-    loop(pipeline, flights, first, "uniform")
-    assert [step for _, _, step in seen] == [None] * len(DAYS)
+    for settings, arm in ((stepped, "uniform"), (pipeline, "calibrated")):
+        seen.clear()
+        loop(settings, flights, first, arm)
+        assert [step for _, _, step in seen] == [None] * len(DAYS)
 
 
 def test_so_does_its_optimizer(pipeline, flights, first, seen):

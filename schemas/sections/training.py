@@ -45,11 +45,11 @@ class Training(Section):
         default=True, description="Go on with the state of the parent's optimizer."
     )
     record_step: float = Field(
-        default=0.1,
+        default=0.0,
         ge=0,
         le=1,
         description="Share of a Newton step of the last layer, on the records of all rows, that a"
-        " warm start begins with.",
+        " warm start begins with; 0: none.",
     )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="Of the forward and the backward pass."

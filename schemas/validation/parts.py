@@ -52,7 +52,8 @@ def _unknown_stratum(pipeline: "Pipeline") -> bool:
 
 
 def policy_reads(pipeline: "Pipeline") -> Iterator[Fault]:
-    """What `[selection]` changes of a policy that does not look at it."""
+    """What `[selection]` changes of a policy that does not look at it, and a record step where none
+    is summed up."""
     from spark_jobs.selection.policies import configured, unread
 
     if _unknown_stratum(pipeline):
@@ -66,6 +67,10 @@ def policy_reads(pipeline: "Pipeline") -> Iterator[Fault]:
             value = getattr(pipeline.selection, name)
             problem = f"nothing reads it under policy {policy.name!r}: {why}"
             yield Fault(f"selection.{name}", value, problem, "remove it, or change the policy")
+    step = pipeline.training.record_step
+    if step and not policy.calibrated:
+        problem = f"policy {policy.name!r} is not calibrated, and it is summed up where rows are"
+        yield Fault("training.record_step", step, problem, "remove it, or change the policy")
 
 
 def source_exists(pipeline: "Pipeline") -> Iterator[Fault]:

@@ -49,6 +49,7 @@ OF_A_FILE: tuple[Rule, ...] = (
     unread.optimizer_is_read,
     unread.validation_is_read,
     unread.parent_is_read,
+    unread.record_step_is_read,
     unread.provisional_label_is_read,
     unread.strata_are_read,
     unread.features_are_read,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from schemas.sections.fault import Fault
 from schemas.sections.section import Section
+from schemas.shared_columns import MAX_LOGITS
 
 if TYPE_CHECKING:
     from schemas.pipeline import Pipeline
@@ -59,6 +60,23 @@ def parent_is_read(pipeline: "Pipeline") -> Iterator[Fault]:
         if value:  # 0 and false say what happens anyway
             problem = "nothing reads it with warm_start = false"
             yield Fault(f"training.{name}", value, problem, "remove it, or write warm_start = true")
+
+
+def record_step_is_read(pipeline: "Pipeline") -> Iterator[Fault]:
+    """A step that no refresh would have, or no network of ours would take."""
+    training, classes = pipeline.training, pipeline.labels.classes or 1
+    for name, value in _given(training, "record_step"):
+        if not value:
+            continue
+        if pipeline.model.own:
+            problem = "a model of your own takes no such step"
+        elif training.loss == "absolute":
+            problem = "an absolute loss has no second derivative"
+        elif classes > MAX_LOGITS:
+            problem = f"records of more than {MAX_LOGITS} classes, here {classes}, do not give it"
+        else:
+            continue
+        yield Fault(f"training.{name}", value, problem, "remove it")
 
 
 def provisional_label_is_read(pipeline: "Pipeline") -> Iterator[Fault]:
