@@ -12,7 +12,8 @@ ALL = "all"  # every new row once: what there is to be gained
 FROZEN = "frozen"  # the first model, never retrained
 EQUAL = "uniform, equal seconds"  # as many backward passes as fit into the default's seconds
 DEFAULT = "calibrated"  # the policy of a new pipeline, whose claim the goal judges
-STEPPED = "calibrated, record step"  # the default since confirmation missed the goal
+STEPPED = "calibrated, record step"  # tried since confirmation missed the goal
+UNTUNED = "calibrated, uniform's settings"  # what a change of policy alone does
 
 AMOUNT = 0.1  # backward passes for each forward pass: the goal's
 SHARE = 0.8  # of the gap between uniform and all that the goal wants closed

@@ -11,11 +11,12 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.study.arms import (
     AMOUNTS,
@@ -28,10 +29,21 @@ from benchmarks.study.arms import (
 )
 from benchmarks.study.equal import equal_amount, needed
 from benchmarks.study.loop import Places, Settings, closed_loop, first_model, places_of
-from benchmarks.study.parts import ALL, AMOUNT, DEFAULT, EQUAL, FROZEN, PARTS, STEPPED, UNIFORM
-from benchmarks.study.store import RESULTS, Cell, Line, add, cells, lines_of, read
+from benchmarks.study.parts import (
+    ALL,
+    AMOUNT,
+    DEFAULT,
+    EQUAL,
+    FROZEN,
+    PARTS,
+    STEPPED,
+    UNIFORM,
+    UNTUNED,
+)
+from benchmarks.study.store import RESULTS, TUNING, Cell, Line, add, cells, lines_of, read
 from benchmarks.study.stream import Stream
 from benchmarks.study.streams import STREAMS
+from benchmarks.study.tuned import read_tuning
 from benchmarks.study.tuning import Tried, tune
 
 FOLDER = Path("docs/study")
@@ -74,25 +86,32 @@ def loaded(name: str, folder: Path) -> tuple[Stream, Places]:
     return stream, places_of(stream)
 
 
-def run(
-    cell: Cell, amount: float, seeds: int, folder: Path
-) -> tuple[Cell, list[Line], list[Tried], float]:
-    """A cell's lines for both files, and its seconds. amount: the cell's own, but of equal seconds
-    what these pay for."""
-    began = time.perf_counter()
+class Work(NamedTuple):
+    """A cell to run. amount: the cell's own, but of equal seconds what these pay for. settings:
+    those of another arm; None where the cell's own are tuned."""
+
+    cell: Cell
+    amount: float
+    settings: Settings | None = None
+
+
+def run(work: Work, seeds: int, folder: Path) -> tuple[Work, list[Line], list[Tried], float]:
+    """A cell's lines for both files, and its seconds."""
+    began, (cell, amount, settings) = time.perf_counter(), work
     stream, places = loaded(cell.data, folder)
-    arm = {**arms_of(stream, stream.part), EQUAL: uniform_arm()}[cell.arm]
+    arms = arms_of(stream, stream.part)
+    arm = {**arms, EQUAL: uniform_arm(), UNTUNED: arms[DEFAULT]}[cell.arm]
     grid: list[Tried] = []
     if arm.name == FROZEN:
         settings = Settings(1, 1e-3, stream.step)
-    else:
+    elif settings is None:
         settings, grid = tune(stream, places, arm, amount)
     lines: list[Line] = []
     for seed in range(seeds):
         first = first_model(stream, places, stream.days, seed)
         found = closed_loop(stream, places, arm, amount, settings, first, stream.days, seed)
         lines += lines_of(cell, seed, [one for one in found if one.day >= stream.judged])
-    return cell, lines, grid, time.perf_counter() - began
+    return work, lines, grid, time.perf_counter() - began
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -112,31 +131,45 @@ def main(argv: list[str] | None = None) -> None:
     there = cells(read(args.folder / RESULTS))
     todo = [cell for cell in dict.fromkeys(planned(args)) if cell not in there]
     print(f"{len(todo)} cells to run, {len(there)} there", file=sys.stderr, flush=True)
-    run_all({cell: cell.amount for cell in todo}, args)
-    run_all(dict(of_equal_seconds(args)), args)
+    run_all([Work(cell, cell.amount) for cell in todo], args)
+    run_all([*of_uniforms_settings(args), *of_equal_seconds(args)], args)
 
 
-def of_equal_seconds(args: argparse.Namespace) -> Iterator[tuple[Cell, float]]:
-    """What is missing of uniform at the seconds of the judged arm, with its amount: where both have
-    run."""
+def of_uniforms_settings(args: argparse.Namespace) -> Iterator[Work]:
+    """What is missing of the default at the settings that uniform was tuned to, where it was."""
+    if not (args.folder / TUNING).exists():
+        return
+    there = cells(read(args.folder / RESULTS))
+    chosen = {
+        (trial.data, trial.amount): trial.setting
+        for trial in read_tuning(args.folder / TUNING)
+        if trial.arm == UNIFORM and trial.chosen
+    }
+    for (data, amount), setting in chosen.items():
+        cell = Cell(data, UNTUNED, amount)
+        wanted = data in (args.data or PARTS[args.part]) and amount in args.amounts
+        if wanted and cell not in there:
+            yield Work(cell, amount, Settings(*setting))
+
+
+def of_equal_seconds(args: argparse.Namespace) -> Iterator[Work]:
+    """What is missing of uniform at the seconds of the judged arm, where both have run."""
     lines = read(args.folder / RESULTS)
     there = cells(lines)
     for data in args.data or PARTS[args.part]:
         cell = Cell(data, EQUAL, AMOUNT)
         if cell not in there and there.issuperset(needed(data)):
-            yield cell, equal_amount(lines, data)
+            yield Work(cell, equal_amount(lines, data))
 
 
-def run_all(todo: dict[Cell, float], args: argparse.Namespace) -> None:
-    """Run the cells at these amounts, several at a time; each is written when it is done."""
+def run_all(todo: Sequence[Work], args: argparse.Namespace) -> None:
+    """Run the cells, several at a time; each is written when it is done."""
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
-        running = [
-            pool.submit(run, cell, amount, args.seeds, args.inputs) for cell, amount in todo.items()
-        ]
+        running = [pool.submit(run, work, args.seeds, args.inputs) for work in todo]
         for number, done in enumerate(as_completed(running), 1):
-            cell, lines, grid, seconds = done.result()
+            (cell, amount, _), lines, grid, seconds = done.result()
             add(args.folder, lines, grid)
-            told = f"{cell.data}, {cell.arm} at {todo[cell]:.3g}: {seconds:.0f} s"
+            told = f"{cell.data}, {cell.arm} at {amount:.3g}: {seconds:.0f} s"
             print(f"{number}/{len(todo)} {told}", file=sys.stderr, flush=True)
 
 
