@@ -137,7 +137,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def of_uniforms_settings(args: argparse.Namespace) -> Iterator[Work]:
     """What is missing of the default at the settings that uniform was tuned to, where it was."""
-    if not (args.folder / TUNING).exists():
+    asked = not args.arms or UNTUNED in args.arms
+    if not asked or not (args.folder / TUNING).exists():
         return
     there = cells(read(args.folder / RESULTS))
     chosen = {
