@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
 from tests.helpers.clean_processes import clean_processes
 from tests.helpers.trainer_tables import in_memory, random_rows, small_card, small_pipeline
@@ -23,6 +24,7 @@ from trainer.fitting.fit import fit
 from trainer.fitting.meter import Meter
 from trainer.models.model import build_model, standardise
 from trainer.models.optimizer_state import OptimizerState
+from trainer.processes.followers import followed
 from trainer.processes.ranks import Ranks
 
 # 203 rows in batches of 64: neither divides by 2 or 3, so the last shares are padded.
@@ -200,3 +202,39 @@ def test_places_in_two_epochs_are_unrelated_with_many_file_groups_in_small_windo
     orders = [np.argsort(sample_order([100] * 100, 250, 7, epoch)) for epoch in range(8)]
     correlation = np.corrcoef(orders) - np.eye(8)
     assert np.abs(correlation).max() < 4 / np.sqrt(100)
+
+
+def refused(ranks: Ranks, words: int = 0) -> str:
+    """How a rank ends where the first is refused after so many words to the others."""
+    if not ranks.first:
+        heard = iter(ranks.broadcast, None)
+        return f"dismissed after {sum(1 for _ in heard)} words"
+    try:
+        with followed(ranks) as followers:
+            for _ in range(words):
+                followers.tell("a refresh")
+            raise DataQualityError("refused")
+    except DataQualityError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("words", [0, 1])
+def test_the_others_end_well_where_the_first_is_refused_before_they_fit(words, tmp_path):
+    assert on_ranks(3, tmp_path, partial(refused, words=words)) == [0, 0, 0]
+    ends = [torch.load(tmp_path / f"{rank}.pt") for rank in range(3)]
+    assert ends == ["refused", *[f"dismissed after {words} words"] * 2]
+
+
+def test_once_they_fit_along_they_wait_for_no_word_any_more(monkeypatch):
+    said: list[str | None] = []
+    monkeypatch.setattr(Ranks, "broadcast", lambda _, word=None: said.append(word))
+
+    def failing_later() -> None:
+        with followed(Ranks()) as followers:
+            followers.tell("a refresh")
+            followers.tell_last("what to fit")
+            raise DataQualityError("a loss is not finite, which every rank sees")
+
+    with pytest.raises(DataQualityError):
+        failing_later()
+    assert said == ["a refresh", "what to fit"]

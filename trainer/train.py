@@ -9,11 +9,11 @@ On several processes of one machine, or of several with torchrun:
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schemas.command import add_common_arguments, pipeline_of, run_command
-from schemas.errors import ConfigurationError
 from schemas.ledger import read_spent
 from schemas.lock import exclusive
 from schemas.log import about
@@ -25,10 +25,11 @@ from trainer.data.reader import read_holdout
 from trainer.data.refresh import Refresh, newest_refresh, open_refresh
 from trainer.fitting.cost import purpose_of, require_affordable
 from trainer.fitting.pull import to_choose_by
+from trainer.processes.followers import followed
 from trainer.processes.launch import launch, own_stdout
 from trainer.processes.ranks import Ranks, alone, helps, joined, launched
-from trainer.promotion.registry import open_registry, require_model_name
-from trainer.training import Leader, dismiss, follow
+from trainer.promotion.registry import Registry, open_registry, require_model_name
+from trainer.training import Leader, follow
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -60,6 +61,25 @@ def train_refresh(
     if not ranks.first:
         follow(pipeline, warehouse, ranks)
         return {"status": "done", "rank": ranks.rank}
+    with followed(ranks) as followers:
+        lead = partial(Leader, ranks=ranks, followers=followers, began=began)
+        result = _led(pipeline, warehouse, refresh_id, name, lead, dry_run=dry_run, force=force)
+    if result["status"] == "done":
+        result |= {"seconds": round(time.monotonic() - clock, 3)}
+    return result
+
+
+def _led(
+    pipeline: Pipeline,
+    warehouse: str,
+    refresh_id: str | None,
+    name: str,
+    lead: Callable[[Pipeline, Refresh, Registry], Leader],
+    *,
+    dry_run: bool,
+    force: bool,
+) -> dict[str, Any]:
+    """What the first rank does; the result of the command, but for its seconds."""
     refresh = open_refresh(warehouse, pipeline, refresh_id or newest_refresh(warehouse, pipeline))
     about(pipeline=pipeline.name, ds=refresh.ds, refresh_id=refresh.refresh_id, model=name)
     result = {
@@ -70,32 +90,25 @@ def train_refresh(
         "tracking_uri": tracking_uri(warehouse),
     }
     if dry_run and not registry_exists(warehouse):
-        dismiss(ranks)
         return {"status": "planned"} | result | _plan(pipeline, warehouse, refresh, None)
     lock = state_folder(warehouse) / f".train-{name}.lock"
     with exclusive(lock, wait=False), step(f"train {refresh.refresh_id}"):
         registry = open_registry(warehouse, pipeline.name, name)
         before = registry.trained(refresh.refresh_id, refresh.sample_digest)
         if before is not None and not force:
-            dismiss(ranks)
             status = "already done" if refresh_id else "nothing to do"
             promoted = registry.finish_promotion(before)
             return {"status": status} | result | _outcome(before, promoted)
         if dry_run:
-            dismiss(ranks)
             plan = _plan(pipeline, warehouse, refresh, registry.champion())
             return {"status": "planned"} | result | plan
         purpose = purpose_of(refresh, name, pipeline.name)
         spent = _spent(warehouse, refresh)
-        try:
-            require_affordable(refresh, pipeline.training, purpose, spent, force=force)
-        except ConfigurationError:
-            dismiss(ranks)
-            raise
-        version, record = Leader(pipeline, refresh, registry, ranks, began).train()
+        require_affordable(refresh, pipeline.training, purpose, spent, force=force)
+        version, record = lead(pipeline, refresh, registry).train()
     result |= _outcome(version, record.verdict.passed) | {"inputs": _inputs(warehouse, refresh)}
     result |= {"metrics": record.metrics, "ledger": dict(record.ledger)}
-    return {"status": "done"} | result | {"seconds": round(time.monotonic() - clock, 3)}
+    return {"status": "done"} | result
 
 
 def _outcome(version: "ModelVersion", promoted: bool) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from trainer.fitting.start import Start, prepare
 from trainer.fitting.trials import Assignment, Trials
 from trainer.models.export import Loaded, load_bundle, save_bundle, serving_model
 from trainer.models.model import build_model
+from trainer.processes.followers import Followers
 from trainer.processes.ranks import Ranks
 from trainer.promotion.anchor import Anchor, open_anchor
 from trainer.promotion.asked import read_by_each
@@ -56,12 +57,13 @@ class Leader:
     refresh: Refresh
     registry: Registry
     ranks: Ranks
+    followers: Followers
     began: float  # the command, in seconds since 1970
 
     def train(self) -> Trained:
         """One model more in the registry, promoted if the gate passed."""
         pipeline, refresh, registry = self.pipeline, self.refresh, self.registry
-        self.ranks.broadcast(refresh.refresh_id)  # the others read it meanwhile: `follow`
+        self.followers.tell(refresh.refresh_id)  # the others read it meanwhile: `follow`
         sample = open_sample(pipeline, refresh, self.ranks)
         with step(f"reading {refresh.held_out:,} held-out rows"):
             held_out = read_holdout(pipeline, refresh)
@@ -132,7 +134,7 @@ class Leader:
             pulls=pulls,
             mean_weight=start.survey.mean_weight,
         )
-        assignment.send(self.ranks)
+        self.followers.tell_last(assignment.model_dump_json())
         warehouse = self.registry.warehouse
         return Trials(assignment, self.pipeline, self.refresh, sample, warehouse, self.ranks)
 
@@ -163,11 +165,6 @@ class Leader:
         )
 
 
-def dismiss(ranks: Ranks) -> None:
-    """What the first rank says where there is nothing to train: the others end."""
-    ranks.broadcast(None)
-
-
 def follow(pipeline: Pipeline, warehouse: str, ranks: Ranks) -> None:
     """What every rank but the first does, until the first leads to the end or dismisses it."""
     refresh_id = ranks.broadcast()
@@ -176,6 +173,9 @@ def follow(pipeline: Pipeline, warehouse: str, ranks: Ranks) -> None:
     refresh = open_refresh(warehouse, pipeline, refresh_id)
     about(pipeline=pipeline.name, ds=refresh.ds, refresh_id=refresh_id, rank=ranks.rank)
     sample = open_sample(pipeline, refresh, ranks)
-    assignment = Assignment.receive(ranks)
+    told = ranks.broadcast()
+    if told is None:
+        return
+    assignment = Assignment.model_validate_json(told)
     trials = Trials(assignment, pipeline, refresh, sample, warehouse, ranks)
     trials.fit(partial(build_model, assignment.card, pipeline.training.seed))

@@ -40,15 +40,6 @@ class Assignment(BaseModel):
     pulls: tuple[float, ...]  # a trial each
     mean_weight: float  # of the sample, which the first rank has surveyed
 
-    def send(self, ranks: Ranks) -> None:
-        """Tell the other ranks; the first calls this."""
-        ranks.broadcast(self.model_dump_json())
-
-    @staticmethod
-    def receive(ranks: Ranks) -> "Assignment":
-        """What the first rank sent; every other rank calls this."""
-        return Assignment.model_validate_json(ranks.broadcast() or "")
-
 
 @dataclass(frozen=True)
 class Trials:
