@@ -151,7 +151,7 @@ def _dot(axes: Axes, y: int, share: Interval, colour: str) -> None:
 
 
 def loss_by_amount(comparisons: Sequence[Comparison]) -> Figure:
-    """Loss of uniform, of the judged arm and of all rows once; the shade of the first two is the
+    """Loss of uniform, of the default and of all rows once; the shade of the first two is the
     interval of their distance to the last."""
     there = {name for one in comparisons for name in one.data}
     data = [name for part in reversed(PARTS) for name in PARTS[part] if name in there]
@@ -180,7 +180,7 @@ def _losses(axes: Axes, own: Sequence[Comparison], name: str) -> None:
     full = own[-1].cells[ALL, name].loss
     axes.axhline(full, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
     labels = [(full, "all rows", INK)]
-    for arm, colour, marker in ((UNIFORM, VERMILION, "s"), (judged_arm(part_of(name)), BLUE, "o")):
+    for arm, colour, marker in ((UNIFORM, VERMILION, "s"), (DEFAULT, BLUE, "o")):
         there = [(one.amount, one.cells[arm, name]) for one in own if (arm, name) in one.cells]
         if not there:
             continue
@@ -190,8 +190,7 @@ def _losses(axes: Axes, own: Sequence[Comparison], name: str) -> None:
         losses = [cell.loss for _, cell in there]
         axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(at, losses, marker, linestyle="-", color=colour, markersize=4, linewidth=1.5)
-        # Beside a narrow panel there is no room for more.
-        labels.append((losses[-1], arm.removeprefix(f"{DEFAULT}, "), colour))
+        labels.append((losses[-1], arm, colour))
     axes.set_xscale("log")
     axes.minorticks_off()
     axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts])
