@@ -42,6 +42,6 @@ def step_in(report: Mapping[str, Any], refresh_id: str) -> RecordStep | None:
     if not sound:
         raise DataQualityError(
             f"refresh {refresh_id}: {NAME} = {str(report[NAME])[:60]!r} in its report is damaged."
-            " Remedy: select the day again with --rebuild, or write training.record_step = 0."
+            " Remedy: select the day again with --force."
         )
     return step

@@ -102,7 +102,7 @@ def test_records_of_another_version_are_left_alone(caplog):
     parent = of(pipeline)
     start = started(pipeline, parent, step_for(parent, version="6"))
     assert start.move is None
-    assert "no record step: the records are version 6's" in caplog.text
+    assert "no record step: it is of version 6, " in caplog.text
 
 
 def test_nothing_moves_where_nothing_may():

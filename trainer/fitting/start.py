@@ -110,7 +110,7 @@ def _move(
     if step is None or move is None or pipeline.model.own:
         return None
     if step.version != parent.version or move.shape != (1 + card.sketch_width, card.outputs):
-        log.info("no record step: the records are version %s's", step.version)
+        log.info("no record step: it is of version %s, or of another last layer", step.version)
         return None
     return move
 
