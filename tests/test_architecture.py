@@ -54,6 +54,7 @@ EXCEPT = {
     "tests/test_study_page.py": {"benchmarks"},
     "tests/test_study_r_data.py": {"benchmarks"},
     "tests/test_study_results.py": {"benchmarks"},
+    "tests/test_study_same_settings.py": {"benchmarks"},
     "tests/test_study_statistics.py": {"benchmarks"},
     "tests/test_study_streams.py": {"benchmarks"},
     "tests/test_study_tuning.py": {"benchmarks"},

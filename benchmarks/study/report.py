@@ -21,6 +21,7 @@ from benchmarks.study.parts import AMOUNT, PARTS, part_of
 from benchmarks.study.plots import plots
 from benchmarks.study.readouts import read_outs_of
 from benchmarks.study.results import read_results
+from benchmarks.study.same_settings import same_settings
 from benchmarks.study.tables import losses, read_outs
 from benchmarks.study.tuned import read_tuning, tuned
 from schemas.command import run_command
@@ -58,6 +59,7 @@ def tables_of(folder: Path, comparisons: Sequence[Comparison]) -> Tables:
         trials = read_tuning(folder / "tuning.csv")
         for part in dict.fromkeys(part_of(trial.data) for trial in trials):
             tables[f"tuning {part}"] = partial(tuned, trials, part)
+        tables["same settings"] = partial(same_settings, trials)
     return tables
 
 
