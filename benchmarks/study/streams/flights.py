@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.study.stream import Stream, first_refresh, planned, refreshes
+from schemas.lock import exclusive
 from schemas.pipeline import Pipeline, load_pipeline
 from spark_jobs.sources.flights import tables
 
@@ -65,8 +66,10 @@ def flights_autumn(folder: Path) -> Stream:
 def _rows(folder: Path, pipeline: Pipeline) -> pa.Table:
     """Every flight of the year; the first call takes minutes and leaves a file."""
     kept = folder / "flights-2013.parquet"
-    if not kept.exists():
-        _join(folder, pipeline, kept)
+    folder.mkdir(exist_ok=True)
+    with exclusive(folder / ".flights-2013.lock", wait=True):  # of several processes one joins
+        if not kept.exists():
+            _join(folder, pipeline, kept)
     return pq.read_table(kept)
 
 
