@@ -238,3 +238,16 @@ def test_once_they_fit_along_they_wait_for_no_word_any_more(monkeypatch):
     with pytest.raises(DataQualityError):
         failing_later()
     assert said == ["a refresh", "what to fit"]
+
+
+def test_nobody_is_dismissed_behind_a_broken_connection(monkeypatch):
+    said: list[str | None] = []
+
+    def broken(_: Ranks, word: str | None = None) -> None:
+        said.append(word)
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(Ranks, "broadcast", broken)
+    with pytest.raises(RuntimeError, match="closed by peer"), followed(Ranks()) as followers:
+        followers.tell("a refresh")
+    assert said == ["a refresh"]

@@ -18,7 +18,8 @@ class Followers:
 
     def tell(self, word: str) -> None:
         """A word, after which they wait for the next one."""
-        self._ranks.broadcast(word)
+        self.tell_last(word)
+        self._waiting = True  # only where it reached them: nobody waits behind a broken connection
 
     def tell_last(self, word: str) -> None:
         """The word after which they fit along."""
@@ -42,7 +43,7 @@ def followed(ranks: Ranks) -> Iterator[Followers]:
     followers = Followers(ranks)
     try:
         yield followers
-    except Exception:
+    except Exception:  # whatever it is goes on up; those who wait must not wait for its sake
         followers.dismiss()
         raise
     followers.dismiss()
