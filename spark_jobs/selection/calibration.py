@@ -91,15 +91,17 @@ def auxiliary(
 
 
 class Factors(NamedTuple):
-    """a of n rows: column 0 is 1, and column 1 + place * m + c is value * residual c."""
+    """a of n rows, as narrow as records are: column 0 is 1, column 1 + place * m + c a factor times
+    residual c. A row's factors are 1 at place 0, and these."""
 
     residual: Array  # (n, m)
-    value: Array  # (n, z) the factors that may differ from zero
-    place: Array  # (n, z) int64, which factor each of them is
+    linear: Array  # (n, 1) f at place 1, or (n, 0)
+    level: Array  # (n, S) int32, the place of each segment's level, where the factor is 1
+    sketch: Array  # (n, d) float32, at the last d places
 
     def where(self, mask: Array) -> "Factors":
         """The rows of a mask."""
-        return Factors(self.residual[mask], self.value[mask], self.place[mask])
+        return Factors(*(values[mask] for values in self))
 
 
 def factors(records: Records, offset: Array, columns: Auxiliary) -> Factors:
@@ -111,31 +113,38 @@ def factors(records: Records, offset: Array, columns: Auxiliary) -> Factors:
     n, task = records.size, columns.task
     prediction = records.prediction + offset if task == "binary" else records.prediction
     residual = tasks.residual(task, prediction, records.label) * records.matured[:, None]
-    values, places, before = [np.ones(n)], [np.zeros(n, np.int64)], 1
-    if columns.outputs == 1:
-        values.append((records.prediction - columns.center) / columns.spread)
-        places.append(np.ones(n, np.int64))
-        before += 1
-    for place, names in enumerate(columns.levels):
-        values.append(np.ones(n))
-        places.append(before + records.segments[:, place].astype(np.int64))
-        before += len(names)
-    sketch = widened(records.sketch, columns.sketch_width)
-    for j in range(columns.sketch_width):
-        values.append(sketch[:, j].astype(np.float64))
-        places.append(np.full(n, before + j))
-    return Factors(residual, np.stack(values, axis=1), np.stack(places, axis=1))
+    one = columns.outputs == 1
+    linear = (records.prediction - columns.center) / columns.spread if one else np.empty(0)
+    before = np.cumsum([1 + one, *(len(names) for names in columns.levels)])[:-1]
+    return Factors(
+        residual,
+        linear.reshape(n, int(one)),
+        records.segments[:, : before.size] + before.astype(np.int32),
+        widened(records.sketch, columns.sketch_width)[:, : columns.sketch_width],
+    )
 
 
 @numba.njit(cache=True)
-def _targets(residual: Array, value: Array, place: Array, share: Array, total: Array) -> None:
+def _targets(
+    residual: Array, linear: Array, level: Array, sketch: Array, share: Array, total: Array
+) -> None:
     outputs = residual.shape[1]
+    last = (total.size - 1) // outputs - sketch.shape[1]
     for row in range(residual.shape[0]):
         total[0] += share[row]
-        for z in range(value.shape[1]):
-            scaled = share[row] * value[row, z]
+        for c in range(outputs):
+            one = share[row] * residual[row, c]
+            total[1 + c] += one
+            for z in range(level.shape[1]):
+                total[1 + level[row, z] * outputs + c] += one
+        for z in range(linear.shape[1]):
+            scaled = share[row] * linear[row, z]
             for c in range(outputs):
-                total[1 + place[row, z] * outputs + c] += scaled * residual[row, c]
+                total[1 + (1 + z) * outputs + c] += scaled * residual[row, c]
+        for z in range(sketch.shape[1]):
+            scaled = share[row] * sketch[row, z]
+            for c in range(outputs):
+                total[1 + (last + z) * outputs + c] += scaled * residual[row, c]
 
 
 def targets(rows: Factors, share: Array, columns: Auxiliary) -> dict[str, Array]:
@@ -144,7 +153,7 @@ def targets(rows: Factors, share: Array, columns: Auxiliary) -> dict[str, Array]
     share (n,): what each row counts for in the target, drawn or not.
     """
     total = np.zeros(columns.columns)
-    _targets(rows.residual, rows.value, rows.place, share, total)
+    _targets(*rows, share, total)
     square = share @ (rows.residual**2).sum(axis=1)
     return {"target": total, "square": np.asarray(square)}
 
@@ -158,31 +167,58 @@ class DrawnRows(NamedTuple):
 
 
 @numba.njit(cache=True)
-def _response(row: Array, value: Array, place: Array, q: Array) -> float:
-    """a'q of one row; `row` (m,) are its residuals."""
-    outputs = row.size
-    total = q[0]
-    for z in range(value.size):
+def _fill(
+    row: int,
+    residual: Array,
+    linear: Array,
+    level: Array,
+    sketch: Array,
+    p: int,
+    entry: Array,
+    at: Array,
+) -> None:
+    """Write what one row has beside zeros in a to `entry`, and in which columns of p to `at`."""
+    outputs = residual.shape[1]
+    last = (p - 1) // outputs - sketch.shape[1]
+    ones, levels = 1 + linear.shape[1], level.shape[1]
+    entry[0], at[0] = 1.0, 0
+    for z in range(ones + levels + sketch.shape[1]):
+        if z == 0:
+            value, place = 1.0, 0
+        elif z < ones:
+            value, place = linear[row, z - 1], z
+        elif z < ones + levels:
+            value, place = 1.0, level[row, z - ones]
+        else:
+            value, place = float(sketch[row, z - ones - levels]), last + z - ones - levels
         for c in range(outputs):
-            total += value[z] * row[c] * q[1 + place[z] * outputs + c]
-    return total
+            entry[1 + z * outputs + c] = value * residual[row, c]
+            at[1 + z * outputs + c] = 1 + place * outputs + c
+
+
+@numba.njit(cache=True)
+def _width(residual: Array, linear: Array, level: Array, sketch: Array) -> int:
+    """How many numbers of a row's a may differ from zero."""
+    return 1 + (1 + linear.shape[1] + level.shape[1] + sketch.shape[1]) * residual.shape[1]
 
 
 @numba.njit(cache=True)
 def _sums(
-    residual: Array, value: Array, place: Array, weight: Array, q: Array, low: float, high: float
+    residual: Array,
+    linear: Array,
+    level: Array,
+    sketch: Array,
+    weight: Array,
+    q: Array,
+    low: float,
+    high: float,
 ) -> tuple[Array, Array, Array]:
     """Sums of w F(a'q) a (p,), of w a^2 (p,), and of w a a' over rows within bounds (p, p)."""
-    n, outputs = residual.shape
-    width = value.shape[1] * outputs + 1
     total, scale, gram = np.zeros(q.size), np.zeros(q.size), np.zeros((q.size, q.size))
+    width = _width(residual, linear, level, sketch)
     entry, at = np.empty(width), np.empty(width, np.int64)
-    for row in range(n):
-        entry[0], at[0] = 1.0, 0
-        for z in range(value.shape[1]):
-            for c in range(outputs):
-                entry[1 + z * outputs + c] = value[row, z] * residual[row, c]
-                at[1 + z * outputs + c] = 1 + place[row, z] * outputs + c
+    for row in range(weight.size):
+        _fill(row, residual, linear, level, sketch, q.size, entry, at)
         move = 1.0
         for i in range(width):
             move += entry[i] * q[at[i]]
@@ -201,20 +237,32 @@ def _sums(
 def sums(drawn: DrawnRows, q: Array, bounds: tuple[float, float]) -> dict[str, Array]:
     """What the drawn rows make of the totals at coefficients q, and the derivative of that."""
     rows = drawn.rows
-    total, scale, half = _sums(rows.residual, rows.value, rows.place, drawn.weight, q, *bounds)
+    total, scale, half = _sums(*rows, drawn.weight, q, *bounds)
     return {"total": total, "scale": scale, "gram": half + np.tril(half, -1).T}
 
 
 @numba.njit(cache=True)
 def _multipliers(
-    residual: Array, value: Array, place: Array, q: Array, low: float, high: float
+    residual: Array,
+    linear: Array,
+    level: Array,
+    sketch: Array,
+    q: Array,
+    low: float,
+    high: float,
 ) -> Array:
     out = np.empty(residual.shape[0])
+    width = _width(residual, linear, level, sketch)
+    entry, at = np.empty(width), np.empty(width, np.int64)
     for row in range(out.size):
-        out[row] = min(max(1.0 + _response(residual[row], value[row], place[row], q), low), high)
+        _fill(row, residual, linear, level, sketch, q.size, entry, at)
+        response = 0.0
+        for i in range(width):
+            response += entry[i] * q[at[i]]
+        out[row] = min(max(1.0 + response, low), high)
     return out
 
 
 def multipliers(rows: Factors, q: Array, bounds: tuple[float, float]) -> Array:
     """F(a'q): 1 + a'q within the bounds, shape (n,)."""
-    return _multipliers(rows.residual, rows.value, rows.place, q, *bounds)
+    return _multipliers(*rows, q, *bounds)
