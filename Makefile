@@ -19,12 +19,9 @@ export PYTHON IVY_SETTINGS UV_ARGS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-# A session's start and its first Delta table take half the time with these: compile quickly
-# rather than well, and map the classes that setup/warm_up.sh archived. Good for many short
-# sessions, wrong for long jobs, so bench and spark-submit go without. A missing or outdated
-# archive is ignored, in silence, because Java would complain on standard output.
-archive := -XX:SharedArchiveFile=$(CURDIR)/.venv/spark.jsa -Xlog:cds*=off
-quick_start := -XX:TieredStopAtLevel=1 $(archive)
+# Java compiles quickly rather than well: good for many short sessions, wrong for long jobs, so bench
+# and spark-submit go without.
+quick_start := -XX:TieredStopAtLevel=1
 # A query over a thousand rows takes longer to compile and to re-plan than to run. Commands choose
 # these options by themselves (docs/small-data.md); here they are for spark-submit and for sessions
 # of tests. Benchmarks measure Spark as large tables have it.
@@ -40,7 +37,7 @@ test test-slow: export SPARK_SUBMIT_OPTS := $(quick_start) $(small_data) $(long_
 # Three processes share two cores: a second thread of linear algebra spins while it waits for its turn.
 test test-slow: export OMP_NUM_THREADS := 1
 # The demonstration's one session lasts for minutes: compiling well pays there.
-demo up: export SPARK_SUBMIT_OPTS := $(archive) $(small_data)
+demo up: export SPARK_SUBMIT_OPTS := $(small_data)
 bench bench-check: export TENFORWARD_SMALL_DATA := no
 
 .PHONY: help

@@ -22,6 +22,10 @@ install_file "$conf/spark-defaults.conf" < <(
 # Written by setup/spark_conf.sh. Names Spark's own jars before the conf folder on the class path:
 # Java's class-data archive (setup/warm_up.sh) refuses a path with a filled folder before a jar.
 spark.driver.extraClassPath                        $spark_home/jars/*
+
+# The classes that setup/warm_up.sh has archived, mapped and not loaded one by one. An archive that
+# is missing or does not fit is passed over, in silence: Java would complain on standard output.
+spark.driver.defaultJavaOptions                    -XX:SharedArchiveFile=$venv/spark.jsa -Xlog:cds*=off
 EOF
 )
 

@@ -27,7 +27,8 @@ packages=$!
 
 # The archive is written where no session looks for it: Java crashes on half of one.
 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit=$venv/spark.jsa.part -Xlog:cds*=off" \
-    "$venv/bin/spark-submit" "$root/setup/try_spark.py" >"$work/spark.log" 2>&1 ||
+    "$venv/bin/spark-submit" --conf spark.driver.defaultJavaOptions= \
+    "$root/setup/try_spark.py" >"$work/spark.log" 2>&1 ||
     { cat "$work/spark.log" >&2; die "Spark with Delta did not work; see above."; }
 wait "$packages" ||
     { cat "$work/packages.log" >&2; die "a package could not be imported; see above."; }

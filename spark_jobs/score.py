@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame
@@ -141,7 +142,7 @@ def _score(
     # Numbered before the look for what is there: a run unseen competes for these numbers.
     numbers = {ds: _Numbers.next(warehouse, ds) for ds in dates}
     with step("fetching the model"):
-        model = _answering(warehouse, model_version)
+        model = warehouse.while_starting(partial(_answering, warehouse, model_version))
     day = warehouse.read("instances", version).where(F.col("event_date").isin(*dates))
     day = day.where(F.col("event_time") <= F.lit(now))
     asked = sum(counts[ds] for ds in dates)

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from schemas.ahead import import_ahead
 from schemas.allowance import Allowance
 from schemas.asked import ASKED
 from schemas.command import (
@@ -44,9 +46,9 @@ from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
 from spark_jobs.refresh.decided import decide, decided_then
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refresh_id
+from spark_jobs.refresh.registered import models_of
 from spark_jobs.refresh.served import served_by
 from spark_jobs.refresh.write import Draft, write_refresh
-from spark_jobs.report.card import write_card
 from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import SelectionResult, select
 from spark_jobs.selection.policies import configured, on_records
@@ -90,12 +92,16 @@ def _select_day(warehouse: Warehouse, ds: date, *, force: bool, rebuild: bool) -
     else:
         try:
             with step("counting forward passes"):
-                decided, allowance = decide(warehouse, plan)
+                models = warehouse.while_starting(partial(models_of, pipeline, warehouse.root))
+                decided, allowance = decide(warehouse, plan, models)
         except NoRowError as error:
             log.warning("%s", error)
             return {"status": "nothing to do", "pipeline": pipeline.name, "reason": str(error)}
+        import_ahead("spark_jobs.report.card")  # a second of matplotlib, while Spark is at work
         manifest = select_refresh(warehouse, plan, decided, allowance)
     with step("writing the report card"):
+        from spark_jobs.report.card import write_card
+
         write_card(warehouse, manifest)
         days, counts = manifest.report.get("coverage", {}).get("days", ()), manifest.counts
         if line := coverage_line(days, counts.drawn, counts.candidates):

@@ -58,7 +58,14 @@ def test_the_variable_overrules_the_size(
     value: str, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, value)
-    assert is_small("nowhere", ["instances"]) is expected
+    assert is_small("nowhere", ["instances"], though_empty=False) is expected
+
+
+def test_a_job_of_spark_submit_may_be_about_to_fill_tables_without_a_row(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    assert not is_small(str(tmp_path), warehouse.tables, though_empty=False)
+    assert is_small(warehouse.root, warehouse.tables, though_empty=False)
 
 
 def test_another_value_of_the_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,8 +94,8 @@ class Started:
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_data, "starts_session", lambda: True)
     monkeypatch.setattr(small_data, "starts_java", lambda: True)
-    monkeypatch.setattr(small_data, "archive", lambda: "-XX:SharedArchiveFile=a.jsa")
     monkeypatch.delenv(JAVA, raising=False)
 
 
@@ -101,19 +108,18 @@ def begun(given: dict[str, str], **how: bool) -> Started:
 
 def test_a_small_session_has_the_options(fresh: None) -> None:
     one = begun({}, small=True)
-    assert one.set == SPARK
-    assert one.java == f"-XX:SharedArchiveFile=a.jsa {QUICK}"
+    assert (one.set, one.java) == (SPARK, QUICK)
     assert JAVA not in os.environ
 
 
-def test_a_large_one_has_the_archive_alone(fresh: None) -> None:
+def test_a_large_one_has_none(fresh: None) -> None:
     one = begun({}, small=False)
-    assert (one.set, one.java) == ({}, "-XX:SharedArchiveFile=a.jsa")
+    assert (one.set, one.java) == ({}, "")
 
 
 def test_in_one_that_lasts_java_compiles_well(fresh: None) -> None:
     one = begun({}, small=True, lasts=True)
-    assert (one.set, one.java) == (SPARK, "-XX:SharedArchiveFile=a.jsa")
+    assert (one.set, one.java) == (SPARK, "")
 
 
 def test_what_the_user_has_set_stays(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,10 +130,13 @@ def test_what_the_user_has_set_stays(fresh: None, monkeypatch: pytest.MonkeyPatc
     assert os.environ[JAVA] == "-XX:TieredStopAtLevel=4"
 
 
-def test_under_spark_submit_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
-    one = begun({}, small=True)
-    assert (one.set, one.java) == ({}, os.environ.get(JAVA, ""))
+def test_under_spark_submit_java_is_running_and_has_its_options(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_data, "starts_java", lambda: False)
+    one = begun({"spark.sql.shuffle.partitions": "16"}, small=True)
+    assert one.set == {key: SPARK[key] for key in SPARK if key != "spark.sql.shuffle.partitions"}
+    assert one.java == ""
 
 
 def test_a_session_that_is_there_is_left_as_it_is(spark: SparkSession) -> None:

@@ -7,7 +7,7 @@ from schemas.sections.budget import parse_budget
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import RefreshPlan
-from spark_jobs.refresh.registered import models_of
+from spark_jobs.refresh.registered import Models, models_of
 from spark_jobs.selection.engine import ENGINE
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
@@ -16,15 +16,17 @@ from spark_jobs.storage.warehouse import Warehouse
 RELEASES = {1: "0.1"}
 
 
-def decide(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Decided, Allowance]:
+def decide(
+    warehouse: Warehouse, plan: RefreshPlan, models: Models | None = None
+) -> tuple[Decided, Allowance]:
     """What decides the draw of a day, as things are now, and what pays for it.
 
-    Raises what `affordable` raises.
+    models: what the registry knows, where it has been asked already. Raises what `affordable` does.
     """
     budget = parse_budget(warehouse.pipeline.selection.budget)
     rows, allowance = affordable(warehouse, plan, budget)
     parts, before = configured(warehouse.pipeline).mixture, _mixture_before(warehouse, plan)
-    models = models_of(warehouse.pipeline, warehouse.root)
+    models = models or models_of(warehouse.pipeline, warehouse.root)
     decided = Decided(
         budget=str(rows),
         engine=ENGINE,

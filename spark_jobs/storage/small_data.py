@@ -1,18 +1,16 @@
 """Spark's options for small data: sessions that take two thirds of the time, chosen by size.
 
 A query over a thousand rows takes longer to compile and to plan again than to run. Where the tables
-of a warehouse are small, a command that starts Spark itself starts it so; a sample is the same
-either way. What spark-submit, spark-defaults.conf or SPARK_SUBMIT_OPTS set stays as they set it,
-and under spark-submit, whose Java is running already, nothing is chosen.
+of a warehouse are small, a session has these options; a sample is the same either way. What
+spark-submit, spark-defaults.conf or SPARK_SUBMIT_OPTS set stays as they set it. Java's own options
+are for commands that start Java: under spark-submit it is running already.
 
 `TENFORWARD_SMALL_DATA`: `auto` (by size, the default), `yes` or `no`.
 """
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
@@ -42,10 +40,17 @@ SPARK = {
 QUICK = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
 
 
-def is_small(root: str, names: Iterable[str], elsewhere: Iterable[ForeignTable] = ()) -> bool:
+def is_small(
+    root: str,
+    names: Iterable[str],
+    elsewhere: Iterable[ForeignTable] = (),
+    *,
+    though_empty: bool = True,
+) -> bool:
     """Whether the session of a warehouse is one for small data: by the variable, else by the bytes
     of its tables, from their logs, and of those elsewhere that it reads.
 
+    though_empty: whether tables without a row are small; a cluster's job may be about to fill them.
     Raises ConfigurationError for another value of the variable.
     """
     chosen = os.environ.get(VARIABLE) or "auto"
@@ -62,7 +67,13 @@ def is_small(root: str, names: Iterable[str], elsewhere: Iterable[ForeignTable] 
         total += sum(file["bytes"] for file in logs.files(path)) if logs.exists(path) else 0
         if total > MOST_BYTES:
             return False
-    return total + sum(file.bytes for one in elsewhere for file in files_of(one)) <= MOST_BYTES
+    total += sum(file.bytes for one in elsewhere for file in files_of(one))
+    return total <= MOST_BYTES and (though_empty or total > 0)
+
+
+def starts_session() -> bool:
+    """Whether Spark has still to be started in this process."""
+    return SparkContext._active_spark_context is None
 
 
 def starts_java() -> bool:
@@ -71,21 +82,13 @@ def starts_java() -> bool:
     return SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
 
 
-def archive() -> str:
-    """Java's options that map the classes which set-up has archived; none where there is no
-    archive. One that does not fit is passed over, in silence, as Java would complain on stdout."""
-    file = Path(sys.prefix) / "spark.jsa"
-    return f"-XX:SharedArchiveFile={file} -Xlog:cds*=off" if file.exists() else ""
-
-
 def started(builder: SparkSession.Builder, *, small: bool, lasts: bool = False) -> SparkSession:
     """The running session, or a new one; small: for small data, where nobody else says otherwise.
 
-    lasts: whether it will be used for many minutes. Java, where this process starts it, maps the
-    archived classes in any case.
+    lasts: whether it will be used for many minutes, so that Java had better compile well.
     """
-    fresh = starts_java()
-    with _java(archive(), QUICK if small and not lasts else "") if fresh else nullcontext():
+    fresh = starts_session()
+    with _java(QUICK) if small and not lasts and starts_java() else nullcontext():
         spark = builder.getOrCreate()
     if small and fresh:
         given = spark.sparkContext.getConf()
@@ -96,10 +99,10 @@ def started(builder: SparkSession.Builder, *, small: bool, lasts: bool = False) 
 
 
 @contextmanager
-def _java(*options: str) -> Iterator[None]:
+def _java(options: str) -> Iterator[None]:
     """Java that is started meanwhile has these options; of two that differ the user's own wins."""
     before = os.environ.get(JAVA)
-    os.environ[JAVA] = " ".join(part for part in (*options, before) if part)
+    os.environ[JAVA] = f"{options} {before or ''}".rstrip()
     try:
         yield
     finally:

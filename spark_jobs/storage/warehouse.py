@@ -4,12 +4,14 @@ A warehouse holds one pipeline. Tables are created up front; jobs never create o
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from delta import exceptions as delta
 from deltalake import DeltaTable as Snapshot
@@ -30,7 +32,9 @@ from spark_jobs.storage.catalog import find_places
 from spark_jobs.storage.foreign_frames import WRITTEN, foreign_rows
 from spark_jobs.storage.links import require_links
 from spark_jobs.storage.session import spark_session
-from spark_jobs.storage.small_data import is_small, starts_java
+from spark_jobs.storage.small_data import is_small, starts_java, starts_session
+
+T = TypeVar("T")
 
 # Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
 CONFLICTS = (
@@ -78,10 +82,21 @@ class Warehouse:
         """The session, started when data are first read or written and not for metadata."""
         require_links(self.root)
         with step("starting Spark"):
-            small = starts_java() and is_small(self.root, self.own_tables, self._elsewhere())
+            small = starts_session() and is_small(
+                self.root, self.own_tables, self._elsewhere(), though_empty=starts_java()
+            )
             session = spark_session(self.pipeline.name, small=small, lasts=self.lasts)
         find_places(session, self.pipeline, self.root)
         return session
+
+    def while_starting(self, ask: Callable[[], T]) -> T:
+        """What `ask` answers, which takes seconds as Spark takes to start: both at once."""
+        if not starts_session():
+            return ask()
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            answer = beside.submit(copy_context().run, ask)
+            _ = self.spark
+            return answer.result()
 
     @property
     def tables(self) -> dict[str, Table]:
