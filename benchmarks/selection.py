@@ -135,8 +135,9 @@ def arms(wide: bool, wanted: str | None) -> dict[str, Callable[[Warehouse], None
     found = {name: partial(ours, settings) for name, settings in named.items()}
     if wide:
         return found
+    beside: dict[str, Callable[[Warehouse], None]]
     beside = {BASELINE: random_filter, UNCHECKED: partial(random_filter, checks=False)}
-    every: dict[str, Callable[[Warehouse], None]] = {**beside, **found, PLAIN: plain_sample}
+    every = {**beside, **found, PLAIN: plain_sample}
     return every if wanted is None else {name: every[name] for name in wanted.split(";")}
 
 
