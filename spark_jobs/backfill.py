@@ -8,7 +8,7 @@ server's recorder brings them, nothing is answered, and a day that has none is n
 Each day is scored by the champion that the day before left behind, as in production, so the days
 come one after the other. `--only score` and `--only select` do not depend on a training, and their
 days may run side by side (`--max-parallel`). One Spark session, started when it is first needed,
-serves the whole range.
+serves the whole range; `--only score,select` is a day of the DAG in one session.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from schemas.progress import Underway, step
 from schemas.sections.budget import parse_budget
 from schemas.signals import was_interrupted
 from spark_jobs.days.brought import brought
-from spark_jobs.days.planned import days, plan, without_traffic
+from spark_jobs.days.planned import days, plan, runs, without_traffic
 from spark_jobs.days.told import IMPORT, PASSED_OVER, RAN, line_of, plan_line, summary_table
 from spark_jobs.due import due
 from spark_jobs.import_records import import_records
@@ -53,6 +53,7 @@ from spark_jobs.storage.warehouse import Warehouse
 
 IDLE = ("not due", "nothing to do", PASSED_OVER)  # of a step after which the day has no other
 
+SCORE_SELECT = "score,select"  # of --only
 LASTING = 5  # days, from which on Java compiles well rather than quickly
 
 Step = Callable[[Warehouse, date], dict[str, Any]]
@@ -112,7 +113,7 @@ def steps_of(pipeline: Pipeline, only: str | None, force: bool) -> dict[str, Ste
     steps, source = STEPS | FORCED if force else STEPS, pipeline.records_from
     chosen: dict[str, Step] = {}
     for name, run in steps.items():
-        if only in (None, name):
+        if runs(only, name):
             if name == "select" and (pipeline.schedule.conditional or source == "online"):
                 chosen["due"] = due_day
             if name != "score" or source == "score":
@@ -228,7 +229,9 @@ def _positive(text: str) -> int:
 
 def _require_independent(parallel: int, only: str | None, pipeline: Pipeline) -> None:
     """ConfigurationError where one day needs what the day before has left."""
-    if only not in ("score", "select"):
+    if only == SCORE_SELECT:
+        needs = "a day is selected from the days that were scored before it"
+    elif only not in ("score", "select"):
         needs = "each day is scored by the champion that the training of the day before left"
     elif only == "select" and configured(pipeline).mixture:
         needs = "the mixture takes its weights from the refresh before"
@@ -260,9 +263,9 @@ def parser() -> argparse.ArgumentParser:
     )
     line.add_argument(
         "--only",
-        choices=list(STEPS),
-        help="one step; `score` imports where records come from a log; `train` trains once, on the"
-        " newest refresh of the table",
+        choices=[*STEPS, SCORE_SELECT],
+        help="one step, or a day of the DAG; `score` imports where records come from a log; `train`"
+        " trains once, on the newest refresh of the table",
     )
     line.add_argument(
         "--max-parallel",

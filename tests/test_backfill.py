@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from schemas.manifests import read_manifests
 from schemas.pipeline import load_pipeline
 from spark_jobs import backfill
 from spark_jobs.days.told import summary_table
+from spark_jobs.score import score_day
+from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.flights_loop import LOOPED, PIPELINE, copied
+from tests.helpers.flights_loop import LOOPED, PIPELINE, copied, twin_of
 
 RANGE = ["--start", str(LOOPED[0]), "--end", str(LOOPED[1])]
 
@@ -37,9 +39,23 @@ def test_days_side_by_side_draw_what_days_in_turn_draw(loop, tmp_path):
     assert next(digests) == next(digests)
 
 
+def test_law_6_a_day_in_one_session_is_what_its_two_tasks_make_of_it(loop, tmp_path):
+    one, two = (twin_of(loop["warehouse"], tmp_path / name) for name in ("one", "two"))
+    newest = LOOPED[1] + timedelta(days=1)
+    line = ["--pipeline", PIPELINE, "--warehouse", one.root, "--only", "score,select"]
+    told = backfill.command([*line, "--start", str(newest), "--end", str(newest)])
+    [day] = told["days"]
+    scored, selected = score_day(two, newest), select_day(two, newest)
+    assert told["status"] == "done"
+    assert [*day] == ["ds", "score", "select"]
+    assert day["score"]["records"] == scored["records"]
+    assert day["select"]["sample_digest"] == selected["sample_digest"]
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
+        (["--only", "score,select"], "selected from the days that were scored before it"),
         ([], "scored by the champion that the training of the day before left"),
         (["--only", "train"], "scored by the champion"),
         (["--only", "select", "--policy", "mixture"], "takes its weights from the refresh before"),

@@ -32,12 +32,13 @@ def test_law_6_a_pipelines_name_and_a_time_of_day_are_what_the_pipeline_file_tak
     "given",
     [
         *({}, {"days": 3}, {"new_records": 9}, {"drift": 0.1}),
-        *({"max_loss": 0.5}, {"max_calibration_gap": 0.1}),
+        *({"max_loss": 0.5}, {"max_calibration_gap": 0.1}, {"one_session": True}),
     ],
 )
 def test_law_6_a_schedule_means_the_same_to_the_dag(settings, given: dict[str, Any]):
     copy, own = settings._schedule(Path("p.toml"), given), Schedule(**given)
-    assert (copy["cron"], copy["end"], copy["conditional"]) == (own.cron, own.end, own.conditional)
+    assert copy == {name: getattr(own, name) for name in copy}
+    assert set(copy) == {"cron", "end", "conditional", "one_session"}
 
 
 LOG = {"path": "log", "instance_id": "id", "event_time": "at", "model_version": {"value": "1"}}

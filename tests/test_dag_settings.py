@@ -46,6 +46,7 @@ def test_a_place_that_is_not_known_or_described_is_refused(
             "schedule.cron = '@hourly' is not",
         ),
         ({"a.toml": "name = 'a'\n[schedule]\nend = 'never'"}, "schedule.end = 'never'"),
+        ({"a.toml": "name = 'a'\n[schedule]\none_session = 1"}, "schedule.one_session = 1"),
         ({"a.toml": "name = 'a'", "b.toml": "name = 'a'"}, "b.toml: name = 'a' is also that of a"),
     ],
 )

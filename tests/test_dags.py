@@ -188,6 +188,23 @@ def test_conditions_and_the_monitor_have_tasks_where_the_file_asks_for_them(
     _of_records_from_elsewhere(dag["select_online"], dag["select_import"])
 
 
+def test_a_day_in_one_session_is_one_task(environment: dict[str, str], tmp_path: Path) -> None:
+    """Where conditions and the monitor are asked for, too."""
+    from spark_jobs import backfill
+
+    schedule = "[schedule]\none_session = true\ndrift = 0.1\n[monitor]\n"
+    (tmp_path / "d.toml").write_text(f"name = 'd'\n{schedule}")
+    dag = described_alone(environment | {"TENFORWARD_PIPELINES": str(tmp_path)})["dags"]["select_d"]
+    assert dag["downstream"] == {
+        "score-select": ["announce", "monitor"], "announce": [], "monitor": []
+    }  # fmt: skip
+    task = dag["tasks"]["score-select"]
+    assert task["application"] == str(ROOT / "spark_jobs" / "backfill.py")
+    said = [DAY if "{{" in word else word for word in task["arguments"]]
+    args = backfill.parser().parse_args(said)
+    assert (args.start, args.end, args.only) == (*[date.fromisoformat(DAY)] * 2, "score,select")
+
+
 def _of_records_from_elsewhere(online: dict[str, Any], imports: dict[str, Any]) -> None:
     """Where a server brings the records nothing is scored; a log is imported in its place."""
     from spark_jobs import import_records
@@ -294,6 +311,19 @@ def test_a_day_without_instances_is_skipped_and_a_window_without_records_is_not(
     described: dict[str, Any],
 ) -> None:
     assert described["without data"] == {"score": "AirflowSkipException", "select": "RuntimeError"}
+
+
+def test_a_day_in_one_session_is_skipped_where_its_tasks_would_be(
+    described: dict[str, Any],
+) -> None:
+    assert described["one session"] == {
+        "drawn": "goes on",
+        "not due": "AirflowSkipException",
+        "no budget": "AirflowSkipException",
+        "driver in a cluster": "goes on",
+        "no instances": "AirflowSkipException",
+        "nothing to draw from": "RuntimeError",
+    }
 
 
 def test_a_day_that_is_not_over_is_refused(described: dict[str, Any]) -> None:

@@ -151,3 +151,6 @@ def test_one_that_scores_or_trains_alone_draws_nothing(tmp_path: Path) -> None:
     ]
     selected = plan(warehouse, DAYS[0], DAYS[1], only="select")
     assert [day["estimated_rows"] for day in selected] == [0, 0]  # nobody scores them
+    both = plan(warehouse, DAYS[0], DAYS[1], only="score,select")
+    assert [day["to_score"] for day in both] == [A_DAY, A_DAY]
+    assert all(day["estimated_rows"] > 0 for day in both)

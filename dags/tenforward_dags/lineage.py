@@ -25,12 +25,17 @@ class Dataset(NamedTuple):
 READS = {
     "due": ("forward_records", "refreshes"),
     "select": ("forward_records",),
+    "score-select": ("forward_records",),
     "train": ("sampled", "holdout"),
     "monitor": ("forward_records",),
 }
 WRITES = {
     "score": ("forward_records", "forward_rejects"),
     "select": ("selection_probabilities", "sampled", "holdout", "refreshes"),
+    "score-select": (
+        *("forward_records", "forward_rejects"),
+        *("selection_probabilities", "sampled", "holdout", "refreshes"),
+    ),
     "train": ("backward_passes",),
     "monitor": ("performance",),
 }
@@ -40,8 +45,14 @@ def datasets(
     command: str, warehouse: str, result: Mapping[str, Any]
 ) -> tuple[list[Dataset], list[Dataset]]:
     """The tables that a command read and those that it wrote, by its result ({}: not known)."""
+    steps = (step for day in result.get("days", ()) for step in day.values())
+    parts = [result, *(step for step in steps if isinstance(step, dict))]
     told = [
-        {row["table"]: _dataset(row["path"], row["version"]) for row in result.get(side, ())}
+        {
+            row["table"]: _dataset(row["path"], row["version"])
+            for part in parts
+            for row in part.get(side, ())
+        }
         for side in ("inputs", "outputs")
     ]
     known = [

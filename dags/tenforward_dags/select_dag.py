@@ -3,7 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, chain, task
+from airflow.sdk import (
+    DAG,
+    Asset,
+    Context,
+    CronDataIntervalTimetable,
+    TriggerRule,
+    chain,
+    task,
+)
 
 from tenforward_dags.command_task import command_task
 from tenforward_dags.day import TEMPLATE, whole_day
@@ -26,7 +34,8 @@ For the day that has just ended (the run's logical date, UTC):
   beyond a limit it fails (exit code 4), and what follows goes on;
 * `due`, where the pipeline's `[schedule]` has conditions: skips the rest until one is met; where a
   server's recorder brings the records, it skips a day of which none has come;
-* `select`: draws the refresh of the window that ends with the day;
+* `select`: draws the refresh of the window that ends with the day; where `[schedule]` says
+  `one_session`, `score-select` does all of this, but for `monitor`, in one Spark session;
 * `announce`: emits the asset event on which `train_{name}` starts. A backfilled run emits none:
   trigger `train_{name}` once when the backfill has ended.
 
@@ -59,13 +68,25 @@ def select_dag(deployment: Deployment) -> DAG:
         tags=["tenforward", name],
         doc_md=DOC.format(name=name, file=deployment.pipeline_file, warehouse=deployment.warehouse),
     ) as dag:
-        records = _records(deployment)
-        select = spark_task("select", deployment, "select_sample.py", "--ds", TEMPLATE)
-        chain(*records, *_due(deployment), select, _announce(name))
+        if deployment.one_session:
+            records = selected = [_score_select(deployment)]
+        else:
+            records = _records(deployment)
+            select = spark_task("select", deployment, "select_sample.py", "--ds", TEMPLATE)
+            selected = [*records, *_due(deployment), select]
+        chain(*selected, _announce(name))
         if deployment.monitored:
             monitor = spark_task("monitor", deployment, "monitor.py", "--ds", TEMPLATE, skips=True)
+            if deployment.one_session:  # a day that is not due is skipped, and yet measured
+                monitor.trigger_rule = TriggerRule.NONE_FAILED
             chain(*records, monitor)
     return dag
+
+
+def _score_select(deployment: Deployment) -> Any:
+    """A day's records and its refresh, in one session, as `backfill` makes them."""
+    day = ("--start", TEMPLATE, "--end", TEMPLATE, "--only", "score,select")
+    return spark_task("score-select", deployment, "backfill.py", *day, skips=True)
 
 
 def _records(deployment: Deployment) -> list[Any]:

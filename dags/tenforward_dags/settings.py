@@ -56,6 +56,7 @@ class Deployment:
     cards_url: str
     cron: str
     end: datetime | None
+    one_session: bool
     conditional: bool
     monitored: bool
     source: str
@@ -226,10 +227,16 @@ def _schedule(file: Path, section: Any) -> dict[str, Any]:
         )
     if end is not None and type(end) is not date:
         raise ValueError(f"{file}: schedule.end = {end!r}. Remedy: write a day, 2026-12-31.")
+    one_session = section.get("one_session", False)
+    if not isinstance(one_session, bool):
+        raise ValueError(
+            f"{file}: schedule.one_session = {one_session!r}. Remedy: write true or false."
+        )
     return {
         "cron": cron,
         "end": None if end is None else datetime(end.year, end.month, end.day, 23, 59, tzinfo=UTC),
         "conditional": any(name in section for name in _CONDITIONS),
+        "one_session": one_session,
     }
 
 

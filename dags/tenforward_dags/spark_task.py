@@ -11,6 +11,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from tenforward_dags.lineage import trace
+from tenforward_dags.outcome import IDLE
 from tenforward_dags.retries import NO_DATA, exit_code
 from tenforward_dags.settings import Deployment
 
@@ -18,7 +19,8 @@ from tenforward_dags.settings import Deployment
 class SparkSubmitOperator(spark_submit.SparkSubmitOperator):
     """Airflow's, which keeps the job's JSON result as `outcome`, where its driver runs here.
 
-    skips: whether the task is skipped, not failed, where the job says that a day has no data.
+    skips: whether the task is skipped, not failed, where the job says that a day has no data, or
+    that none of its days is due.
     """
 
     outcome: dict[str, Any] | None = None
@@ -27,11 +29,16 @@ class SparkSubmitOperator(spark_submit.SparkSubmitOperator):
     def execute(self, context: Context) -> Any:
         """Run the job. Raises AirflowSkipException for its exit code of no data, where it skips."""
         try:
-            return super().execute(context)
+            result = super().execute(context)
         except Exception as error:
-            if not self.skips or exit_code(error) != NO_DATA:
+            # Passed over: there are data, of which nothing can be drawn; `select` fails so as well.
+            passed_over = (self.outcome or {}).get("passed_over")
+            if not self.skips or passed_over or exit_code(error) != NO_DATA:
                 raise
             raise AirflowSkipException("no data for this day: nothing to do") from error
+        if self.skips and (said := _idle(self.outcome or {})):
+            raise AirflowSkipException(said)
+        return result
 
     def _get_hook(self) -> SparkSubmitHook:
         hook = super()._get_hook()
@@ -48,6 +55,16 @@ class SparkSubmitOperator(spark_submit.SparkSubmitOperator):
                 said = json.loads(line) if line.startswith("{") else {}
                 self.outcome = said if "status" in said else self.outcome
             yield line
+
+
+def _idle(outcome: dict[str, Any]) -> str | None:
+    """What kept a backfill from selecting on each of its days, where something did."""
+    days = outcome.get("days", [])
+    idle = [
+        step["status"] for day in days for step in day.values()
+        if isinstance(step, dict) and step["status"] in IDLE
+    ]  # fmt: skip
+    return idle[0] if days and len(idle) == len(days) else None
 
 
 def spark_task(

@@ -32,6 +32,9 @@ class Schedule(Section):
         default="0 0 * * *", description="When a day is run, UTC."
     )
     end: date | None = Field(default=None, description="The last day that is run by itself.")
+    one_session: bool = Field(
+        default=False, description="Score and select a day in one task, one Spark session."
+    )
     days: int | None = Field(default=None, ge=1, le=3660, description="Since the last refresh.")
     new_records: int | None = Field(
         default=None, ge=1, le=MOST_ROWS, description="Instances whose label has matured since."

@@ -27,6 +27,11 @@ def days(start: date, end: date) -> Iterator[date]:
         yield start + timedelta(days=number)
 
 
+def runs(only: str | None, step: str) -> bool:
+    """Whether a backfill runs a step. only: names of steps, separated by commas; None for all."""
+    return only is None or step in only.split(",")
+
+
 def plan(
     warehouse: Warehouse,
     start: date,
@@ -39,11 +44,11 @@ def plan(
     """What each day has and lacks, what is stale, whether it is due, and how many rows it would
     score and draw.
 
-    only: the one step that will run, where it is one. force: whether what is selected will be
-    selected anew. count: whether rows are counted, for which the tables are read; without, what is
-    not done yet has no figures. A day without instances is not scored, and then not selected
-    either; nor is one without a record, where a server's recorder brings them. Of a log nothing is
-    foreseen: what it has shows when it is read.
+    only: the steps that will run, where not all do; see `runs`. force: whether what is selected
+    will be selected anew. count: whether rows are counted, for which the tables are read; without,
+    what is not done yet has no figures. A day without instances is not scored, and then not
+    selected either; nor is one without a record, where a server's recorder brings them. Of a log
+    nothing is foreseen: what it has shows when it is read.
     """
     warehouse.require(*warehouse.tables)
     wanted = list(days(start, end))
@@ -56,13 +61,14 @@ def plan(
         scored = answered_days(warehouse, wanted, states(warehouse))
     else:
         scored = {*wanted} - without
-    missed = set() if only == "select" else set(empty)
+    missed = set(empty) if runs(only, "score") or not runs(only, "select") else set()
     if source == "online":
         missed |= without
-    asked = source == "score" and only in (None, "score")
+    asked = source == "score" and runs(only, "score")
     fresh = {ds for ds in wanted if ds not in scored | empty} if asked else set()
-    work = _Work(warehouse, wanted, manifests, missed, set() if only else fresh, force)
-    due, told = work.counted() if count and only in (None, "select") else work.uncounted()
+    answered = fresh if runs(only, "score") and runs(only, "select") else set()
+    work = _Work(warehouse, wanted, manifests, missed, answered, force)
+    due, told = work.counted() if count and runs(only, "select") else work.uncounted()
     if source == "online":
         due |= dict.fromkeys(without, False)
     lacking = to_score(warehouse, fresh) if count and fresh else {}

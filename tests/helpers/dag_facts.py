@@ -51,6 +51,7 @@ def _of_flights(dags: Any) -> dict[str, Any]:
     return {
         "decisions": _decisions(dags),
         "without data": _without_data(dags),
+        "one session": _one_session(),
         "backfilled": _announce_when("backfill", dags),
         "scheduled": _announce_when("scheduled", dags),
     }
@@ -223,6 +224,35 @@ def _without_data(dags: Any) -> dict[str, str]:
         task._get_hook = lambda task=task: task._hook
         try:
             type(task).execute.__wrapped__(task, {})
+        except Exception as error:  # noqa: BLE001 -- whatever the operator raises
+            found[name] = type(error).__name__
+    return found
+
+
+def _one_session() -> dict[str, str]:
+    """What becomes of a day in one session, by what its job has said and how it ended."""
+    from tenforward_dags.spark_task import SparkSubmitOperator
+
+    def failed(*_: Any) -> None:
+        raise RuntimeError("Cannot execute: spark-submit. Error code is: 3.")
+
+    scored = {"ds": DAY, "score": {"status": "done"}}
+    cases: dict[str, tuple[dict[str, Any] | None, Any]] = {
+        "drawn": ({"days": [scored | {"select": {"status": "done"}}]}, print),
+        "not due": ({"days": [scored | {"due": {"status": "not due"}}]}, print),
+        "no budget": ({"days": [scored | {"select": {"status": "nothing to do"}}]}, print),
+        "driver in a cluster": (None, print),
+        "no instances": ({"status": "failed", "exit_code": 3}, failed),
+        "nothing to draw from": ({"status": "failed", "passed_over": 1}, failed),
+    }
+    found = {}
+    for name, (outcome, submit) in cases.items():
+        task = SparkSubmitOperator(task_id="score-select", application="backfill.py")
+        task.skips, task.outcome, task._hook = True, outcome, SimpleNamespace(submit=submit)
+        task._get_hook = lambda task=task: task._hook
+        try:
+            type(task).execute.__wrapped__(task, {})
+            found[name] = "goes on"
         except Exception as error:  # noqa: BLE001 -- whatever the operator raises
             found[name] = type(error).__name__
     return found
