@@ -15,12 +15,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from demo.airflow_home import airflow_home, run_dags
+from reference.standalone import Cluster, children, standalone, wait_until
 from spark_jobs.score import score_day
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.settle import DRIVER_ROWS_SETTING
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED, PIPELINE, twin_of
-from tests.helpers.standalone import Cluster, children, standalone, wait_until
 
 ROOT = Path(__file__).parents[1]
 NEWEST = date(2013, 1, 9)

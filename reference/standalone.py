@@ -1,4 +1,4 @@
-"""A Spark standalone cluster on loopback: one master and two workers, processes of their own."""
+"""A Spark standalone cluster on loopback: a master and workers, processes of their own."""
 
 import json
 import os
@@ -19,7 +19,6 @@ BIN = Path(sys.executable).parent
 SPARK = Path(pyspark.__file__).parent
 # As in the Makefile: quick to start, and right for sessions of a minute on this machine.
 JAVA = f"-XX:TieredStopAtLevel=1 -XX:SharedArchiveFile={BIN.parent / 'spark.jsa'} -Xlog:cds*=off"
-WORKERS = 2
 PATIENCE = 300.0  # seconds; a machine with other work needs most of it
 
 # What a deployment's own properties file says; nothing of it stands in code.
@@ -142,14 +141,19 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def standalone(folder: Path) -> Iterator[Cluster]:
-    """The cluster, meanwhile; its logs and event logs stay in `folder`."""
+def standalone(
+    folder: Path, workers: int = 2, memory: str = "1g", properties: str = PROPERTIES
+) -> Iterator[Cluster]:
+    """The cluster, meanwhile; its logs and event logs stay in `folder`.
+
+    memory: of each worker, whose one executor has one core. properties: of its jobs.
+    """
     (folder / "events").mkdir()
-    port, ports = free_port(), [free_port() for _ in range(WORKERS)]
+    port, ports = free_port(), [free_port() for _ in range(workers)]
     started = [_daemon(folder, "master", "master.Master", "--port", str(port), "--webui-port", "0")]
     try:
         wait_until(lambda: _listens(port), "the master listens")
-        sizes = ["--cores", "1", "--memory", "1g", "--webui-port", "0"]
+        sizes = ["--cores", "1", "--memory", memory, "--webui-port", "0"]
         for number, own in enumerate(ports):
             place = ["--port", str(own), "--work-dir", str(folder / f"work{number}")]
             url = f"spark://127.0.0.1:{port}"
@@ -159,7 +163,7 @@ def standalone(folder: Path) -> Iterator[Cluster]:
         made = Cluster(port, folder, tuple(daemon.pid for daemon in started[1:]))
         events, jars = (folder / "events").as_uri(), f"{SPARK}/jars/*"
         made.properties.write_text(
-            PROPERTIES.format(port=port, java=JAVA, jars=jars, events=events)
+            properties.format(port=port, java=JAVA, jars=jars, events=events)
         )
         yield made
     finally:

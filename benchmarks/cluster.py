@@ -1,0 +1,187 @@
+"""What distributing costs: one select job on a standalone cluster of 1, 2 and 4 executors.
+
+    python -m benchmarks.cluster --rows 8000000
+
+The cluster is on this machine, one core an executor, so four executors on two cores show what
+processes of their own cost and not what they gain. In the last line one of two executors is stopped
+for half of all time. Each line is a cluster of its own: a selection of few rows, then the one that
+is measured; every line must have the same digest.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.cost import cpu_seconds
+from benchmarks.logged_flights import fill, last_day, pipeline
+from benchmarks.selection import ARMS, WARM_ROWS, configured
+from reference.standalone import BIN, PROPERTIES, Cluster, children, standalone
+from spark_jobs.select_sample import select_day
+from spark_jobs.storage.small_data import VARIABLE
+from spark_jobs.storage.warehouse import Warehouse
+
+POLICY = "calibrated (default)"
+# As on a cluster: code is compiled and compiled well, and executors have room for their shards.
+_TEST = ("wholeStage", "factoryMode", "adaptive", "extraJavaOptions", "driver.memory", "partitions")
+LARGE = "\n".join(line for line in PROPERTIES.splitlines() if not any(w in line for w in _TEST))
+LARGE = (
+    LARGE.replace("512m", "1500m")
+    + """
+spark.driver.memory 2g
+spark.sql.shuffle.partitions 16
+# As between machines: on one, executors would read one another's files.
+spark.shuffle.readHostLocalDisk false
+"""
+)
+BEGUN = "begun"  # what the driver says when the measured job begins
+
+
+class Line(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    executors: int
+    slowed: bool = False
+
+
+LINES = (
+    Line("1 executor", 1),
+    Line("2 executors", 2),
+    Line("4 executors", 4),
+    Line("2, one of them slowed", 2, slowed=True),
+)
+
+
+def drive(root: Path, rows: int) -> None:
+    """In a driver: select few rows, say so, select all of them; the digest on the last line."""
+    for size in (WARM_ROWS, rows):
+        if size == rows:
+            print(BEGUN, flush=True)
+        warehouse = Warehouse(str(root / str(size)), configured(pipeline(), ARMS[POLICY]))
+        done = select_day(warehouse, last_day(), force=True)
+    print(json.dumps(done["sample_digest"]), flush=True)
+
+
+def measured(line: Line, root: Path, rows: int) -> dict[str, Any]:
+    """Seconds, CPU seconds, bytes through the shuffle and the digest of one line."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tenforward-cluster-") as folder,
+        standalone(Path(folder), line.executors, "1500m", LARGE) as cluster,
+    ):
+        command = [str(BIN / "spark-submit"), "--properties-file", str(cluster.properties)]
+        command += [__file__, "--drive", str(root), "--rows", str(rows)]
+        environment = os.environ | {VARIABLE: "no", "PYTHONPATH": str(Path.cwd())}
+        environment |= {"PYSPARK_PYTHON": sys.executable}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as job:
+            assert job.stdout is not None
+            said = iter(job.stdout.readline, "")
+            _until(said, lambda text: text.strip() == BEGUN)
+            moment, began, used = time.time(), time.perf_counter(), cpu_seconds()
+            with slowed(cluster) if line.slowed else nullcontext():
+                digest = _until(said, lambda text: text.startswith('"'))
+                seconds = time.perf_counter() - began
+            used = cpu_seconds() - used
+        told = {"seconds": seconds, "cpu": used, "digest": json.loads(digest)}
+        return told | _moved(cluster, moment)
+
+
+def _until(said: Iterator[str], wanted: Callable[[str], bool]) -> str:
+    for text in said:
+        if wanted(text):
+            return text
+    raise SystemExit("the driver ended without a result; see above")
+
+
+def _moved(cluster: Cluster, since: float) -> dict[str, float]:
+    """Gigabytes that the tasks since then wrote for a shuffle and read from another executor."""
+    metrics = [
+        event["Task Metrics"]
+        for event in cluster.events()
+        if event["Event"] == "SparkListenerTaskEnd"
+        and event.get("Task Metrics")
+        and event["Task Info"]["Launch Time"] >= 1000 * since
+    ]
+    written = sum(one["Shuffle Write Metrics"]["Shuffle Bytes Written"] for one in metrics)
+    remote = sum(one["Shuffle Read Metrics"]["Remote Bytes Read"] for one in metrics)
+    return {"written": written / 1e9, "remote": remote / 1e9}
+
+
+@contextmanager
+def slowed(cluster: Cluster, half_s: float = 0.05) -> Iterator[None]:
+    """One executor and its Python processes stand still for half of all time."""
+    ended = threading.Event()
+
+    def pause() -> None:
+        while not ended.wait(half_s):
+            tree = _tree(cluster.executors()[0])
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                for pid in tree:
+                    try:
+                        os.kill(pid, number)
+                    except ProcessLookupError:  # it has ended
+                        continue
+                if number == signal.SIGSTOP:
+                    time.sleep(half_s)
+
+    thread = threading.Thread(target=pause)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _tree(pid: int) -> list[int]:
+    return [pid, *(below for child in children(pid) for below in _tree(child))]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Fill warehouses, run each line, print the table."""
+    line = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    line.formatter_class = argparse.RawDescriptionHelpFormatter
+    line.add_argument("--rows", type=int, default=8_000_000)
+    line.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    line.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
+    args = line.parse_args(argv)
+    if args.drive is not None:
+        return drive(args.drive, args.rows)
+    if args.fill is not None:  # in a process of its own, whose session ends with it
+        for size in {WARM_ROWS, args.rows}:
+            fill(args.fill / str(size), size)
+        return None
+    root = Path(tempfile.mkdtemp(prefix="tenforward-bench-"))
+    try:
+        itself = [sys.executable, "-m", "benchmarks.cluster", "--rows", str(args.rows)]
+        subprocess.run(
+            [*itself, "--fill", str(root)], check=True, env=os.environ | {VARIABLE: "no"}
+        )
+        print(f"{args.rows:,} records, {POLICY}, {os.cpu_count()} cores")
+        print(f"{'':<24}{'seconds':>9}{'CPU':>9}{'shuffled':>11}{'from another':>14}")
+        digests = set()
+        for one in LINES:
+            found = measured(one, root, args.rows)
+            digests.add(found["digest"])
+            print(
+                f"{one.name:<24}{found['seconds']:>9.1f}{found['cpu']:>9.1f}"
+                f"{found['written']:>8.2f} GB{found['remote']:>11.2f} GB",
+                flush=True,
+            )
+        assert len(digests) == 1, "the cluster has changed the sample"
+    finally:
+        shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()
