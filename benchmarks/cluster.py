@@ -31,12 +31,13 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.small_data import VARIABLE
 from spark_jobs.storage.warehouse import Warehouse
 
+MEMORY = "3g"  # of an executor
 POLICY = "calibrated (default)"
 # As on a cluster: code is compiled and compiled well, and executors have room for their shards.
 _TEST = ("wholeStage", "factoryMode", "adaptive", "extraJavaOptions", "driver.memory", "partitions")
 LARGE = "\n".join(line for line in PROPERTIES.splitlines() if not any(w in line for w in _TEST))
 LARGE = (
-    LARGE.replace("512m", "1500m")
+    LARGE.replace("512m", MEMORY)
     + """
 spark.driver.memory 2g
 spark.sql.shuffle.partitions 16
@@ -77,7 +78,7 @@ def measured(line: Line, root: Path, rows: int) -> dict[str, Any]:
     """Seconds, CPU seconds, bytes through the shuffle and the digest of one line."""
     with (
         tempfile.TemporaryDirectory(prefix="tenforward-cluster-") as folder,
-        standalone(Path(folder), line.executors, "1500m", LARGE) as cluster,
+        standalone(Path(folder), line.executors, MEMORY, LARGE) as cluster,
     ):
         command = [str(BIN / "spark-submit"), "--properties-file", str(cluster.properties)]
         command += [__file__, "--drive", str(root), "--rows", str(rows)]
