@@ -81,6 +81,7 @@ def measured(line: Line, root: Path, rows: int) -> dict[str, Any]:
         standalone(Path(folder), line.executors, MEMORY, LARGE) as cluster,
     ):
         command = [str(BIN / "spark-submit"), "--properties-file", str(cluster.properties)]
+        command += ["--conf", f"spark.executorEnv.PYTHONPATH={Path.cwd()}"]
         command += [__file__, "--drive", str(root), "--rows", str(rows)]
         environment = os.environ | {VARIABLE: "no", "PYTHONPATH": str(Path.cwd())}
         environment |= {"PYSPARK_PYTHON": sys.executable}

@@ -1,14 +1,18 @@
 """Blocks on a cluster: one narrow shuffle into shards, then each pass runs shard by shard.
 
-A shard is a range of the hash order that holds a few blocks; it is packed once, cached, and read
-in parts. Up to `driver_rows` rows are narrow enough for the driver (some 50 MB): the same kernels
-run there, on the same blocks, to the same bits, and no pass costs a Spark job.
+A shard is a range of the hash order that holds a few blocks. It is packed once, in pieces of about
+a block, cached, and read in parts. A row must not be a whole shard: Java copies it several times on
+its way to Python, each time with room for twice as much. Up to `driver_rows` rows are narrow enough
+for the driver (some 50 MB): the same kernels run there, on the same blocks, to the same bits, and
+no pass costs a Spark job.
 """
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -28,6 +32,7 @@ from spark_jobs.storage.settle import driver_rows
 S = TypeVar("S")
 T = TypeVar("T")
 Batches = Iterable[pa.RecordBatch]
+Pieces = Iterable[Records]  # of one shard, in order
 Assemble = Callable[[pa.Table], tuple[Records, Counts]]
 
 SHARD_ROWS = 1 << 21  # records and labels; each pass pays some 0.2 s for every shard
@@ -100,10 +105,10 @@ class SparkBlocks:
         small = self._shards.select("rows", "counts", "contents").collect()
         self.count: int = sum(row["rows"] for row in small)
         # Pickled by our own executors, sent over Spark's channel, as Spark does with any result.
-        counts: list[Counts] = [pickle.loads(row["counts"]) for row in small]
+        counts: list[Counts] = [pickle.loads(row["counts"]) for row in small if row["counts"]]
         self.counts = sum(counts, start=Counts(0, 0, {}))
         self.contents: list[Contents] = [
-            pickle.loads(row["contents"]) for row in small if row["rows"]
+            pickle.loads(row["contents"]) for row in small if row["contents"]
         ]
         self._bits = block_bits(self.count)
         self._shard_bits = min(bits, self._bits)
@@ -160,13 +165,13 @@ class SparkBlocks:
 
     def _parts(self, parts: tuple[str, ...]) -> DataFrame:
         """Parts of the shards that hold a candidate."""
-        return self._shards.where("rows > 0").select("core", *parts)
+        return self._shards.where("rows > 0").select("shard", "core", *parts)
 
-    def _mapped(self, run: Callable[[Records], Any], parts: tuple[str, ...]) -> DataFrame:
+    def _mapped(self, run: Callable[[Pieces], Any], parts: tuple[str, ...]) -> DataFrame:
         function = partial(_pickled, run=run)
         return self._parts(parts).mapInArrow(function, "payload BINARY")
 
-    def _collected(self, run: Callable[[Records], Any], parts: tuple[str, ...]) -> list[Any]:
+    def _collected(self, run: Callable[[Pieces], Any], parts: tuple[str, ...]) -> list[Any]:
         return [pickle.loads(row["payload"]) for row in self._mapped(run, parts).collect()]
 
     def close(self) -> None:
@@ -175,41 +180,43 @@ class SparkBlocks:
 
 
 def _packed(batches: Batches, *, bits: int, together: Assemble) -> Iterator[pa.RecordBatch]:
-    """The shard of a partition: candidates assembled, sorted and packed."""
+    """The shard of a partition: candidates assembled, sorted and packed, a row a piece."""
     held = list(batches)
     if not held:
         return
     records, counts = together(pa.Table.from_batches(held))
     held.clear()
-    shard = pack(records)
     number = int(records.hash[0]) >> (64 - bits) if bits and records.size else 0
-    yield _row(
-        shard=pa.array([number], pa.int32()),
-        rows=[records.size],
-        counts=[pickle.dumps(counts)],
-        contents=[pickle.dumps(contents(records)) if records.size else b""],
-        core=[shard.core],
-        sketch=[shard.sketch],
-        kept=[shard.kept],
-    )
+    # With as many candidates in every shard a piece would be a block; it is nearly one.
+    as_blocks = max(bits, block_bits(max(1, records.size) << bits))
+    pieces = [part for _, part in split(records, as_blocks)] or [records]
+    told = [pickle.dumps(counts), pickle.dumps(contents(records)) if records.size else b""]
+    for piece in pieces:
+        yield _packed_row(number, piece, *told)
+        told = [b"", b""]  # of the first piece alone
 
 
 def _united(batches: Batches) -> Iterator[pa.RecordBatch]:
-    """The shards of a partition as one."""
+    """The shards of a partition as one piece."""
     rows = [row for batch in batches for row in batch.to_pylist()]
     if not rows:
         return
-    rows.sort(key=lambda row: row["shard"])
     parts = [unpack(*(pa.py_buffer(row[name]) for name in PARTS)) for row in rows]
-    whole = pack(joined(parts))
-    yield _row(
-        shard=pa.array([rows[0]["shard"]], pa.int32()),
-        rows=[sum(row["rows"] for row in rows)],
-        counts=[b""],  # both are with the driver by now
-        contents=[b""],
-        core=[whole.core],
-        sketch=[whole.sketch],
-        kept=[whole.kept],
+    parts.sort(key=lambda part: part.hash[0])
+    number = min(row["shard"] for row in rows)
+    yield _packed_row(number, joined(parts), b"", b"")  # both are with the driver by now
+
+
+def _packed_row(shard: int, piece: Records, counts: bytes, told: bytes) -> pa.RecordBatch:
+    packed = pack(piece)
+    return _row(
+        shard=pa.array([shard], pa.int32()),
+        rows=[piece.size],
+        counts=[counts],
+        contents=[told],
+        core=[packed.core],
+        sketch=[packed.sketch],
+        kept=[packed.kept],
     )
 
 
@@ -217,29 +224,43 @@ def _row(**columns: Any) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _opened(batches: Batches) -> Iterator[Records]:
-    """The records of each shard, with the parts that were selected."""
+def _shards(batches: Batches) -> Iterator[Pieces]:
+    """The pieces of each shard, with the parts that were selected."""
+    for _, pieces in groupby(_opened(batches), key=itemgetter(0)):
+        yield (piece for _, piece in pieces)
+
+
+def _opened(batches: Batches) -> Iterator[tuple[int, Records]]:
+    """Each piece, and the number of its shard."""
     for batch in batches:
         for row in range(batch.num_rows):
-            parts: dict[str, pa.Buffer | None] = dict.fromkeys(PARTS)
-            for name in batch.schema.names:
-                parts[name] = batch.column(batch.schema.names.index(name))[row].as_buffer()
-            yield unpack(**parts)
+            parts = {
+                name: batch.column(name)[row].as_buffer() if name in batch.schema.names else None
+                for name in PARTS
+            }
+            yield batch.column("shard")[row].as_py(), unpack(**parts)
 
 
-def _pickled(batches: Batches, *, run: Callable[[Records], Any]) -> Iterator[pa.RecordBatch]:
-    for records in _opened(batches):
-        yield _row(payload=[pickle.dumps(run(records))])
+def _blocks(pieces: Pieces, bits: int) -> Iterator[tuple[int, Records]]:
+    """Blocks with their numbers, in order: a piece may hold several, or a part of one."""
+    parts = (part for piece in pieces for part in split(piece, bits))
+    for number, same in groupby(parts, key=itemgetter(0)):
+        yield number, joined([part for _, part in same])
 
 
-def _each(records: Records, *, kernel: Kernel[T], bits: int) -> dict[int, T]:
-    return {index: kernel(index, part) for index, part in split(records, bits)}
+def _pickled(batches: Batches, *, run: Callable[[Pieces], Any]) -> Iterator[pa.RecordBatch]:
+    for pieces in _shards(batches):
+        yield _row(payload=[pickle.dumps(run(pieces))])
+
+
+def _each(pieces: Pieces, *, kernel: Kernel[T], bits: int) -> dict[int, T]:
+    return {number: kernel(number, block) for number, block in _blocks(pieces, bits)}
 
 
 def _both(
-    records: Records, *, kernel: Kernel[tuple[S, T]], add: Add[T], bits: int, levels: int
+    pieces: Pieces, *, kernel: Kernel[tuple[S, T]], add: Add[T], bits: int, levels: int
 ) -> tuple[dict[int, S], dict[int, T]]:
-    results = _each(records, kernel=kernel, bits=bits)
+    results = _each(pieces, kernel=kernel, bits=bits)
     sums = fold({index: total for index, (_, total) in results.items()}, levels, add)
     return {index: small for index, (small, _) in results.items()}, sums
 
@@ -249,12 +270,12 @@ def _only_total(index: int, records: Records, *, kernel: Kernel[T]) -> tuple[Non
 
 
 def _stored(
-    records: Records, *, kernel: Kernel[pa.Table], store: Callable[[pa.Table], T], bits: int
+    pieces: Pieces, *, kernel: Kernel[pa.Table], store: Callable[[pa.Table], T], bits: int
 ) -> T:
-    return store(pa.concat_tables(_each(records, kernel=kernel, bits=bits).values()))
+    return store(pa.concat_tables(_each(pieces, kernel=kernel, bits=bits).values()))
 
 
 def _tables(batches: Batches, *, kernel: Kernel[pa.Table], bits: int) -> Iterator[pa.RecordBatch]:
-    for records in _opened(batches):
-        for index, part in split(records, bits):
-            yield from kernel(index, part).to_batches()
+    for pieces in _shards(batches):
+        for number, block in _blocks(pieces, bits):
+            yield from kernel(number, block).to_batches()
