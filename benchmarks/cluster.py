@@ -1,6 +1,6 @@
 """What distributing costs: one select job on a standalone cluster of 1, 2 and 4 executors.
 
-    python -m benchmarks.cluster --rows 8000000
+    python -m benchmarks.cluster --rows 2000000
 
 The cluster is on this machine, one core an executor, so four executors on two cores show what
 processes of their own cost and not what they gain. In the last line one of two executors is stopped
@@ -31,7 +31,7 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.small_data import VARIABLE
 from spark_jobs.storage.warehouse import Warehouse
 
-MEMORY = "3g"  # of an executor
+MEMORY = "1g"  # of an executor
 POLICY = "calibrated (default)"
 # As on a cluster: code is compiled and compiled well, and executors have room for their shards.
 _TEST = ("wholeStage", "factoryMode", "adaptive", "extraJavaOptions", "driver.memory", "partitions")
@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     """Fill warehouses, run each line, print the table."""
     line = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     line.formatter_class = argparse.RawDescriptionHelpFormatter
-    line.add_argument("--rows", type=int, default=8_000_000)
+    line.add_argument("--rows", type=int, default=2_000_000)
     line.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     line.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
     args = line.parse_args(argv)

@@ -16,6 +16,7 @@ from spark_jobs.candidates.narrow import narrow
 from spark_jobs.selection import blocks
 from spark_jobs.selection.draw import selection_of
 from spark_jobs.selection.engine import SelectionResult, select
+from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Policy, Strata
 from tests.helpers.logged_records import binary_records
@@ -228,3 +229,21 @@ def test_unmatured_records_wait_or_stand_in_by_the_declared_rule(spark, logged):
     assert told["candidates"] == N
     assert told["unmatured_share"] == pytest.approx(counts.unmatured / N)
     assert told["unmatured_drawn"] > 0
+
+
+@pytest.mark.parametrize("finer", [-2, -1, 0, 1, 3])
+def test_law_1_blocks_are_whole_however_shards_are_cut_into_pieces(
+    records: pa.Table, finer: int
+) -> None:
+    """With more or fewer candidates than a shard led to expect, pieces are no blocks."""
+    whole, bits = from_arrow(records, SEED), 4
+    pieces = [part for _, part in blocks.split(whole, bits + finer)]
+    found = list(spark_blocks._blocks(pieces, bits))
+    expected = list(blocks.split(whole, bits))
+    assert [number for number, _ in found] == [number for number, _ in expected]
+    for (_, block), (_, other) in zip(found, expected, strict=True):
+        for name in ("hash", "prediction", "label", "segments", "sketch", "version"):
+            np.testing.assert_array_equal(getattr(block, name), getattr(other, name), name)
+        assert block.kept is not None
+        assert other.kept is not None
+        assert block.kept.equals(other.kept)
