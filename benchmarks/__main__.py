@@ -3,7 +3,7 @@
 BENCH_ARGS goes to the last: `make bench BENCH_ARGS="--rows 2000000"`.
 """
 
-from benchmarks import draw, gpu, kernels, recorder, selection, training
+from benchmarks import cluster, draw, gpu, kernels, recorder, selection, small_data, training
 
 if __name__ == "__main__":
     kernels.main()
@@ -11,4 +11,6 @@ if __name__ == "__main__":
     training.main([])
     gpu.main([])
     recorder.main([])
+    small_data.main([])
+    cluster.main([])
     selection.main()
