@@ -39,6 +39,7 @@ from spark_jobs.features.sources import require_sources
 from spark_jobs.storage.logs import require_owned
 from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
+from spark_jobs.storage.while_starting import while_starting
 
 
 def forward_records(
@@ -142,7 +143,7 @@ def _score(
     # Numbered before the look for what is there: a run unseen competes for these numbers.
     numbers = {ds: _Numbers.next(warehouse, ds) for ds in dates}
     with step("fetching the model"):
-        model = warehouse.while_starting(partial(_answering, warehouse, model_version))
+        model = while_starting(warehouse, partial(_answering, warehouse, model_version))
     day = warehouse.read("instances", version).where(F.col("event_date").isin(*dates))
     day = day.where(F.col("event_time") <= F.lit(now))
     asked = sum(counts[ds] for ds in dates)

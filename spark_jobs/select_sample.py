@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,6 @@ from spark_jobs.refresh.affordable import NoRowError
 from spark_jobs.refresh.claims import is_unfinished, numbered, was_rebuild
 from spark_jobs.refresh.decided import decide, decided_then
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh, plan_then, refresh_id
-from spark_jobs.refresh.registered import models_of
 from spark_jobs.refresh.served import served_by
 from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.outcome import outcome
@@ -92,8 +90,7 @@ def _select_day(warehouse: Warehouse, ds: date, *, force: bool, rebuild: bool) -
     else:
         try:
             with step("counting forward passes"):
-                models = warehouse.while_starting(partial(models_of, pipeline, warehouse.root))
-                decided, allowance = decide(warehouse, plan, models)
+                decided, allowance = decide(warehouse, plan, starts=True)
         except NoRowError as error:
             log.warning("%s", error)
             return {"status": "nothing to do", "pipeline": pipeline.name, "reason": str(error)}

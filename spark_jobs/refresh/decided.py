@@ -1,5 +1,7 @@
 """What decides a draw beside the tables, the configuration and the seed: looked up once, pinned."""
 
+from functools import partial
+
 from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError
 from schemas.manifests import Decided, Manifest, read_manifests
@@ -7,26 +9,29 @@ from schemas.sections.budget import parse_budget
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.plan import RefreshPlan
-from spark_jobs.refresh.registered import Models, models_of
+from spark_jobs.refresh.registered import models_of
 from spark_jobs.selection.engine import ENGINE
 from spark_jobs.selection.policies import configured
 from spark_jobs.storage.warehouse import Warehouse
+from spark_jobs.storage.while_starting import while_starting
 
 # Which release has which engine, for those who want an older refresh again.
 RELEASES = {1: "0.1"}
 
 
 def decide(
-    warehouse: Warehouse, plan: RefreshPlan, models: Models | None = None
+    warehouse: Warehouse, plan: RefreshPlan, *, starts: bool = False
 ) -> tuple[Decided, Allowance]:
     """What decides the draw of a day, as things are now, and what pays for it.
 
-    models: what the registry knows, where it has been asked already. Raises what `affordable` does.
+    starts: whether Spark is needed next, and may start while the registry is asked. Raises what
+    `affordable` raises.
     """
     budget = parse_budget(warehouse.pipeline.selection.budget)
     rows, allowance = affordable(warehouse, plan, budget)
     parts, before = configured(warehouse.pipeline).mixture, _mixture_before(warehouse, plan)
-    models = models or models_of(warehouse.pipeline, warehouse.root)
+    ask = partial(models_of, warehouse.pipeline, warehouse.root)
+    models = while_starting(warehouse, ask) if starts else ask()
     decided = Decided(
         budget=str(rows),
         engine=ENGINE,

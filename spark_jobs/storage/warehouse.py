@@ -4,14 +4,12 @@ A warehouse holds one pipeline. Tables are created up front; jobs never create o
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from delta import exceptions as delta
 from deltalake import DeltaTable as Snapshot
@@ -33,8 +31,6 @@ from spark_jobs.storage.foreign_frames import WRITTEN, foreign_rows
 from spark_jobs.storage.links import require_links
 from spark_jobs.storage.session import spark_session
 from spark_jobs.storage.small_data import is_small, starts_java, starts_session
-
-T = TypeVar("T")
 
 # Another writer won. By name: in Python, unlike in Scala, they do not derive from the first.
 CONFLICTS = (
@@ -88,15 +84,6 @@ class Warehouse:
             session = spark_session(self.pipeline.name, small=small, lasts=self.lasts)
         find_places(session, self.pipeline, self.root)
         return session
-
-    def while_starting(self, ask: Callable[[], T]) -> T:
-        """What `ask` answers, which takes seconds as Spark takes to start: both at once."""
-        if not starts_session():
-            return ask()
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            answer = beside.submit(copy_context().run, ask)
-            _ = self.spark
-            return answer.result()
 
     @property
     def tables(self) -> dict[str, Table]:
