@@ -26,25 +26,21 @@ from typing import Any, NamedTuple
 from benchmarks.cost import cpu_seconds
 from benchmarks.logged_flights import fill, last_day, pipeline
 from benchmarks.selection import ARMS, WARM_ROWS, configured
-from reference.standalone import BIN, PROPERTIES, Cluster, children, standalone
+from reference.standalone import BIN, Cluster, children, standalone
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.small_data import VARIABLE
 from spark_jobs.storage.warehouse import Warehouse
 
 MEMORY = "1g"  # of an executor
 POLICY = "calibrated (default)"
-# As on a cluster: code is compiled and compiled well, and executors have room for their shards.
-_TEST = ("wholeStage", "factoryMode", "adaptive", "extraJavaOptions", "driver.memory", "partitions")
-LARGE = "\n".join(line for line in PROPERTIES.splitlines() if not any(w in line for w in _TEST))
-LARGE = (
-    LARGE.replace("512m", MEMORY)
-    + """
-spark.driver.memory 2g
-spark.sql.shuffle.partitions 16
+# As on a cluster: code is compiled, and compiled well.
+LARGE = f"""
+spark.driver.memory              2g
+spark.executor.memory            {MEMORY}
+spark.sql.shuffle.partitions     16
 # As between machines: on one, executors would read one another's files.
-spark.shuffle.readHostLocalDisk false
+spark.shuffle.readHostLocalDisk  false
 """
-)
 BEGUN = "begun"  # what the driver says when the measured job begins
 
 

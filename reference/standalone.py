@@ -26,8 +26,6 @@ PROPERTIES = """
 spark.master                     spark://127.0.0.1:{port}
 spark.driver.host                127.0.0.1
 spark.driver.bindAddress         127.0.0.1
-spark.driver.memory              1g
-spark.executor.memory            512m
 spark.executor.cores             1
 # First on the path, or Java refuses the archive of classes (setup/spark_conf.sh).
 spark.driver.extraClassPath      {jars}
@@ -35,19 +33,23 @@ spark.executor.extraClassPath    {jars}
 spark.sql.extensions             io.delta.sql.DeltaSparkSessionExtension
 spark.sql.catalog.spark_catalog  org.apache.spark.sql.delta.catalog.DeltaCatalog
 spark.sql.session.timeZone       UTC
-spark.sql.shuffle.partitions     4
 spark.databricks.delta.snapshotPartitions  2
-spark.ui.enabled                 false
-# A thousand rows take longer to compile and to re-plan for than to run.
-spark.executor.extraJavaOptions  {java}
-spark.sql.codegen.wholeStage     false
-spark.sql.codegen.factoryMode    NO_CODEGEN
-spark.sql.adaptive.enabled       false
 spark.databricks.delta.stats.skipping  false
+spark.ui.enabled                 false
 spark.eventLog.enabled           true
 spark.eventLog.dir               {events}
 spark.eventLog.compress          false
 spark.eventLog.rolling.enabled   false
+"""
+# A thousand rows take longer to compile and to re-plan for than to run.
+SMALL = f"""
+spark.driver.memory              1g
+spark.executor.memory            512m
+spark.executor.extraJavaOptions  {JAVA}
+spark.sql.shuffle.partitions     4
+spark.sql.codegen.wholeStage     false
+spark.sql.codegen.factoryMode    NO_CODEGEN
+spark.sql.adaptive.enabled       false
 """
 
 
@@ -142,11 +144,12 @@ def _listens(port: int) -> bool:
 
 @contextmanager
 def standalone(
-    folder: Path, workers: int = 2, memory: str = "1g", properties: str = PROPERTIES
+    folder: Path, workers: int = 2, memory: str = "1g", more: str = SMALL
 ) -> Iterator[Cluster]:
     """The cluster, meanwhile; its logs and event logs stay in `folder`.
 
-    memory: of each worker, whose one executor has one core. properties: of its jobs.
+    memory: of each worker, whose one executor has one core. more: properties of
+    its jobs beside `PROPERTIES`.
     """
     (folder / "events").mkdir()
     port, ports = free_port(), [free_port() for _ in range(workers)]
@@ -162,9 +165,8 @@ def standalone(
         wait_until(lambda: all(map(_listens, ports)), "the workers listen")
         made = Cluster(port, folder, tuple(daemon.pid for daemon in started[1:]))
         events, jars = (folder / "events").as_uri(), f"{SPARK}/jars/*"
-        made.properties.write_text(
-            properties.format(port=port, java=JAVA, jars=jars, events=events)
-        )
+        told = PROPERTIES.format(port=port, jars=jars, events=events)
+        made.properties.write_text(told + more)
         yield made
     finally:
         for daemon in reversed(started):
