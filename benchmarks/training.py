@@ -8,9 +8,10 @@ All on the same generated files, one process, one thread of torch:
 import argparse
 import resource
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
@@ -19,12 +20,13 @@ import torch
 from benchmarks.cost import measured, middle
 from benchmarks.random_rows import written
 from schemas.pipeline import Pipeline, load_pipeline
+from schemas.sections.training import Training
 from schemas.tables import sampled
 from trainer.data.refresh import Refresh
 from trainer.data.sample import Kept, Sample, Streamed, read_packed
 from trainer.data.survey import survey_of
 from trainer.fitting.fit import fit
-from trainer.models.model import build_model, model_card, standardise
+from trainer.models.model import SketchedNetwork, build_model, model_card, standardise
 from trainer.processes.ranks import Ranks
 from trainer.processes.threads import one_thread
 
@@ -102,26 +104,42 @@ def resident_megabytes() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
+def told_by(
+    model: SketchedNetwork,
+    sample: Sample,
+    settings: Training,
+    weight: float,
+    epochs: int,
+    seed: int,
+) -> Mapping[str, float]:
+    """What a fit of so many epochs tells of itself."""
+    own = settings.model_copy(update={"epochs": epochs, "seed": seed})
+    return fit(model, sample, "binary", own, ranks=Ranks(), mean_weight=weight).metrics()
+
+
 def training(pipeline: Pipeline, refresh: Refresh, epochs: int) -> None:
-    """The share of a fit spent waiting for data, and the memory after each run of epochs."""
+    """The share of a fit spent waiting for data, in fits of one epoch and in one of several, and
+    the memory after each fit of one."""
     for keep in ("stream", "memory"):
         sample: Sample = Streamed(pipeline, refresh)
         if keep == "memory":
             sample = kept(pipeline, refresh)
-        card = model_card(pipeline, "bench", 1)
-        model = build_model(card, 1)
+        model = build_model(model_card(pipeline, "bench", 1), 1)
         survey = survey_of(sample.parts(), "binary")
         standardise(model, survey)
-        held = []
-        for epoch in range(epochs):
-            one = pipeline.training.model_copy(update={"epochs": 1, "seed": epoch + 1})
-            mean = survey.mean_weight
-            history = fit(model, sample, "binary", one, ranks=Ranks(), mean_weight=mean)
+
+        fitted = partial(told_by, model, sample, pipeline.training, survey.mean_weight)
+        ones, held = [], []
+        for number in range(epochs):
+            ones.append(fitted(1, number + 1))
             held.append(resident_megabytes())
-        told = history.metrics()
+        several = fitted(epochs, 1)
+        rate, waits = ([one[name] for one in ones] for name in ("rows_per_second", "share_waiting"))
         print(
-            f"{keep}: {told['rows_per_second']:,.0f} rows/s, {told['share_waiting']:.1%} of the"
-            f" time waiting; memory after epoch 1, {epochs // 2} and {epochs}:"
+            f"{keep}: {median(rate):,.0f} rows/s, {median(waits):.1%} of the time waiting"
+            f" ({min(waits):.1%} to {max(waits):.1%}) in {epochs} fits of one epoch,"
+            f" {several['share_waiting']:.1%} in one of {epochs};"
+            f" memory after fit 1, {epochs // 2} and {epochs}:"
             f" {held[0]:.0f}, {held[epochs // 2 - 1]:.0f}, {held[-1]:.0f} MB"
         )
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from schemas.inputs import ModelInput
-from trainer.data.batches import Resident
+from trainer.data.batches import Resident, batches
 from trainer.data.packed import Packed
 from trainer.data.reader import Rows, rows_from
 from trainer.processes.ranks import Ranks
@@ -81,7 +81,7 @@ def test_a_batch_has_the_rows_at_its_places(inputs: tuple[np.ndarray, ...]) -> N
     whole = rows(inputs)
     order = random.permutation(50)
     resident = Resident.of(Packed.of(whole), torch.device("cpu"))
-    first, *_ = resident.batches(order, 16, Ranks())
+    first, *_ = batches([(resident, order)], 16, Ranks())
     here = order[:16]
     for column, tensor in zip(whole.inputs, first.inputs, strict=True):
         np.testing.assert_array_equal(tensor.numpy(), column[here])
@@ -98,6 +98,6 @@ def test_batches_are_the_same_however_many_are_copied_together(
     whole, order = rows(TABLE), random.permutation(50)
     resident = Resident.of(Packed.of(whole), torch.device("cpu"))
     monkeypatch.setattr("trainer.data.batches.COPIED_BYTES", copied)
-    labels = [batch.label.numpy() for batch in resident.batches(order, 7, Ranks())]
+    labels = [batch.label.numpy() for batch in batches([(resident, order)], 7, Ranks())]
     assert [len(label) for label in labels] == [7] * 7 + [1]
     np.testing.assert_array_equal(np.concatenate(labels), whole.label[order])

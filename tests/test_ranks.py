@@ -15,7 +15,7 @@ from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
 from tests.helpers.clean_processes import clean_processes
 from tests.helpers.trainer_tables import in_memory, random_rows, small_card, small_pipeline
-from trainer.data.epoch import sample_order, steps
+from trainer.data.epoch import sample_order, steps, window_sizes, windows
 from trainer.data.packed import Packed
 from trainer.data.sample import Kept
 from trainer.data.survey import survey_of
@@ -189,6 +189,25 @@ def test_a_sample_of_one_window_has_one_order_whatever_its_file_groups() -> None
     orders = [sample_order(sizes, 1000, 7, 2) for sizes in ([500], [100] * 5, [1, 499])]
     np.testing.assert_array_equal(orders[0], orders[1])
     np.testing.assert_array_equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize(
+    ("rows", "window", "sizes"),
+    [
+        (0, 8, []),
+        (1, 8, [1]),
+        (8, 8, [8]),
+        (9, 8, [1, 2, 4, 2]),
+        (40, 8, [1, 2, 4, 8, 8, 8, 8, 1]),
+        (30, 16, [2, 4, 8, 16]),
+        (5, 3, [1, 1, 1, 2]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_the_first_windows_of_several_are_smaller(rows: int, window: int, sizes: list[int]) -> None:
+    assert list(window_sizes(rows, window)) == sizes
+    found = windows([rows - rows // 3, rows // 3], window, seed=7, epoch=1)
+    assert [sum(piece.rows for piece in pieces) for pieces in found] == sizes
 
 
 @pytest.mark.parametrize("window", [1, 7, 64, 499, 500])

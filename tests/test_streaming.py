@@ -1,6 +1,8 @@
 """A sample read as a stream gives the batches of the same sample kept in memory."""
 
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from schemas.pipeline import Pipeline
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data import refresh as refresh_module
 from trainer.data.batches import Batch
-from trainer.data.passes import PASSES
+from trainer.data.passes import PASSES, Batches
 from trainer.data.reader import read_sampled
 from trainer.data.refresh import Refresh, open_refresh
 from trainer.data.sample import (
@@ -86,6 +88,71 @@ def test_law_4_what_is_read_ahead_of_a_slow_step_leaves_its_window_alone(
         slowly.append(batch)
         time.sleep(0.005)
     assert same(list(kept.epoch(1, settings.training, Ranks())), slowly)
+
+
+@pytest.mark.parametrize(("window", "readers"), [(1, 1), (37, 1), (100, 2), (450, 1), (100, 7)])
+@pytest.mark.parametrize("first_step", [0, 17])
+def test_law_4_the_next_epoch_is_begun_beside_the_end_of_the_one_before_and_has_its_own_order(
+    refresh: Refresh,
+    window: int,
+    readers: int,
+    first_step: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trainer.data.batches.COPIED_BYTES", 1)
+    settings = pipeline(shuffle_rows=window, readers=readers, epochs=4)
+    kept, streamed = both(settings, refresh)
+    for epoch in range(1, 4):
+        slowly, step = [], first_step if epoch == 1 else 0
+        for batch in streamed.epoch(epoch, settings.training, Ranks(), step):
+            slowly.append(batch)
+            time.sleep(0.002)
+        assert same(list(kept.epoch(epoch, settings.training, Ranks()))[step:], slowly)
+
+
+def read_groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The first rows of the file groups as they are read from now on."""
+    read: list[int] = []
+    passed = PASSES["petastorm"]
+
+    def one_pass(paths: Sequence[Path], names: Sequence[str]) -> Batches:
+        batches = list(passed(paths, names))
+        read.append(min(int(batch["position"].min()) for batch in batches))
+        return batches
+
+    monkeypatch.setitem(PASSES, "petastorm", one_pass)
+    return read
+
+
+def test_three_epochs_read_every_file_group_three_times(
+    refresh: Refresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, read = pipeline(epochs=3), read_groups(monkeypatch)
+    streamed = Streamed(settings, refresh)
+    for epoch in range(3):
+        assert len(list(streamed.epoch(epoch, settings.training, Ranks()))) == 32
+    starts = [group.start for group in refresh.file_groups]
+    assert sorted(read) == sorted(starts * 3)
+
+
+def test_the_last_epoch_reads_nothing_ahead(
+    refresh: Refresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, read = pipeline(epochs=1), read_groups(monkeypatch)
+    list(Streamed(settings, refresh).epoch(0, settings.training, Ranks()))
+    assert len(read) == len(refresh.file_groups)
+
+
+def test_an_epoch_begun_ahead_that_another_fit_does_not_want_is_left(refresh: Refresh) -> None:
+    settings, before = pipeline(epochs=3), threading.active_count()
+    kept, streamed = both(settings, refresh)
+    list(streamed.epoch(0, settings.training, Ranks()))  # and now its 1 is on its way
+    other = settings.training.model_copy(update={"seed": 9})
+    for epoch in (0, 1, 0):
+        alike = list(kept.epoch(epoch, other, Ranks()))
+        assert same(alike, list(streamed.epoch(epoch, other, Ranks())))
+    del streamed
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("step", [1, 3, 17, 31])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.sections.training import Training
-from trainer.data.batches import Batch, Resident
+from trainer.data.batches import Batch, Resident, batches
 from trainer.data.packed import Packed
 from trainer.data.reader import Rows
 from trainer.data.sample import Kept
@@ -52,7 +52,6 @@ class Dealt(Kept):
     ) -> Iterator[Batch]:
         """The batches of an epoch."""
         order = dealt(self.key, settings.batch_size, settings.seed, number)
-        resident = Resident.of(self.rows, ranks.device)
-        yield from resident.batches(
-            order[first_step * settings.batch_size :], settings.batch_size, ranks
-        )
+        rest = order[first_step * settings.batch_size :]
+        rows = Resident.of(self.rows, ranks.device)
+        yield from batches([(rows, rest)], settings.batch_size, ranks)

@@ -1,6 +1,6 @@
 """Rows as batches of tensors on the device: one rank's share of each, in the epoch's order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from trainer.data.packed import Packed
 from trainer.processes.ranks import Ranks
 from trainer.processes.threads import ahead
 
-COPIED_BYTES = 1 << 22  # at a time: still in the cache when they are used
+COPIED_BYTES = 1 << 22  # at a time
 
 
 class Batch(NamedTuple):
@@ -27,63 +27,85 @@ class Batch(NamedTuple):
     rows: int  # of the whole batch, all ranks together; neither padding nor those held back
 
 
+class Copied(NamedTuple):
+    """The rows of several batches, close together."""
+
+    layout: Packed
+    words: Tensor  # (m, w)
+    shares: Sequence[Share]  # of one rank, one behind the other in `words`
+    counts: Sequence[int]  # of each batch, all ranks together: rows that are not held back
+
+    def batches(self) -> Iterator[Batch]:
+        """A batch each: views."""
+        sizes = [len(share.rows) for share in self.shares]
+        columns = self.layout.targets.tensor(self.words).unbind(1)[:3]
+        targets = [column.split(sizes) for column in columns]
+        fields = [field.tensor(self.words).split(sizes) for field in self.layout.inputs]
+        inputs = zip(*fields, strict=True)
+        for share, own, label, weight, offset, count in zip(
+            self.shares, inputs, *targets, self.counts, strict=True
+        ):
+            if share.padding:
+                weight = weight * torch.from_numpy(share.real).to(self.words.device)
+            yield Batch(own, label, offset, weight, count)
+
+
 @dataclass(frozen=True)
 class Resident:
     """Rows on the device."""
 
     rows: Packed
     words: Tensor  # those of `rows`
-    counted: NDArray[np.bool_]  # (n,), close together: those of a batch lie all over the rows
+    # (n,), close together: those of a batch lie all over the rows. None: no row is held back
+    counted: NDArray[np.bool_] | None
 
     @staticmethod
-    def of(rows: Packed, device: torch.device) -> "Resident":
+    def of(rows: Packed, device: torch.device, *, all_count: bool = False) -> "Resident":
         """The rows on the device; a GPU's copy runs beside what it computes meanwhile."""
         words = torch.from_numpy(rows.words)
         if device.type != "cpu":
             words = words.pin_memory().to(device, non_blocking=True)
-        return Resident(rows, words, rows.counted)
+        return Resident(rows, words, None if all_count else rows.counted)
 
-    def batches(self, order: NDArray[np.int64], batch_size: int, ranks: Ranks) -> Iterator[Batch]:
-        """This rank's shares of the batches of rows in this order (places in `rows`)."""
+    def copied(self, order: NDArray[np.int64], batch_size: int, ranks: Ranks) -> Iterator[Copied]:
+        """This rank's shares of the batches of rows in this order (places in `rows`), as many
+        together as are still in the cache when they are used: one by one, what is done around each
+        copy would cost as much as the copy."""
         if len(order) == 0:
             return
         plan = list(shares(order, batch_size, ranks.rank, ranks.world))
-        counts = iter(_counts(self.counted[order], batch_size))
-        for words, some in self._taken(plan):
-            yield from self._cut(words, some, counts)
-
-    def _taken(self, plan: Sequence[Share]) -> Iterator[tuple[Tensor, Sequence[Share]]]:
-        """The words of the rows of several shares together: one by one, what is done around each
-        copy would cost as much as the copy."""
+        counts = self._counts(order, batch_size)
         together = max(1, COPIED_BYTES // max(1, len(plan[0].rows) * self.rows.words.strides[0]))
-        parts = [plan[start : start + together] for start in range(0, len(plan), together)]
-        if self.words.device.type == "cpu":
-            # NumPy's `take` copies rows faster than `index_select`.
-            copies = (np.take(self.rows.words, _places(some), axis=0) for some in parts)
-            yield from zip(map(torch.from_numpy, ahead(copies, "rows")), parts, strict=True)
-        else:
-            # One copy an epoch to the device; a copy a step would hold a GPU up.
-            places = torch.from_numpy(_places(plan)).to(self.words.device)
-            for some in parts:
+        on_cpu = self.words.device.type == "cpu"
+        # One copy an epoch to a GPU; a copy a step would hold it up.
+        places = torch.empty(0) if on_cpu else torch.from_numpy(_places(plan)).to(self.words.device)
+        for start in range(0, len(plan), together):
+            some = plan[start : start + together]
+            if on_cpu:
+                # NumPy's `take` copies rows faster than `index_select`.
+                words = torch.from_numpy(np.take(self.rows.words, _places(some), axis=0))
+            else:
                 here, places = places.tensor_split([sum(len(share.rows) for share in some)])
-                yield self.words.index_select(0, here), some
+                words = self.words.index_select(0, here)
+            yield Copied(self.rows, words, some, counts[start : start + together])
 
-    def _cut(self, words: Tensor, some: Sequence[Share], counts: Iterator[int]) -> Iterator[Batch]:
-        """Words (m, w) of the rows of several shares as a batch each."""
-        sizes = [len(share.rows) for share in some]
-        columns = self.rows.targets.tensor(words).unbind(1)[:3]
-        targets = [column.split(sizes) for column in columns]
-        inputs = zip(*(field.tensor(words).split(sizes) for field in self.rows.inputs), strict=True)
-        for share, own, label, weight, offset in zip(some, inputs, *targets, strict=True):
-            if not share.real.all():
-                weight = weight * torch.from_numpy(share.real).to(words.device)
-            yield Batch(own, label, offset, weight, next(counts))
+    def _counts(self, order: NDArray[np.int64], batch_size: int) -> list[int]:
+        """The rows that count of each batch of rows in this order."""
+        starts = np.arange(0, len(order), batch_size)
+        if self.counted is None:
+            return np.diff(starts, append=len(order)).tolist()
+        return np.add.reduceat(self.counted[order], starts, dtype=np.int64).tolist()
 
 
-def _counts(counted: NDArray[np.bool_], batch_size: int) -> list[int]:
-    """The rows that count of each batch, of rows in order."""
-    starts = np.arange(0, len(counted), batch_size)
-    return np.add.reduceat(counted, starts, dtype=np.int64).tolist()
+def batches(
+    parts: Iterable[tuple[Resident, NDArray[np.int64]]], batch_size: int, ranks: Ranks
+) -> Iterator[Batch]:
+    """This rank's shares of the batches of rows in order, one part after the other; on a CPU the
+    next ones are copied meanwhile. Each part but the last has whole batches."""
+    copied = (copy for rows, order in parts for copy in rows.copied(order, batch_size, ranks))
+    # What a GPU is told comes from one thread: another's calls would end the recording of a graph.
+    for copy in ahead(copied, "rows") if ranks.device.type == "cpu" else copied:
+        yield from copy.batches()
 
 
 def _places(some: Sequence[Share]) -> NDArray[np.int64]:

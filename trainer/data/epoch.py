@@ -1,10 +1,10 @@
 """The order of an epoch and who takes which row: pure index arithmetic, no state.
 
 Every row has a random key, a function of (seed, epoch, position). The file groups of a sample
-follow one another in a random order, are cut into windows of `shuffle_rows` rows, and each window
-is sorted by key. A sample that one window holds is in a uniformly random order, whatever its
+follow one another in a random order, are cut into windows of at most `shuffle_rows` rows, and each
+window is sorted by key. A sample that one window holds is in a uniformly random order, whatever its
 groups. A larger one can be read as a stream that holds a window at a time and still has this very
-order.
+order; its first windows are smaller, so that a stream's first rows need not wait for a whole one.
 
 A batch belongs to all ranks together: step s of every rank is a share of the same `batch_size`
 rows, so a model sees the same batches whatever the number of ranks. Where a batch does not divide
@@ -13,6 +13,7 @@ of steps, and each row occurs once an epoch over the ranks.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +24,21 @@ from numpy.typing import NDArray
 _ROWS, _GROUPS, _HELD_BACK = 0, 1, 2
 _WORDS = 4  # of 64 bits, that one count gives
 _SIGN = np.uint32(1 << 31)
+SMALLER = (8, 4, 2)  # times than the others: the first windows of a sample of several
+
+ORDER = 2  # counts the definitions of the order that there have been: each gives other fits
 
 
 class Share(NamedTuple):
     """One rank's part of one batch; the same length on every rank."""
 
     rows: NDArray[np.int64]  # (m,), places in the arrays of the refresh
-    real: NDArray[np.bool_]  # (m,), False where the row is padding and must weigh nothing
+    padding: int  # of them, at the end: these must weigh nothing
+
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        """Which rows (m,) are no padding."""
+        return np.arange(len(self.rows)) < len(self.rows) - self.padding
 
 
 class Piece(NamedTuple):
@@ -77,13 +86,14 @@ def windows(
 ) -> Iterator[list[Piece]]:
     """The pieces of each window of an epoch; `group_sizes` are in rows, by position.
 
-    Windows have `shuffle_rows` rows, the last one fewer; a file group may be cut by a window's end.
+    A file group may be cut by a window's end; `window_sizes` has the sizes.
     """
     starts = np.cumsum([0, *group_sizes])
+    rooms = window_sizes(int(starts[-1]), shuffle_rows)
     random = _philox(np.array([0, 0, 0, _GROUPS], np.uint64), seed, epoch)
     keys = random.random_raw(len(group_sizes))
     window: list[Piece] = []
-    room = shuffle_rows
+    room = next(rooms, 0)
     for group in np.argsort(keys, kind="stable").tolist():
         start, left = int(starts[group]), group_sizes[group]
         while left:
@@ -92,9 +102,18 @@ def windows(
             start, left, room = start + taken, left - taken, room - taken
             if room == 0:
                 yield window
-                window, room = [], shuffle_rows
-    if window:
-        yield window
+                window, room = [], next(rooms, 0)
+
+
+def window_sizes(rows: int, shuffle_rows: int) -> Iterator[int]:
+    """The rows of each window of a sample: all of them where they fit into one; else an eighth, a
+    quarter and a half of `shuffle_rows`, then as many each, and in the last one what is left."""
+    smaller = [max(1, shuffle_rows // part) for part in SMALLER] if rows > shuffle_rows else []
+    for size in chain(smaller, repeat(shuffle_rows)):
+        if rows <= 0:
+            return
+        yield min(size, rows)
+        rows -= size
 
 
 def by_position(window: Sequence[Piece]) -> list[Piece]:
@@ -147,7 +166,6 @@ def shares(
         width = -(-len(batch) // world)
         rows = batch[rank::world]
         padding = width - len(rows)
-        yield Share(
-            rows=np.concatenate([rows, np.repeat(batch[:1], padding)]),
-            real=np.arange(width) < len(rows),
-        )
+        if padding:
+            rows = np.concatenate([rows, np.repeat(batch[:1], padding)])
+        yield Share(rows, padding)

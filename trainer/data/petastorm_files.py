@@ -67,7 +67,8 @@ class RowGroup:
 
     def read(self, columns: set[str], partitions: None) -> pa.Table:
         """These columns of the row group, in the order of their names."""
-        with pq.ParquetFile(self.path) as file:
+        # Opened here: pyarrow would look for a file system behind the name.
+        with pa.OSFile(self.path) as stored, pq.ParquetFile(stored) as file:
             return file.read_row_group(self.row_group, columns=sorted(columns))
 
 

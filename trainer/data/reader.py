@@ -6,9 +6,10 @@ file groups, a reader and a count each, several of them at a time.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -111,35 +112,29 @@ def read_sampled(pipeline: Pipeline, refresh: Refresh) -> Rows:
 
 def read_parts(pipeline: Pipeline, refresh: Refresh) -> Iterator[Rows]:
     """The same a file group at a time, in `position` order."""
-    features = model_inputs(pipeline)
-    return read_file_groups(
-        pipeline, refresh, refresh.file_groups, lambda group, columns: rows_from(features, columns)
-    )
+    handle = partial(rows_from, model_inputs(pipeline))
+    return read_file_groups(pipeline, refresh, ((group, handle) for group in refresh.file_groups))
 
 
 def read_file_groups(
-    pipeline: Pipeline,
-    refresh: Refresh,
-    groups: Sequence[FileGroup],
-    handle: Callable[[FileGroup, Columns], T],
+    pipeline: Pipeline, refresh: Refresh, wanted: Iterable[tuple[FileGroup, Callable[[Columns], T]]]
 ) -> Iterator[T]:
-    """What `handle` gives for each group and its columns, which are in `position` order, one group
-    after the other; the next ones are decoded, and handled, meanwhile.
+    """What is made of each group's columns, which are in `position` order, one group after the
+    other; the next ones are decoded, and made into what they are to be, meanwhile.
 
     At most `training.readers` groups are decoded ahead, and as many at a time.
     """
     table, settings = sampled(pipeline), pipeline.training
     one_pass, ahead = PASSES[settings.reader], settings.readers
 
-    def read(group: FileGroup) -> T:
-        files, first = group.files, group.start
-        return handle(group, _columns(table, refresh.refresh_id, files, one_pass, first))
+    def read(group: FileGroup, handle: Callable[[Columns], T]) -> T:
+        return handle(_columns(table, refresh.refresh_id, group.files, one_pass, group.start))
 
     pending: deque[Future[T]] = deque()
     with ThreadPoolExecutor(ahead, "reader") as pool:
         try:
-            for group in groups:
-                pending.append(pool.submit(read, group))
+            for group, handle in wanted:
+                pending.append(pool.submit(read, group, handle))
                 if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:

@@ -5,7 +5,8 @@ matter of memory alone.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,13 +20,13 @@ from schemas.pipeline import Pipeline
 from schemas.progress import step
 from schemas.sections.training import Training
 from schemas.tables import sampled
-from trainer.data.batches import Batch, Resident
+from trainer.data.batches import Batch, Resident, batches
 from trainer.data.epoch import sample_order
 from trainer.data.packed import Packed
 from trainer.data.passes import Columns
 from trainer.data.reader import Rows, read_file_groups, read_parts, read_sampled
 from trainer.data.refresh import FileGroup, Refresh
-from trainer.data.stream import streamed_windows
+from trainer.data.stream import Window, streamed_windows
 from trainer.processes.ranks import Ranks
 from trainer.processes.threads import ahead
 
@@ -75,7 +76,7 @@ class Kept:
             self._resident[ranks.device] = Resident.of(self.rows, ranks.device)
         order = sample_order(self.group_sizes, settings.shuffle_rows, settings.seed, number)
         rest = order[first_step * settings.batch_size :]
-        yield from self._resident[ranks.device].batches(rest, settings.batch_size, ranks)
+        yield from batches([(self._resident[ranks.device], rest)], settings.batch_size, ranks)
 
     def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
         """The sample with the rows at these positions (n,) held back, and these rows."""
@@ -88,13 +89,15 @@ def in_memory(rows: Rows) -> Kept:
     return Kept(Packed.of(rows), [len(rows)])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Streamed:
-    """Rows on disk, of which a window at a time is in memory, and the next one on its way."""
+    """Rows on disk, of which a window at a time is in memory, and the next one on its way: at the
+    end of an epoch the first of the epoch that follows, as long as `training.epochs` says so."""
 
     pipeline: Pipeline
     refresh: Refresh
     held_back: NDArray[np.bool_] | None = None  # (n,), by position
+    _on_its_way: tuple[tuple[int, Training], Iterator[Window]] | None = None  # an epoch begun ahead
 
     def __len__(self) -> int:
         return self.refresh.drawn
@@ -108,11 +111,32 @@ class Streamed:
     ) -> Iterator[Batch]:
         """This rank's batches of an epoch, from a step on; what came before is not read."""
         size = settings.batch_size
-        read = streamed_windows(
-            self.pipeline, self.refresh, settings, number, first_step * size, self.held_back
+        parts = (
+            (Resident.of(rows, ranks.device, all_count=self.held_back is None), order)
+            for rows, order, _ in self._windows(number, settings, first_step * size)
         )
-        for rows, order in ahead(read, "window"):
-            yield from Resident.of(rows, ranks.device).batches(order, size, ranks)
+        yield from batches(parts, size, ranks)
+
+    def _windows(self, number: int, settings: Training, first_row: int) -> Iterator[Window]:
+        """Those of an epoch; the reading goes on meanwhile, into the next one."""
+        begun, self._on_its_way = self._on_its_way, None
+        if begun and not first_row and begun[0] == (number, settings):
+            windows = begun[1]
+        else:
+            del begun  # what was read ahead for nothing, and its threads
+            epochs = range(number, max(number + 1, settings.epochs))
+            windows = ahead(
+                streamed_windows(
+                    self.pipeline, self.refresh, settings, epochs, first_row, self.held_back
+                ),
+                "window",
+            )
+        for window in windows:
+            yield window
+            if window.last:
+                break
+        if number + 1 < settings.epochs:
+            self._on_its_way = (number + 1, settings), windows
 
     def without(self, held_back: NDArray[np.bool_]) -> tuple[Sample, Rows]:
         """The sample with the rows at these positions (n,) held back, and these rows."""
@@ -121,7 +145,7 @@ class Streamed:
             rows.map(lambda column, here=here: column[here])  # type: ignore[misc]
             for rows, here in zip(self.parts(), np.split(held_back, ends[:-1]), strict=True)
         ]
-        return replace(self, held_back=held_back), Rows.joined(chosen)
+        return Streamed(self.pipeline, self.refresh, held_back), Rows.joined(chosen)
 
 
 def open_sample(pipeline: Pipeline, refresh: Refresh, ranks: Ranks) -> Sample:
@@ -152,7 +176,8 @@ def read_packed(pipeline: Pipeline, refresh: Refresh) -> Packed:
         return group.rows
 
     with step("reading the sample", refresh.drawn) as read:
-        for rows in read_file_groups(pipeline, refresh, refresh.file_groups, fill):
+        groups = ((group, partial(fill, group)) for group in refresh.file_groups)
+        for rows in read_file_groups(pipeline, refresh, groups):
             read.add(rows)
     return whole
 

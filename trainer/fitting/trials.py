@@ -12,6 +12,7 @@ from schemas.bundle import ModelCard
 from schemas.pipeline import Pipeline
 from schemas.places import state_folder
 from schemas.record_step import RecordStep
+from trainer.data.epoch import ORDER
 from trainer.data.reader import Rows
 from trainer.data.refresh import Refresh
 from trainer.data.sample import Sample
@@ -105,6 +106,7 @@ class Trials:
             "refresh": self.refresh.refresh_id,
             "sample": self.refresh.sample_digest,
             "configuration": hashlib.sha256(settings.encode()).hexdigest(),
+            "order of rows": str(ORDER),
         }
         folder = state_folder(self.warehouse) / "checkpoints"
         return Checkpoint(folder / f"{name}.safetensors", belongs)
