@@ -62,6 +62,12 @@ def given(pipeline: Pipeline, refresh: Refresh) -> Given:
     return Given(pipeline, refresh, Streamed(pipeline, refresh), kept(pipeline, refresh))
 
 
+def by_arrow(given: Given) -> Streamed:
+    """The stream without Petastorm."""
+    settings = given.pipeline.training.model_copy(update={"reader": "arrow"})
+    return Streamed(given.pipeline.model_copy(update={"training": settings}), given.refresh)
+
+
 def epoch(sample: Sample, pipeline: Pipeline) -> int:
     """The rows of an epoch's batches, asked for one after the other."""
     return sum(len(batch.label) for batch in sample.epoch(1, pipeline.training, Ranks()))
@@ -72,6 +78,7 @@ JOBS: dict[str, Callable[[Given], object]] = {
     RAW: lambda given: sum(len(column) for column in raw(given.refresh, given.pipeline)),
     "every file group read and counted": lambda given: sum(map(len, given.streamed.parts())),
     "a streamed epoch of batches": lambda given: epoch(given.streamed, given.pipeline),
+    "the same, read by pyarrow alone": lambda given: epoch(by_arrow(given), given.pipeline),
     "an epoch of batches in memory": lambda given: epoch(given.memory, given.pipeline),
 }
 
