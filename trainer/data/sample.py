@@ -26,7 +26,7 @@ from trainer.data.packed import Packed
 from trainer.data.passes import Columns
 from trainer.data.reader import Rows, read_file_groups, read_parts, read_sampled
 from trainer.data.refresh import FileGroup, Refresh
-from trainer.data.stream import Window, streamed_windows
+from trainer.data.stream import Filled, streamed_windows
 from trainer.processes.ranks import Ranks
 from trainer.processes.threads import ahead
 
@@ -97,7 +97,7 @@ class Streamed:
     pipeline: Pipeline
     refresh: Refresh
     held_back: NDArray[np.bool_] | None = None  # (n,), by position
-    _on_its_way: tuple[tuple[int, Training], Iterator[Window]] | None = None  # an epoch begun ahead
+    _on_its_way: tuple[tuple[int, Training], Iterator[Filled]] | None = None  # an epoch begun ahead
 
     def __len__(self) -> int:
         return self.refresh.drawn
@@ -117,7 +117,7 @@ class Streamed:
         )
         yield from batches(parts, size, ranks)
 
-    def _windows(self, number: int, settings: Training, first_row: int) -> Iterator[Window]:
+    def _windows(self, number: int, settings: Training, first_row: int) -> Iterator[Filled]:
         """Those of an epoch; the reading goes on meanwhile, into the next one."""
         begun, self._on_its_way = self._on_its_way, None
         if begun and not first_row and begun[0] == (number, settings):

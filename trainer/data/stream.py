@@ -25,8 +25,8 @@ from trainer.data.reader import read_file_groups
 from trainer.data.refresh import FileGroup, Refresh
 
 
-class Window(NamedTuple):
-    """Rows in memory, and the order in which an epoch takes them."""
+class Filled(NamedTuple):
+    """A window in memory, and the order in which an epoch takes its rows."""
 
     rows: Packed  # overwritten once the window after the next is asked for
     order: NDArray[np.int64]  # places in `rows`; whole batches, but for the epoch's last window
@@ -46,7 +46,7 @@ class Planned(NamedTuple):
         return sum(piece.rows for piece in self.pieces)
 
 
-class Reading(NamedTuple):
+class ToRead(NamedTuple):
     """A file group that is to be read for an epoch, and where its rows go."""
 
     group: int
@@ -87,7 +87,7 @@ def streamed_windows(
     epochs: Sequence[int],
     first_row: int = 0,
     held_back: NDArray[np.bool_] | None = None,
-) -> Iterator[Window]:
+) -> Iterator[Filled]:
     """The windows of these epochs, from `first_row` of the first one's order on. The rows at the
     positions `held_back` (n,) weigh nothing and do not count.
 
@@ -116,7 +116,7 @@ def streamed_windows(
         rows = slots.put_before(turn, left_over, window.size)
         order = np.concatenate([np.arange(len(left_over)), order + len(left_over)])
         end = len(order) if window.last else len(order) // batch * batch
-        yield Window(rows, order[:end], window.last)
+        yield Filled(rows, order[:end], window.last)
         left_over, skipped = rows.take(order[end:]) if len(order) > end else nothing, 0
 
 
@@ -134,7 +134,7 @@ def _plan(
     return plan, first_row
 
 
-def _readings(plan: Sequence[Planned]) -> list[Reading]:
+def _readings(plan: Sequence[Planned]) -> list[ToRead]:
     """The file groups in the order in which they are first needed: that bounds how far from its
     window a row can be decoded."""
     found: dict[tuple[int, int], list[tuple[int, int, Piece]]] = {}
@@ -142,7 +142,7 @@ def _readings(plan: Sequence[Planned]) -> list[Reading]:
         begins: Mapping[Piece, int] = dict(_begins(window.pieces))
         for piece in window.pieces:
             found.setdefault((window.epoch, piece.group), []).append((turn, begins[piece], piece))
-    return [Reading(group, runs) for (_, group), runs in found.items()]
+    return [ToRead(group, runs) for (_, group), runs in found.items()]
 
 
 def _begins(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int]]:
@@ -151,7 +151,7 @@ def _begins(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int]]:
     return zip(ordered, accumulate((piece.rows for piece in ordered), initial=0), strict=False)
 
 
-def _needed(plan: Sequence[Planned], readings: Sequence[Reading]) -> list[int]:
+def _needed(plan: Sequence[Planned], readings: Sequence[ToRead]) -> list[int]:
     """How many of the readings must be done for each window."""
     last = [0] * len(plan)
     for number, reading in enumerate(readings):
@@ -160,7 +160,7 @@ def _needed(plan: Sequence[Planned], readings: Sequence[Reading]) -> list[int]:
     return last
 
 
-def _slots_needed(plan: Sequence[Planned], readings: Sequence[Reading], ahead: int) -> int:
+def _slots_needed(plan: Sequence[Planned], readings: Sequence[ToRead], ahead: int) -> int:
     """As many as there are windows from the one in use to the last that a group belongs to which
     can be decoded while the next one is completed."""
     ends = [max(turn for turn, _, _ in reading.runs) for reading in readings]
