@@ -3,7 +3,17 @@
 BENCH_ARGS goes to the last: `make bench BENCH_ARGS="--rows 2000000"`.
 """
 
-from benchmarks import cluster, draw, gpu, kernels, recorder, selection, small_data, training
+from benchmarks import (
+    cluster,
+    draw,
+    gpu,
+    kernels,
+    recorder,
+    selection,
+    shards,
+    small_data,
+    training,
+)
 
 if __name__ == "__main__":
     kernels.main()
@@ -13,4 +23,5 @@ if __name__ == "__main__":
     recorder.main([])
     small_data.main([])
     cluster.main([])
+    shards.main([])
     selection.main()

@@ -23,7 +23,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cost import cpu_seconds
+from benchmarks.cost import cpu_seconds, looked_at
 from benchmarks.logged_flights import fill, last_day, pipeline
 from benchmarks.selection import ARMS, WARM_ROWS, configured
 from reference.standalone import BIN, Cluster, children, standalone
@@ -86,7 +86,7 @@ def measured(line: Line, root: Path, rows: int) -> dict[str, Any]:
             said = iter(job.stdout.readline, "")
             _until(said, lambda text: text.strip() == BEGUN)
             moment, began, used = time.time(), time.perf_counter(), cpu_seconds()
-            with slowed(cluster) if line.slowed else nullcontext():
+            with looked_at(cpu_seconds), slowed(cluster) if line.slowed else nullcontext():
                 digest = _until(said, lambda text: text.startswith('"'))
                 seconds = time.perf_counter() - began
             used = cpu_seconds() - used

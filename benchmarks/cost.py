@@ -3,8 +3,10 @@
 import os
 import statistics
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ Job = Callable[[], object]
 Clock = Callable[[], float]
 
 TICKS = os.sysconf("SC_CLK_TCK")
+LOOK_S = 1.0
 
 
 class Cost(NamedTuple):
@@ -21,10 +24,16 @@ class Cost(NamedTuple):
     cpu: float
 
 
+# Spark's daemon of Python workers lets the kernel forget what an ended worker has used.
+FORGETFUL = "pyspark.daemon"
+_workers: dict[tuple[int, str], int] = {}  # ticks when last seen, by process and when it began
+
+
 def cpu_seconds() -> float:
     """User and system seconds so far, of the processes below this one and of those that ended.
 
-    From /proc, so Linux only. A process that ended counts with the parent that waited for it.
+    From /proc, so Linux only. A process that ended counts with the parent that waited for it;
+    Spark's Python workers, for whom nobody waits, with what they had used when last looked at.
     """
     stats = {}
     for entry in Path("/proc").iterdir():
@@ -35,9 +44,23 @@ def cpu_seconds() -> float:
                 continue
             stats[int(entry.name)] = text[text.rindex(")") + 2 :].split()
     parents = {pid: int(fields[1]) for pid, fields in stats.items()}
-    own = os.getpid()
+    own, ticks = os.getpid(), 0
     ours = [pid for pid in stats if own in _line(pid, parents)]
-    return sum(int(ticks) for pid in ours for ticks in stats[pid][11:15]) / TICKS
+    forgetful = {pid for pid in ours if _is_daemon(pid)}
+    for pid in ours:
+        used = sum(int(some) for some in stats[pid][11:15])
+        if parents[pid] in forgetful:
+            _workers[pid, stats[pid][19]] = used
+        else:
+            ticks += used
+    return (ticks + sum(_workers.values())) / TICKS
+
+
+def _is_daemon(pid: int) -> bool:
+    try:
+        return FORGETFUL in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # it ended meanwhile
+        return False
 
 
 def _line(pid: int, parents: dict[int, int]) -> list[int]:
@@ -48,15 +71,36 @@ def _line(pid: int, parents: dict[int, int]) -> list[int]:
     return line
 
 
+@contextmanager
+def looked_at(cpu: Clock) -> Iterator[None]:
+    """Ask the clock every second meanwhile: what ends between two looks is forgotten."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_S):
+            cpu()
+
+    thread = threading.Thread(target=look, daemon=True)
+    if cpu is cpu_seconds:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.ident is not None:
+            thread.join()
+
+
 def measured(job: Job, cpu: Clock = time.process_time, at_least: float = 0.0) -> Cost:
     """What one run costs: the mean of as many as take `at_least` so many seconds together.
 
     cpu: the CPU seconds so far; of this process, or `cpu_seconds` where it starts others.
     """
     began, used, runs = time.perf_counter(), cpu(), 0
-    while runs == 0 or time.perf_counter() - began < at_least:
-        job()
-        runs += 1
+    with looked_at(cpu):
+        while runs == 0 or time.perf_counter() - began < at_least:
+            job()
+            runs += 1
     return Cost((time.perf_counter() - began) / runs, (cpu() - used) / runs)
 
 

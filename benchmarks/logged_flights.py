@@ -91,8 +91,16 @@ def pipeline(segments: tuple[str, ...] = SEGMENTS) -> Pipeline:
     )
 
 
-def fill(root: Path, rows: int, segments: tuple[str, ...] = SEGMENTS) -> Warehouse:
-    """A warehouse with so many records, labels and instances over ten days; as it is if there."""
+def fill(
+    root: Path,
+    rows: int,
+    segments: tuple[str, ...] = SEGMENTS,
+    numbers: DataFrame | None = None,
+) -> Warehouse:
+    """A warehouse with so many records, labels and instances over ten days; as it is if there.
+
+    numbers: of the flights, by `id`; the first ones where none are given.
+    """
     warehouse = Warehouse(str(root), pipeline(segments))
     base = root / "generated"
     if (root / "filled").exists():
@@ -102,7 +110,8 @@ def fill(root: Path, rows: int, segments: tuple[str, ...] = SEGMENTS) -> Warehou
     # A task writes every day at once: all its files are open at once, and no row is sorted.
     before = str(spark.conf.get(WRITERS))
     spark.conf.set(WRITERS, DAYS)
-    numbers = spark.range(0, rows, 1, max(4, rows // 500_000))
+    if numbers is None:
+        numbers = spark.range(0, rows, 1, max(4, rows // 500_000))
     schema = (
         "instance_id string, prediction double, label double, segments array<string>,"
         " sketch array<float>, day int"

@@ -127,13 +127,13 @@ def test_what_has_left_the_window_and_comes_again_is_as_new(root):
     assert count(root, 6, version, manifest(pipeline_with(), 3, version)) == 0
 
 
-@pytest.mark.parametrize("way", ["here", "on Spark", "on Spark, many"])
+@pytest.mark.parametrize("way", ["here", "on Spark", "on Spark, in shards"])
 def test_both_ways_of_counting_agree_with_the_obvious_one(root, spark, monkeypatch, way):
     """Random records over six days, in appends, with a compaction in between."""
     random = np.random.default_rng(6)
     if way != "here":
         monkeypatch.setattr(counting, "HERE", -1)
-        monkeypatch.setattr(counting, "BROADCAST", 0 if "many" in way else 1 << 20)
+        monkeypatch.setattr(counting, "SHARD_ROWS", 7 if "shards" in way else 1 << 20)
     there: list[tuple[int, str, int]] = []  # version, instance, day
     pipeline, before = pipeline_with(), None
     for number in range(1, 7):
@@ -151,6 +151,16 @@ def test_both_ways_of_counting_agree_with_the_obvious_one(root, spark, monkeypat
                      if before else set())  # fmt: skip
         assert count(root, number, version, before) == len(new), number
         before = manifest(pipeline, number, version)
+
+
+def test_ids_that_share_one_of_their_two_hashes_are_told_apart():
+    rows = [(5, 1, False), (5, 2, False), (5, 1, True), (5, 2, False), (6, 1, False), (-7, 3, True)]
+    batch = pa.RecordBatch.from_pylist(
+        [dict(zip(("one", "other", "seen"), row, strict=True)) for row in rows]
+    )
+    [told] = counting._unseen([batch.slice(0, 4), batch.slice(4)])
+    assert told.to_pylist() == [{"unseen": 2}]  # (5, 2) and (6, 1)
+    assert list(counting._unseen([])) == []
 
 
 def ids(there: list[tuple[int, str, int]], version: int, number: int) -> set[str]:

@@ -6,7 +6,7 @@ and rejected ones too, each once however many records it left. Only days whose f
 one, so in steady state a day's ids are compared with those of a window.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -28,8 +28,7 @@ from spark_jobs.storage.warehouse import Warehouse
 
 TABLE = "forward_records"
 HERE = 1 << 22  # rows whose ids this process compares itself; above, Spark does
-BROADCAST = 1 << 22  # new rows that every executor may hold
-
+SHARD_ROWS = 1 << 21  # whose hashes a task compares
 
 Files = Mapping[date, list[dict[str, Any]]]
 
@@ -155,18 +154,36 @@ def _ids(warehouse: Warehouse, wanted: _Input, days: Set[date]) -> Iterator[pa.A
 
 
 def _on_spark(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: _Input | None) -> int:
-    new = _frame(warehouse, own).where(F.col("event_date").isin(*fresh))
-    ids = new.select("instance_id").distinct()
-    if seen is None:
-        return ids.count()
-    before = _frame(warehouse, seen).select("instance_id")
-    if own.rows(fresh) > BROADCAST:
-        return ids.join(before, "instance_id", "left_anti").count()
-    ids = ids.persist()  # the ids go to the window, which then stays where it is
-    known = before.join(F.broadcast(ids), "instance_id", "left_semi").distinct().count()
-    count = ids.count() - known
-    ids.unpersist()
-    return count
+    """By two hashes of 64 bits in place of each id: that two ids have the same is out of the
+    question, and one shuffle of 17 bytes a row serves the distinct and the comparison."""
+    rows = _hashed(_frame(warehouse, own).where(F.col("event_date").isin(*fresh)), seen=False)
+    count = own.rows(fresh)
+    if seen is not None:
+        rows = rows.unionByName(_hashed(_frame(warehouse, seen), seen=True))
+        count += seen.rows()
+    shards = rows.repartition(1 + count // SHARD_ROWS, "one")
+    return sum(row["unseen"] for row in shards.mapInArrow(_unseen, "unseen BIGINT").collect())
+
+
+def _hashed(rows: DataFrame, *, seen: bool) -> DataFrame:
+    other = F.xxhash64("instance_id", F.lit(1))
+    one = F.xxhash64("instance_id")
+    return rows.select(one.alias("one"), other.alias("other"), F.lit(seen).alias("seen"))
+
+
+def _unseen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """How many ids of a partition are in no row that was seen."""
+    held = list(batches)
+    if not held:
+        return
+    one, other, seen = (np.asarray(column) for column in pa.Table.from_batches(held).columns)
+    order = np.argsort(one)
+    if (np.diff(one[order]) == 0).any():
+        order = np.lexsort((other, one))
+    one, other, seen = one[order], other[order], seen[order]
+    begins = np.flatnonzero(np.append(True, (np.diff(one) != 0) | (np.diff(other) != 0)))
+    before = np.add.reduceat(seen, begins, dtype=np.int64)
+    yield pa.RecordBatch.from_pydict({"unseen": [int((before == 0).sum())]})
 
 
 def _frame(warehouse: Warehouse, wanted: _Input) -> DataFrame:
