@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from schemas.errors import DataQualityError
 from schemas.pipeline import Pipeline
 from tests.helpers.trainer_tables import random_rows, small_pipeline, write_refresh
 from trainer.data import refresh as refresh_module
+from trainer.data import stream
 from trainer.data.batches import Batch
 from trainer.data.passes import PASSES, Batches
 from trainer.data.reader import read_sampled
@@ -108,6 +110,25 @@ def test_law_4_the_next_epoch_is_begun_beside_the_end_of_the_one_before_and_has_
             slowly.append(batch)
             time.sleep(0.002)
         assert same(list(kept.epoch(epoch, settings.training, Ranks()))[step:], slowly)
+
+
+@pytest.mark.parametrize(("window", "readers"), [(1, 1), (37, 1), (100, 2), (450, 1), (100, 7)])
+def test_windows_that_are_wanted_at_one_time_share_no_memory(
+    refresh: Refresh, window: int, readers: int
+) -> None:
+    plan, _ = stream._plan(refresh, pipeline(shuffle_rows=window).training, range(3), 0)
+    readings = stream._readings(plan)
+    begun = stream._begun(readings, stream._needed(plan, readings), readers)
+    starts, size = stream._shared(plan, begun, before=32)
+    # From the turn in which it is begun to the one after its own.
+    wanted = [range(begun[turn], turn + 2) for turn in range(len(plan))]
+    rows = [range(start - 32, start + one.size) for start, one in zip(starts, plan, strict=True)]
+    for one, other in combinations(range(len(plan)), 2):
+        if max(wanted[one][0], wanted[other][0]) <= min(wanted[one][-1], wanted[other][-1]):
+            assert rows[one][-1] < rows[other][0] or rows[other][-1] < rows[one][0]
+    assert min(each[0] for each in rows) == 0
+    assert max(each[-1] for each in rows) == size - 1
+    assert size < sum(map(len, rows)) / 2 or len(plan) < 20
 
 
 def read_groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -6,6 +6,7 @@ readers do not stop at an epoch's end: the first window of the next is read besi
 last of this one.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,23 +55,16 @@ class ToRead(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Slots:
-    """Memory for a few windows, which take turns in it: window n is in slot n % count, behind
-    space for rows that the window before it left over."""
+class Room:
+    """Memory for the windows that are wanted at a time, each behind space for the rows that the one
+    before it left over."""
 
-    rows: Packed  # of all slots, one behind the other
-    count: int
-    before: int  # rows that fit in front of a window
-    size: int  # rows that a window has at most
-
-    @staticmethod
-    def of(count: int, before: int, size: int, features: Sequence[ModelInput]) -> "Slots":
-        """Slots with whatever is there."""
-        return Slots(Packed.room(count * (before + size), features), count, before, size)
+    rows: Packed
+    starts: Sequence[int]  # of each window; it shares its rows with those of other times
 
     def part(self, window: int, start: int, end: int) -> Packed:
         """Rows start ... end - 1 of a window, a view; those in front of it are negative."""
-        first = window % self.count * (self.before + self.size) + self.before
+        first = self.starts[window]
         return self.rows.part(first + start, first + end)
 
     def put_before(self, window: int, left_over: Packed, rows: int) -> Packed:
@@ -97,23 +91,24 @@ def streamed_windows(
     if not plan:
         return
     readings = _readings(plan)
+    needed = _needed(plan, readings)
     features, batch = model_inputs(pipeline), settings.batch_size
-    count = _slots_needed(plan, readings, pipeline.training.readers)
-    slots = Slots.of(count, batch, max(window.size for window in plan), features)
+    starts, size = _shared(plan, _begun(readings, needed, pipeline.training.readers), batch)
+    room = Room(Packed.room(size, features), starts)
     wanted = (
-        (group, partial(_fill, group, reading.runs, slots, features, held_back))
+        (group, partial(_fill, group, reading.runs, room, features, held_back))
         for reading in readings
         for group in [refresh.file_groups[reading.group]]
     )
     reading, read = read_file_groups(pipeline, refresh, wanted), 0
-    nothing = left_over = slots.part(0, 0, 0)
-    for turn, (window, needed) in enumerate(zip(plan, _needed(plan, readings), strict=True)):
+    nothing = left_over = room.part(0, 0, 0)
+    for turn, window in enumerate(plan):
         # Sorted first: the readers are at work meanwhile, once the first window is read.
         order = window_places(window.pieces, settings.seed, window.epoch)[skipped:]
-        while read < needed:
+        while read < needed[turn]:
             next(reading)
             read += 1
-        rows = slots.put_before(turn, left_over, window.size)
+        rows = room.put_before(turn, left_over, window.size)
         order = np.concatenate([np.arange(len(left_over)), order + len(left_over)])
         end = len(order) if window.last else len(order) // batch * batch
         yield Filled(rows, order[:end], window.last)
@@ -160,28 +155,49 @@ def _needed(plan: Sequence[Planned], readings: Sequence[ToRead]) -> list[int]:
     return last
 
 
-def _slots_needed(plan: Sequence[Planned], readings: Sequence[ToRead], ahead: int) -> int:
-    """As many as there are windows from the one in use to the last that a group belongs to which
-    can be decoded while the next one is completed."""
-    ends = [max(turn for turn, _, _ in reading.runs) for reading in readings]
-    most = 1
-    for turn, needed in enumerate(_needed(plan, readings)):
-        furthest = ends[min(needed - 1 + ahead, len(ends) - 1)]
-        most = max(most, furthest - max(0, turn - 1) + 1)
-    return most
+def _begun(readings: Sequence[ToRead], needed: Sequence[int], ahead: int) -> dict[int, int]:
+    """For each window the first turn in which a reader may write to it: the window that is then
+    completed waits for the reading `ahead` places before."""
+    begun: dict[int, int] = {}
+    for number, reading in enumerate(readings):
+        for turn, _, _ in reading.runs:
+            begun.setdefault(turn, bisect_right(needed, number - ahead))
+    return begun
+
+
+def _shared(
+    plan: Sequence[Planned], begun: Mapping[int, int], before: int
+) -> tuple[list[int], int]:
+    """Where each window's rows start, and the rows of all the memory: the first gap among the
+    windows that are wanted at the same time. A window is wanted from the turn in which it is begun
+    to the one after its own, in which it is in use and the next is completed."""
+    starts: list[int] = []
+    taken: list[tuple[int, int, int]] = []  # first row, end, last turn
+    size = 0
+    for turn, window in enumerate(plan):
+        taken = [one for one in taken if one[2] >= begun[turn]]
+        start, length = 0, before + window.size
+        for first, end, _ in sorted(taken):
+            if start + length <= first:
+                break
+            start = end
+        taken.append((start, start + length, turn + 1))
+        starts.append(start + before)
+        size = max(size, start + length)
+    return starts, size
 
 
 def _fill(
     group: FileGroup,
     runs: Sequence[tuple[int, int, Piece]],
-    slots: Slots,
+    room: Room,
     features: Sequence[ModelInput],
     held_back: NDArray[np.bool_] | None,
     columns: Columns,
 ) -> None:
     """Write a group's rows to their windows."""
     for turn, first, piece in runs:
-        rows = slots.part(turn, first, first + piece.rows)
+        rows = room.part(turn, first, first + piece.rows)
         here = slice(piece.start - group.start, piece.start - group.start + piece.rows)
         rows.fill(features, {name: column[here] for name, column in columns.items()})
         if held_back is not None:
