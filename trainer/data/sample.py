@@ -97,7 +97,10 @@ class Streamed:
     pipeline: Pipeline
     refresh: Refresh
     held_back: NDArray[np.bool_] | None = None  # (n,), by position
-    _on_its_way: tuple[tuple[int, Training], Iterator[Filled]] | None = None  # an epoch begun ahead
+    # An epoch begun ahead: its number and settings, and its windows.
+    _on_its_way: tuple[tuple[int, Training], Iterator[Filled]] | None = field(
+        default=None, init=False
+    )
 
     def __len__(self) -> int:
         return self.refresh.drawn
