@@ -150,6 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     line = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     line.formatter_class = argparse.RawDescriptionHelpFormatter
     line.add_argument("--rows", type=int, default=2_000_000)
+    line.add_argument("--warehouse", type=Path, help="keep them here, and use what is there")
     line.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     line.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
     args = line.parse_args(argv)
@@ -159,7 +160,7 @@ def main(argv: list[str] | None = None) -> None:
         for size in {WARM_ROWS, args.rows}:
             fill(args.fill / str(size), size)
         return None
-    root = Path(tempfile.mkdtemp(prefix="tenforward-bench-"))
+    root = args.warehouse or Path(tempfile.mkdtemp(prefix="tenforward-bench-"))
     try:
         itself = [sys.executable, "-m", "benchmarks.cluster", "--rows", str(args.rows)]
         subprocess.run(
@@ -178,7 +179,8 @@ def main(argv: list[str] | None = None) -> None:
             )
         assert len(digests) == 1, "the cluster has changed the sample"
     finally:
-        shutil.rmtree(root)
+        if args.warehouse is None:
+            shutil.rmtree(root)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
     line.formatter_class = argparse.RawDescriptionHelpFormatter
     line.add_argument("--rows", type=int, default=2_000_000)
     line.add_argument("--repeats", type=int, default=3)
-    line.add_argument("--bits", type=int, nargs="*", default=BITS, help="of the even shards")
+    line.add_argument("--bits", type=int, nargs="*", default=BITS, help="of the number of shards")
     args = line.parse_args(argv)
     configure_spark()
     folder = Path(tempfile.mkdtemp(prefix="tenforward-bench-"))
