@@ -16,17 +16,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cost import cpu_seconds, looked_at
+from benchmarks.cost import cpu_seconds, looked_at, meanwhile
 from benchmarks.logged_flights import fill, last_day, pipeline
 from benchmarks.selection import ARMS, WARM_ROWS, configured
-from reference.standalone import BIN, Cluster, children, standalone
+from reference.standalone import BIN, Cluster, below, standalone
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.small_data import VARIABLE
 from spark_jobs.storage.warehouse import Warehouse
@@ -115,34 +114,22 @@ def _moved(cluster: Cluster, since: float) -> dict[str, float]:
     return {"written": written / 1e9, "remote": remote / 1e9}
 
 
-@contextmanager
-def slowed(cluster: Cluster, half_s: float = 0.05) -> Iterator[None]:
+def slowed(cluster: Cluster, half_s: float = 0.05) -> AbstractContextManager[None]:
     """One executor and its Python processes stand still for half of all time."""
-    ended = threading.Event()
 
     def pause() -> None:
-        while not ended.wait(half_s):
-            tree = _tree(cluster.executors()[0])
-            for number in (signal.SIGSTOP, signal.SIGCONT):
-                for pid in tree:
-                    try:
-                        os.kill(pid, number)
-                    except ProcessLookupError:  # it has ended
-                        continue
-                if number == signal.SIGSTOP:
-                    time.sleep(half_s)
+        first = cluster.executors()[0]
+        tree = [first, *below(first)]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in tree:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:  # it has ended
+                    continue
+            if number == signal.SIGSTOP:
+                time.sleep(half_s)
 
-    thread = threading.Thread(target=pause)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _tree(pid: int) -> list[int]:
-    return [pid, *(below for child in children(pid) for below in _tree(child))]
+    return meanwhile(pause, half_s)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,23 +72,26 @@ def _line(pid: int, parents: dict[int, int]) -> list[int]:
 
 
 @contextmanager
-def looked_at(cpu: Clock) -> Iterator[None]:
-    """Ask the clock every second meanwhile: what ends between two looks is forgotten."""
+def meanwhile(act: Callable[[], object], every_s: float) -> Iterator[None]:
+    """A thread does this again and again, at such intervals, until the block ends."""
     ended = threading.Event()
 
-    def look() -> None:
-        while not ended.wait(LOOK_S):
-            cpu()
+    def again() -> None:
+        while not ended.wait(every_s):
+            act()
 
-    thread = threading.Thread(target=look, daemon=True)
-    if cpu is cpu_seconds:
-        thread.start()
+    thread = threading.Thread(target=again, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
-        if thread.ident is not None:
-            thread.join()
+        thread.join()
+
+
+def looked_at(cpu: Clock) -> AbstractContextManager[None]:
+    """Ask the clock every second meanwhile: what ends between two looks is forgotten."""
+    return meanwhile(cpu, LOOK_S) if cpu is cpu_seconds else nullcontext()
 
 
 def measured(job: Job, cpu: Clock = time.process_time, at_least: float = 0.0) -> Cost:

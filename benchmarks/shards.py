@@ -14,9 +14,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,17 +22,17 @@ from unittest.mock import patch
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.cost import Cost, cpu_seconds, measured, middle
+from benchmarks.cost import Cost, cpu_seconds, meanwhile, measured, middle
 from benchmarks.logged_flights import fill, last_day, pipeline
 from benchmarks.selection import ARMS, WARM_ROWS, configure_spark, configured
-from reference.standalone import children
+from reference.standalone import below
 from spark_jobs.blocks import spark_blocks
 from spark_jobs.refresh.plan import refresh_seed
 from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 
 POLICY = "systematic"
-BITS = (2, 4, 6)  # of the number of shards; 14 takes an hour or two
+BITS = (2, 4, 6)  # of the number of shards; 14 would take hours
 SKEWED_BITS, TIMES = 4, 10
 LOOK_S = 0.1
 
@@ -58,9 +55,17 @@ class Line:
         def job() -> None:
             told.append(select_day(self.warehouse, last_day(), force=True))
 
-        with patch.object(spark_blocks, "shard_bits", lambda at_most: self.bits), watched() as most:
+        met = [0.0]  # of every Python process below this one, as often as it was looked at
+
+        def look() -> None:
+            met.extend(_megabytes(pid) for pid in below(os.getpid()))
+
+        with (
+            patch.object(spark_blocks, "shard_bits", lambda at_most: self.bits),
+            meanwhile(look, LOOK_S),
+        ):
             self.costs.append(measured(job, cpu_seconds))
-        self.megabytes.append(max(most))
+        self.megabytes.append(max(met))
         self.digests.add(told[0]["sample_digest"])
 
     def shown(self) -> str:
@@ -70,28 +75,6 @@ class Line:
         memory = statistics.median(self.megabytes)
         spread = f"[{least:.1f}, {most:.1f}]"
         return f"{self.name:<36}{wall:>8.1f} s{spread:>18}{cpu:>9.1f} s{memory:>9.0f} MB"
-
-
-@contextmanager
-def watched() -> Iterator[list[float]]:
-    """Megabytes of the largest Python process below this one, as they were met."""
-    met, ended = [0.0], threading.Event()
-
-    def look() -> None:
-        while not ended.wait(LOOK_S):
-            met.extend(_megabytes(pid) for pid in _below(os.getpid()))
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield met
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _below(pid: int) -> list[int]:
-    return [one for child in children(pid) for one in (child, *_below(child))]
 
 
 def _megabytes(pid: int) -> float:

@@ -96,6 +96,11 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def below(pid: int) -> list[int]:
+    """Process ids of its children, of theirs, and so on."""
+    return [one for child in children(pid) for one in (child, *below(child))]
+
+
 def _environment() -> dict[str, str]:
     """This process's, less Spark's and Python's variables, with those of the cluster."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYTHON"))}

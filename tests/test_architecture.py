@@ -49,7 +49,8 @@ EXCEPT = {
     "console/explain.py": {"spark_jobs"},  # it draws again, by what drew
     "schemas/validation/parts.py": {"spark_jobs"},  # it asks which policies and sources there are
     "tests/test_bench_check.py": {"benchmarks"},  # it is the test of one
-    "tests/test_gpu_benchmark.py": {"benchmarks"},  # so are these
+    "tests/test_cost.py": {"benchmarks"},  # so are these
+    "tests/test_gpu_benchmark.py": {"benchmarks"},
     "tests/test_study_loop.py": {"benchmarks"},
     "tests/test_study_page.py": {"benchmarks"},
     "tests/test_study_r_data.py": {"benchmarks"},
