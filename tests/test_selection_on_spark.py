@@ -154,6 +154,24 @@ def test_law_1_blocks_larger_than_shards_are_put_together(records, logged, monke
 
 
 @pytest.mark.usefixtures("many_blocks")
+@pytest.mark.parametrize("called_for", [0, 1])
+def test_law_1_far_more_shards_than_the_candidates_call_for_are_put_together(
+    records, logged, monkeypatch, called_for
+):
+    """The tables' logs bound rows that are no candidates too; these are known once packed."""
+    monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: called_for if rows <= N else 4)
+    expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
+    there, found = on_spark(logged, POLICIES["calibrated"])
+    assert isinstance(found, SparkBlocks)
+    packed = found._shards.select("shard").collect()
+    assert len({row["shard"] for row in packed}) == 2**called_for
+    assert len(packed) == 8, "a block a piece"
+    assert there.digest == expected.digest
+    assert there.report == expected.report
+    found.close()
+
+
+@pytest.mark.usefixtures("many_blocks")
 def test_shards_without_a_candidate_are_passed_over(spark, logged, monkeypatch):
     """Labels of instances that left no record fall into every shard, candidates into two."""
     monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: 2)

@@ -22,11 +22,11 @@ from pyspark.sql import functions as F
 from spark_jobs.blocks.shards import PARTS, pack, unpack
 from spark_jobs.blocks.spark_held import HeldInSpark
 from spark_jobs.candidates.assemble import Counts, assemble
-from spark_jobs.selection.blocks import Add, ArrowBlocks, Kernel, block_bits, split
+from spark_jobs.selection.blocks import MOST_BITS, Add, ArrowBlocks, Kernel, block_bits, split
 from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.selection.records import Contents, Records, contents, joined
 from spark_jobs.selection.tree import fold
-from spark_jobs.storage.placement import placed
+from spark_jobs.storage.python_tasks import over_batches
 from spark_jobs.storage.settle import driver_rows
 
 S = TypeVar("S")
@@ -35,7 +35,8 @@ Batches = Iterable[pa.RecordBatch]
 Pieces = Iterable[Records]  # of one shard, in order
 Assemble = Callable[[pa.Table], tuple[Records, Counts]]
 
-SHARD_ROWS = 1 << 21  # records and labels; each pass pays some 0.2 s for every shard
+SHARD_ROWS = 1 << 19  # records and labels; each pass pays some 0.02 s for every shard
+FEWER_BITS = 3  # where the candidates call for 2^3 times fewer shards, they are put together
 
 _PACKED = (
     "shard INT, rows BIGINT, counts BINARY, contents BINARY,"
@@ -50,7 +51,7 @@ _RESULT = (
 
 def shard_bits(at_most: int) -> int:
     """Leading bits of the hash that name the shard, for at most so many rows."""
-    return max(0, (at_most - 1) // SHARD_ROWS).bit_length()
+    return min(MOST_BITS, max(0, (at_most - 1) // SHARD_ROWS).bit_length())
 
 
 def blocks_of(
@@ -98,10 +99,11 @@ class SparkBlocks:
         bits = shard_bits(at_most)
         hashed = F.xxhash64("instance_id", F.lit(seed).cast("bigint"))
         # The shift is unsigned, as in `selection.blocks.block_of`; by 64 it would be by 0.
-        shard = F.shiftrightunsigned(hashed, 64 - bits) if bits else F.lit(0)
+        shard = F.shiftrightunsigned(hashed, 64 - bits).cast("int") if bits else F.lit(0)
         together = partial(assemble, seed=seed, provisional=provisional, learnt_until=learnt_until)
         run = partial(_packed, bits=bits, together=together)
-        self._shards = placed(narrow, shard, 1 << bits).mapInArrow(run, _PACKED).persist()
+        apart = narrow.repartitionById(1 << bits, shard)
+        self._shards = over_batches(apart, run, _PACKED).persist()
         small = self._shards.select("rows", "counts", "contents").collect()
         self.count: int = sum(row["rows"] for row in small)
         # Pickled by our own executors, sent over Spark's channel, as Spark does with any result.
@@ -112,19 +114,18 @@ class SparkBlocks:
         ]
         self._bits = block_bits(self.count)
         self._shard_bits = min(bits, self._bits)
-        if self._bits < bits:  # far fewer candidates than rows: a block is several shards
-            self._regroup(bits)
+        called_for = min(shard_bits(self.count), self._bits)
+        if self._bits < bits or called_for + FEWER_BITS <= bits:
+            self._regroup(bits, called_for)
 
-    def _regroup(self, bits: int) -> None:
-        number = F.shiftright("shard", bits - self._bits)
-        whole = (
-            placed(self._shards.where("rows > 0"), number, 1 << self._bits)
-            .mapInArrow(_united, _PACKED)
-            .persist()
-        )
+    def _regroup(self, bits: int, fewer: int) -> None:
+        """Far fewer candidates than rows: 2^fewer shards in place of 2^bits."""
+        number = F.shiftright("shard", bits - fewer)
+        apart = self._shards.where("rows > 0").repartitionById(1 << fewer, number)
+        whole = over_batches(apart, partial(_united, bits=self._bits), _PACKED).persist()
         whole.count()
         self._shards.unpersist()
-        self._shards = whole
+        self._shards, self._shard_bits = whole, fewer
 
     def each(self, kernel: Kernel[T], parts: tuple[str, ...] = ()) -> dict[int, T]:
         """One small result a block that has rows, by block index."""
@@ -154,7 +155,7 @@ class SparkBlocks:
     def rows(self, kernel: Kernel[pa.Table], parts: tuple[str, ...] = ()) -> DataFrame:
         """One table a block, as a DataFrame; it can be computed until `close`."""
         run = partial(_tables, kernel=kernel, bits=self._bits)
-        return self._parts(parts).mapInArrow(run, _RESULT)
+        return over_batches(self._parts(parts), run, _RESULT)
 
     def stored(
         self, kernel: Kernel[pa.Table], store: Callable[[pa.Table], T], parts: tuple[str, ...] = ()
@@ -169,7 +170,7 @@ class SparkBlocks:
 
     def _mapped(self, run: Callable[[Pieces], Any], parts: tuple[str, ...]) -> DataFrame:
         function = partial(_pickled, run=run)
-        return self._parts(parts).mapInArrow(function, "payload BINARY")
+        return over_batches(self._parts(parts), function, "payload BINARY")
 
     def _collected(self, run: Callable[[Pieces], Any], parts: tuple[str, ...]) -> list[Any]:
         return [pickle.loads(row["payload"]) for row in self._mapped(run, parts).collect()]
@@ -196,15 +197,16 @@ def _packed(batches: Batches, *, bits: int, together: Assemble) -> Iterator[pa.R
         told = [b"", b""]  # of the first piece alone
 
 
-def _united(batches: Batches) -> Iterator[pa.RecordBatch]:
-    """The shards of a partition as one piece."""
+def _united(batches: Batches, *, bits: int) -> Iterator[pa.RecordBatch]:
+    """The shards of a partition as one, a block a piece."""
     rows = [row for batch in batches for row in batch.to_pylist()]
     if not rows:
         return
     parts = [unpack(*(pa.py_buffer(row[name]) for name in PARTS)) for row in rows]
     parts.sort(key=lambda part: part.hash[0])
     number = min(row["shard"] for row in rows)
-    yield _packed_row(number, joined(parts), b"", b"")  # both are with the driver by now
+    for _, block in _blocks(parts, bits):
+        yield _packed_row(number, block, b"", b"")  # both are with the driver by now
 
 
 def _packed_row(shard: int, piece: Records, counts: bytes, told: bytes) -> pa.RecordBatch:

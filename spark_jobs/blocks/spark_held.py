@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from spark_jobs.selection.blocks import Add, Held
 from spark_jobs.selection.tree import fold
-from spark_jobs.storage.placement import placed
+from spark_jobs.storage.python_tasks import over_batches
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -38,12 +38,13 @@ class HeldInSpark(Held[S]):
     def total(self, kernel: Callable[[S], T], add: Add[T]) -> T:
         """The results of a function of each, added up."""
         run = partial(_answers, kernel=kernel, add=add, levels=self._bits - self._shard_bits)
-        answers, bits = self._payloads.mapInArrow(run, _ANSWER), self._shard_bits
+        answers, bits = over_batches(self._payloads, run, _ANSWER), self._shard_bits
         while bits > TOGETHER_BITS:
             group = F.shiftright("shard", TOGETHER_BITS)
             bits -= TOGETHER_BITS
-            met = placed(answers, group, 1 << bits)
-            answers = met.mapInArrow(partial(_added, add=add, levels=TOGETHER_BITS), _ANSWER)
+            met = answers.repartitionById(1 << bits, group)
+            together = partial(_added, add=add, levels=TOGETHER_BITS)
+            answers = over_batches(met, together, _ANSWER)
         shards = {row["shard"]: pickle.loads(row["payload"]) for row in answers.collect()}
         return fold(shards, bits, add)[0]
 

@@ -9,6 +9,7 @@ from inference.outputs import prediction_columns
 from inference.registered import RegisteredVersion
 from inference.worker_model import scorer_of
 from schemas.inputs import feature_column
+from spark_jobs.storage.python_tasks import over_batches
 
 _ANSWER = (
     "instance_id STRING, prediction DOUBLE, logits ARRAY<FLOAT>, statistics ARRAY<FLOAT>,"
@@ -37,4 +38,4 @@ def forward_passes(features: DataFrame, model: RegisteredVersion) -> DataFrame:
                 }
             )
 
-    return features.mapInArrow(run, _ANSWER)
+    return over_batches(features, run, _ANSWER)

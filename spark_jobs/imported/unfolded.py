@@ -15,6 +15,7 @@ from schemas.sections.records import Log
 from spark_jobs.imported.mapped import FAULT, LEFT_OUT, RECORD, as_json, quoted
 from spark_jobs.imported.payload import OddError, Pass, Wanted, passes_of, value_of
 from spark_jobs.imported.places import Places
+from spark_jobs.storage.python_tasks import over_batches
 
 _PLACE, _LEFT, _PLAIN = "tenforward_place", "tenforward_left", "tenforward_plain"
 _LISTS = "numbers"
@@ -51,7 +52,7 @@ def unfolded(rows: DataFrame, source: Log, places: Places) -> tuple[DataFrame, L
     )
     layout = _Layout(places.paths, places.where_paths, roots, tuple(places.columns))
     kinds = {field: whole.schema[field].dataType for field in places.columns}
-    passes = whole.mapInArrow(partial(_passes, layout=layout), _form(layout, kinds))
+    passes = over_batches(whole, partial(_passes, layout=layout), _form(layout, kinds))
     if places.many and not places.of_each("instance_id"):
         own = F.concat(F.col("instance_id").cast("string"), F.lit("/"), quoted(_PLACE))
         alone = F.col("instance_id").cast("string")

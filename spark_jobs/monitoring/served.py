@@ -26,6 +26,7 @@ from spark_jobs.monitoring.levels import ALL, LEVEL_ROWS, level_rows
 from spark_jobs.monitoring.measure import KEPT, MEASURED, NUMBERS, measured
 from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.registered import Models
+from spark_jobs.storage.python_tasks import over_batches
 from spark_jobs.storage.warehouse import Warehouse
 
 TABLES = ("forward_records", "labels", "instances")
@@ -90,7 +91,7 @@ def answers(warehouse: Warehouse, records: DataFrame, span: Span, models: Models
             rows = measured(pa.Table.from_batches([batch]), task, learnt_until)
             yield from rows.combine_chunks().to_batches()
 
-    return wanted.mapInArrow(run, _form(MEASURED))
+    return over_batches(wanted, run, _form(MEASURED))
 
 
 def _labels(warehouse: Warehouse, span: Span, rules: Rules) -> DataFrame:

@@ -24,6 +24,7 @@ from schemas.log import log
 from schemas.manifests import Manifest, read_manifests
 from schemas.places import filesystem, size_of
 from schemas.progress import step
+from spark_jobs.storage.python_tasks import over_batches
 from spark_jobs.storage.warehouse import Warehouse
 
 TABLE = "forward_records"
@@ -162,7 +163,7 @@ def _on_spark(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: _Input 
         rows = rows.unionByName(_hashed(_frame(warehouse, seen), seen=True))
         count += seen.rows()
     shards = rows.repartition(1 + count // SHARD_ROWS, "one")
-    return sum(row["unseen"] for row in shards.mapInArrow(_unseen, "unseen BIGINT").collect())
+    return sum(row["unseen"] for row in over_batches(shards, _unseen, "unseen BIGINT").collect())
 
 
 def _hashed(rows: DataFrame, *, seen: bool) -> DataFrame:

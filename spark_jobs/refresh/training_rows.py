@@ -6,7 +6,6 @@ from pyspark.sql import functions as F
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
 from spark_jobs.refresh.plan import RefreshPlan
-from spark_jobs.storage.placement import placed
 from spark_jobs.storage.settle import driver_rows, settle
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -87,5 +86,5 @@ def training_rows(
 def in_files(rows: DataFrame, files: int, count: int) -> DataFrame:
     """Rows in `files` partitions of equal size, by position: Spark writes one file of each."""
     files = max(1, min(files, count))
-    number = F.floor(F.col("position") * files / F.lit(count))
-    return placed(rows, number, files).sortWithinPartitions("refresh_id", "position")
+    number = F.floor(F.col("position") * files / F.lit(count)).cast("int")
+    return rows.repartitionById(files, number).sortWithinPartitions("refresh_id", "position")
