@@ -8,6 +8,7 @@ from benchmarks import (
     draw,
     gpu,
     kernels,
+    python_tasks,
     recorder,
     selection,
     shards,
@@ -23,5 +24,6 @@ if __name__ == "__main__":
     recorder.main([])
     small_data.main([])
     cluster.main([])
+    python_tasks.main([])
     shards.main([])
     selection.main()

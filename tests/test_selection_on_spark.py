@@ -65,6 +65,11 @@ def on_spark(
     return select(found, policy, parse_budget(0.1), SEED, "binary"), found
 
 
+def set_all(spark: SparkSession, options: dict[str, str]) -> None:
+    for name, value in options.items():
+        spark.conf.set(name, value)
+
+
 def by_id(rows: pa.Table) -> list[dict]:
     columns = ["instance_id", "score", "probability", "drawn", "weight", "offset", "position"]
     return rows.select(columns).sort_by("instance_id").to_pylist()
@@ -127,19 +132,24 @@ def test_law_1_spark_weighs_rows_as_draw_does(spark, records, logged):
 def test_law_1_partitions_shards_and_batches_do_not_change_the_sample(
     spark, records, logged, monkeypatch, partitions, shards, batch, together
 ):
-    """Nor that answers of many shards meet, two at a time, before they come to the driver."""
+    """Nor that answers of many shards meet, two at a time, before they come to the driver, nor
+    that Spark plans again while it runs, and would put small partitions together."""
     monkeypatch.setattr(spark_blocks, "shard_bits", lambda rows: shards)
     monkeypatch.setattr(spark_held, "TOGETHER_BITS", together)
     expected = selection_of(records, policy="calibrated", budget=0.1, seed=SEED)
-    before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
+    options = {
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(batch),
+        "spark.sql.adaptive.enabled": "true",
+    }
+    before = {name: str(spark.conf.get(name)) for name in options}
+    set_all(spark, options)
     try:
         there, found = on_spark(logged, POLICIES["calibrated"], partitions)
         assert there.digest == expected.digest
         assert there.report == expected.report
         found.close()
     finally:
-        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
+        set_all(spark, before)
 
 
 def test_law_1_blocks_larger_than_shards_are_put_together(records, logged, monkeypatch):
