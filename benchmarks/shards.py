@@ -2,7 +2,7 @@
 
     python -m benchmarks.shards --rows 2000000 --repeats 3
 
-One select job (systematic) on the same records, cut into 4 shards to 16,384, which must draw the
+One select job (systematic) on the same records, cut into 4 shards to 1,024, which must draw the
 same sample (far more than the candidates call for are put together, as ever); then on as many
 records in 16 of which the first has ten times the rows of each other.
 Seconds, CPU of Java and Python together, and the most memory that one Python process had, looked at
@@ -33,7 +33,7 @@ from spark_jobs.select_sample import select_day
 from spark_jobs.storage.warehouse import Warehouse
 
 POLICY = "systematic"
-BITS = (2, 4, 6, 14)  # of the number of shards
+BITS = (2, 4, 6, 10)  # of the number of shards
 SKEWED_BITS, TIMES = 4, 10
 LOOK_S = 0.1
 
