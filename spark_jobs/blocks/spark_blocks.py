@@ -26,12 +26,11 @@ from spark_jobs.selection.blocks import MOST_BITS, Add, ArrowBlocks, Kernel, blo
 from spark_jobs.selection.engine import SelectionResult
 from spark_jobs.selection.records import Contents, Records, contents, joined
 from spark_jobs.selection.tree import fold
-from spark_jobs.storage.python_tasks import over_batches
+from spark_jobs.storage.python_tasks import Batches, over_batches
 from spark_jobs.storage.settle import driver_rows
 
 S = TypeVar("S")
 T = TypeVar("T")
-Batches = Iterable[pa.RecordBatch]
 Pieces = Iterable[Records]  # of one shard, in order
 Assemble = Callable[[pa.Table], tuple[Records, Counts]]
 
@@ -112,8 +111,7 @@ class SparkBlocks:
         self.contents: list[Contents] = [
             pickle.loads(row["contents"]) for row in small if row["contents"]
         ]
-        self._bits = block_bits(self.count)
-        self._shard_bits = min(bits, self._bits)
+        self._bits, self._shard_bits = block_bits(self.count), bits
         called_for = min(shard_bits(self.count), self._bits)
         if self._bits < bits or called_for + FEWER_BITS <= bits:
             self._regroup(bits, called_for)

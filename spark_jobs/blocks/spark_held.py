@@ -5,7 +5,7 @@ they meet on a few executors first, so what comes to the driver does not grow wi
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,11 +15,10 @@ from pyspark.sql import functions as F
 
 from spark_jobs.selection.blocks import Add, Held
 from spark_jobs.selection.tree import fold
-from spark_jobs.storage.python_tasks import over_batches
+from spark_jobs.storage.python_tasks import Batches, over_batches
 
 S = TypeVar("S")
 T = TypeVar("T")
-Batches = Iterable[pa.RecordBatch]
 
 TOGETHER_BITS = 6  # the answers of at most 2^6 shards come to the driver, or to one executor
 
