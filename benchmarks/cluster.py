@@ -1,6 +1,6 @@
 """What distributing costs: one select job on a standalone cluster of 1, 2 and 4 executors.
 
-    python -m benchmarks.cluster --rows 2000000
+    python -m benchmarks.cluster --rows 2000000 --repeats 5
 
 The cluster is on this machine, one core an executor, so four executors on two cores show what
 processes of their own cost and not what they gain. In the last line one of two executors is stopped
@@ -13,14 +13,15 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.cost import cpu_seconds, looked_at, meanwhile
 from benchmarks.logged_flights import fill, last_day, pipeline
@@ -69,8 +70,19 @@ def drive(root: Path, rows: int) -> None:
     print(json.dumps(done["sample_digest"]), flush=True)
 
 
-def measured(line: Line, root: Path, rows: int) -> dict[str, Any]:
-    """Seconds, CPU seconds, bytes through the shuffle and the digest of one line."""
+class Measured(NamedTuple):
+    """One run of a line: its digest, seconds, gigabytes written for a shuffle and read from another
+    executor."""
+
+    digest: str
+    seconds: float
+    cpu: float
+    written: float
+    remote: float
+
+
+def measured(line: Line, root: Path, rows: int) -> Measured:
+    """A cluster of its own, on which few rows are selected, then all."""
     with (
         tempfile.TemporaryDirectory(prefix="tenforward-cluster-") as folder,
         standalone(Path(folder), line.executors, MEMORY, LARGE) as cluster,
@@ -89,8 +101,18 @@ def measured(line: Line, root: Path, rows: int) -> dict[str, Any]:
                 digest = _until(said, lambda text: text.startswith('"'))
                 seconds = time.perf_counter() - began
             used = cpu_seconds() - used
-        told = {"seconds": seconds, "cpu": used, "digest": json.loads(digest)}
-        return told | _moved(cluster, moment)
+        return Measured(json.loads(digest), seconds, used, *_moved(cluster, moment))
+
+
+def shown(line: Line, runs: Sequence[Measured]) -> str:
+    """Medians, and the spread of the seconds."""
+    seconds, cpu, written, remote = (
+        statistics.median(column) for column in list(zip(*runs, strict=True))[1:]
+    )
+    spread = f"[{min(run.seconds for run in runs):.1f}, {max(run.seconds for run in runs):.1f}]"
+    return (
+        f"{line.name:<24}{seconds:>9.1f}{spread:>18}{cpu:>9.1f}{written:>8.2f} GB{remote:>11.2f} GB"
+    )
 
 
 def _until(said: Iterator[str], wanted: Callable[[str], bool]) -> str:
@@ -100,7 +122,7 @@ def _until(said: Iterator[str], wanted: Callable[[str], bool]) -> str:
     raise SystemExit("the driver ended without a result; see above")
 
 
-def _moved(cluster: Cluster, since: float) -> dict[str, float]:
+def _moved(cluster: Cluster, since: float) -> tuple[float, float]:
     """Gigabytes that the tasks since then wrote for a shuffle and read from another executor."""
     metrics = [
         event["Task Metrics"]
@@ -111,7 +133,7 @@ def _moved(cluster: Cluster, since: float) -> dict[str, float]:
     ]
     written = sum(one["Shuffle Write Metrics"]["Shuffle Bytes Written"] for one in metrics)
     remote = sum(one["Shuffle Read Metrics"]["Remote Bytes Read"] for one in metrics)
-    return {"written": written / 1e9, "remote": remote / 1e9}
+    return written / 1e9, remote / 1e9
 
 
 def slowed(cluster: Cluster, half_s: float = 0.05) -> AbstractContextManager[None]:
@@ -137,6 +159,7 @@ def main(argv: list[str] | None = None) -> None:
     line = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     line.formatter_class = argparse.RawDescriptionHelpFormatter
     line.add_argument("--rows", type=int, default=2_000_000)
+    line.add_argument("--repeats", type=int, default=1)
     line.add_argument("--warehouse", type=Path, help="keep them here, and use what is there")
     line.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     line.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
@@ -153,17 +176,15 @@ def main(argv: list[str] | None = None) -> None:
         subprocess.run(
             [*itself, "--fill", str(root)], check=True, env=os.environ | {VARIABLE: "no"}
         )
-        print(f"{args.rows:,} records, {POLICY}, {os.cpu_count()} cores")
-        print(f"{'':<24}{'seconds':>9}{'CPU':>9}{'shuffled':>11}{'from another':>14}")
-        digests = set()
-        for one in LINES:
-            found = measured(one, root, args.rows)
-            digests.add(found["digest"])
-            print(
-                f"{one.name:<24}{found['seconds']:>9.1f}{found['cpu']:>9.1f}"
-                f"{found['written']:>8.2f} GB{found['remote']:>11.2f} GB",
-                flush=True,
-            )
+        found: dict[Line, list[Measured]] = {one: [] for one in LINES}
+        for _ in range(args.repeats):
+            for one, runs in found.items():
+                runs.append(measured(one, root, args.rows))
+                print(shown(one, runs), file=sys.stderr, flush=True)
+        print(f"{args.rows:,} records, {POLICY}, {args.repeats} rounds, {os.cpu_count()} cores")
+        print(f"{'':<24}{'seconds':>9}{'spread':>18}{'CPU':>9}{'shuffled':>11}{'from another':>14}")
+        print("\n".join(shown(one, runs) for one, runs in found.items()))
+        digests = {run.digest for runs in found.values() for run in runs}
         assert len(digests) == 1, "the cluster has changed the sample"
     finally:
         if args.warehouse is None:

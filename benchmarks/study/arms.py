@@ -8,6 +8,7 @@ from spark_jobs.selection.policies import POLICIES, policy_for
 from spark_jobs.selection.policy import Policy
 
 RECORD_STEP = 0.1  # the share that was fixed on the data of development
+MOVING = 4  # refreshes, as many as the longer window has
 AMOUNTS = (0.02, 0.05, 0.1, 0.25)  # backward passes for each forward pass
 
 
@@ -17,9 +18,10 @@ class Arm:
 
     policy: None draws nothing. every: all rows of the period are fitted, once each. order: how an
     epoch goes through the rows, random or dealt (`order.py`). averaged: the mean of the weights
-    over the second half of the steps serves. fresh: the optimizer begins anew with every refresh,
-    where the product's goes on. record_step: the share of a Newton step on all new records that
-    comes before the fit (`spark_jobs/selection/record_step.py`).
+    over the second half of the steps serves. moving: the moving mean of the weights over so many
+    refreshes serves, and fits go on from the last weights. fresh: the optimizer begins anew with
+    every refresh, where the product's goes on. record_step: the share of a Newton step on all new
+    records that comes before the fit (`spark_jobs/selection/record_step.py`).
     """
 
     name: str
@@ -28,6 +30,7 @@ class Arm:
     epochs: int = 1
     order: str = "random"
     averaged: bool = False
+    moving: int = 0
     fresh: bool = False
     record_step: float = 0.0
 
@@ -75,6 +78,9 @@ def variants(task: str) -> list[Arm]:
         replace(base, name="calibrated, half twice", epochs=2),
         replace(base, name="calibrated, dealt", order="dealt"),
         replace(base, name="calibrated, averaged", averaged=True),
+        replace(base, name="calibrated, moving mean", moving=MOVING),
+        replace(plain, name="uniform, moving mean", moving=MOVING),
+        replace(Arm(ALL, every=True), name="all, moving mean", moving=MOVING),
         replace(
             base, name="calibrated, draw alone", policy=policy_for(DEFAULT, task, calibrated=False)
         ),

@@ -7,7 +7,7 @@ and gate are left out, so that what differs between arms is what they choose and
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from math import floor
 from typing import NamedTuple
@@ -101,17 +101,18 @@ class _Loop:
     pipeline: Pipeline  # with the seeds and settings of this loop
     arm: Arm
     amount: float
-    serving: Loaded
+    parent: Loaded  # of the next fit
     output: NDArray[np.float64]  # (n, outputs) answers, as they were given
     sketch: NDArray[np.float32]  # (n, 16)
     taken: NDArray[np.bool_]  # (n,) rows that were taken once
     answered_from: int = 0
     carried: float = 0.0  # backward passes left over, less than a row's
-    model: nn.Module | None = None
+    model: nn.Module | None = None  # that serves; None: the parent
+    means: list[torch.Tensor] = field(default_factory=list)  # of its weights
 
     def answer(self, period: slice) -> None:
         """The serving model answers for new rows; what it leaves stays as it is."""
-        model = self.model or self.serving.model()
+        model = self.model or self.parent.model()
         self.output[period], self.sketch[period] = answers(model, self.places.rows, period)
 
     def rows(self, forward_passes: int) -> int:
@@ -219,9 +220,10 @@ def _refresh(loop: _Loop, ds: date) -> Refresh:
     selected = time.process_time()
     passes = features = records = 0
     if chosen is not None and len(chosen.rows):
-        model, history = fit_arm(loop.arm, loop.pipeline, loop.serving, chosen, moved)
-        loop.model, loop.serving = model, loaded(loop.serving.card, model, history)
-        passes = history.rows
+        fitted = fit_arm(loop.arm, loop.pipeline, loop.parent, chosen, moved, loop.means)
+        loop.parent = loaded(loop.parent.card, fitted.trained, fitted.history)
+        loop.model, loop.means = fitted.served, fitted.means
+        passes = fitted.history.rows
         features = sum(part.nbytes for part in chosen.rows.inputs)
         records = chosen.record_bytes
     done = time.process_time()
@@ -243,7 +245,7 @@ def _after(loop: _Loop, period: slice) -> Answers:
     places = loop.places
     here = np.arange(period.start, period.stop)[~np.isnan(places.rows.label[period])]
     rows = places.rows.map(lambda column: column[here])
-    return judged(loop.model or loop.serving.model(), loop.pipeline, rows, places.segment[here])
+    return judged(loop.model or loop.parent.model(), loop.pipeline, rows, places.segment[here])
 
 
 def _record_step(loop: _Loop, new: slice, ds: date) -> RecordStep | None:
