@@ -51,6 +51,7 @@ EXCEPT = {
     "tests/test_bench_check.py": {"benchmarks"},  # it is the test of one
     "tests/test_cost.py": {"benchmarks"},  # so are these
     "tests/test_gpu_benchmark.py": {"benchmarks"},
+    "tests/test_study_averaging.py": {"benchmarks"},
     "tests/test_study_loop.py": {"benchmarks"},
     "tests/test_study_page.py": {"benchmarks"},
     "tests/test_study_r_data.py": {"benchmarks"},
