@@ -93,7 +93,7 @@ def test_law_4_what_is_read_ahead_of_a_slow_step_leaves_its_window_alone(
 
 
 @pytest.mark.parametrize(("window", "readers"), [(1, 1), (37, 1), (100, 2), (450, 1), (100, 7)])
-@pytest.mark.parametrize("first_step", [0, 17])
+@pytest.mark.parametrize("first_step", [0, 17, 32])  # 32: nothing of the epoch is left
 def test_law_4_the_next_epoch_is_begun_beside_the_end_of_the_one_before_and_has_its_own_order(
     refresh: Refresh,
     window: int,

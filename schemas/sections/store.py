@@ -75,8 +75,8 @@ class Labels(Columns):
 
     `maturity` says from when on a label counts, seen from the cut of a refresh:
     `arrival`: as soon as it is known. `delay`: when the event is `after` old, so that labels that
-    come quickly do not count for more. `window`, for attribution: a positive at once; a negative
-    when the event is `after` old, and an instance without any label is one by then.
+    come quickly do not count for more. `window`, for attribution: the same, and an instance
+    without any label by then is a negative.
     """
 
     label: Identifier = Field(description="The column that the model predicts.")

@@ -32,6 +32,19 @@ def maps_are_of_tables(pipeline: "Pipeline") -> Iterator[Fault]:
                 yield Fault(f"{section}.{name}", value, problem, remedy)
 
 
+def rows_are_ours_to_expire(pipeline: "Pipeline") -> Iterator[Fault]:
+    """How long rows stay in a table that is never written to."""
+    keep = pipeline.maintenance.keep
+    for name, of, kept in (
+        ("instances", pipeline.instances, keep.instances),
+        ("labels", pipeline.labels, keep.labels),
+    ):
+        if of.is_foreign and kept is not None:
+            problem = f"[{name}] is of a table elsewhere, which is read and never written to"
+            remedy = "remove it; who owns the table expires its rows"
+            yield Fault(f"maintenance.keep.{name}", kept, problem, remedy)
+
+
 def tables_fit(
     pipeline: "Pipeline", warehouse: str, names: Collection[str] | None = None
 ) -> Iterator[Fault]:

@@ -28,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     names.features_differ,
     names.log_columns_are_apart,
     elsewhere.maps_are_of_tables,
+    elsewhere.rows_are_ours_to_expire,
     fit.features_exist,
     fit.label_fits,
     fit.classes_fit,
@@ -41,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     fit.checked_tables_exist,
     spans.forward_days_fit,
     spans.labels_mature,
+    spans.absent_labels_are_negatives,
     spans.windows_are_kept,
 )
 # Of a file, as it is written.

@@ -26,14 +26,43 @@ def forward_days_fit(pipeline: "Pipeline") -> Iterator[Fault]:
 
 def labels_mature(pipeline: "Pipeline") -> Iterator[Fault]:
     """A rule by which no label of the window would count."""
-    labels, window = pipeline.labels, pipeline.selection.window_days
+    labels, selection = pipeline.labels, pipeline.selection
+    window, forward = selection.window_days, selection.forward_days
     if labels.maturity == "window" and pipeline.task != "binary":
         problem = f"'window' needs a binary task, not {pipeline.task}"
         yield Fault("labels.maturity", labels.maturity, problem, "use 'arrival' or 'delay'")
-    after = labels.after
-    if after is not None and parse_duration(after) >= timedelta(days=window):
-        problem = f"no record of selection.window_days = {window} is {after} old"
-        yield Fault("labels.after", after, problem, "shorten it, or widen the window")
+    for name, age in (("after", labels.after), ("known_after", labels.known_after)):
+        if age is None:
+            continue
+        if parse_duration(age) >= timedelta(days=window):
+            problem = f"no record of selection.window_days = {window} is {age} old"
+            yield Fault(f"labels.{name}", age, problem, "shorten it, or widen the window")
+        elif forward and parse_duration(age) >= timedelta(days=forward):
+            problem = (
+                f"no record of selection.forward_days = {forward} is {age} old, and none of them"
+                " has a label to judge by"
+            )
+            yield Fault(f"labels.{name}", age, problem, "shorten it, or raise forward_days")
+
+
+def absent_labels_are_negatives(pipeline: "Pipeline") -> Iterator[Fault]:
+    """Labels that are absent for another reason than that nothing came."""
+    labels, keep = pipeline.labels, pipeline.maintenance.keep
+    if labels.maturity != "window" or labels.after is None:
+        return
+    late, over = labels.known_after, parse_duration(labels.after)
+    if late is not None and parse_duration(late) > over:
+        problem = f"is longer than labels.after = {labels.after!r}, when all count as negatives"
+        yield Fault("labels.known_after", late, problem, "write no more than labels.after")
+    if keep.labels is None or labels.is_foreign:
+        return
+    longest = keep.instances
+    if longest is None or parse_duration(longest) > parse_duration(keep.labels):
+        problem = (
+            "with labels.maturity = 'window' an instance whose label has expired is a negative"
+        )
+        remedy = "remove it, or keep instances no longer, by maintenance.keep.instances"
+        yield Fault("maintenance.keep.labels", keep.labels, problem, remedy)
 
 
 def windows_are_kept(pipeline: "Pipeline") -> Iterator[Fault]:

@@ -111,8 +111,12 @@ def features_are_read(pipeline: "Pipeline") -> Iterator[Fault]:
 
 
 def conditions_are_read(pipeline: "Pipeline") -> Iterator[Fault]:
-    """Conditions of a refresh that every day has already."""
+    """Conditions of a refresh that every day has already, or that nothing would measure."""
     schedule = pipeline.schedule
+    if "monitor" not in pipeline.model_fields_set:
+        for name, value in _given(schedule, "max_loss", "max_calibration_gap"):
+            problem = "without [monitor] nothing measures what was served, so it is never reached"
+            yield Fault(f"schedule.{name}", value, problem, "remove it, or write [monitor]")
     if schedule.days == 1:
         others = ("new_records", "drift", "max_loss", "max_calibration_gap")
         for name, value in _given(schedule, *others):

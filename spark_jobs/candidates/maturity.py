@@ -22,9 +22,8 @@ class Counting(IntEnum):
     """Which labels of an instance count: each those of the ones before, and its own."""
 
     NONE = 0
-    POSITIVE = 1
-    ANY = 2
-    ABSENT_IS_NEGATIVE = 3
+    ANY = 1
+    ABSENT_IS_NEGATIVE = 2
 
 
 class Ages(NamedTuple):
@@ -37,7 +36,8 @@ class Ages(NamedTuple):
 RULES = {
     "arrival": Ages(Counting.ANY, Counting.ANY),
     "delay": Ages(Counting.NONE, Counting.ANY),
-    "window": Ages(Counting.POSITIVE, Counting.ABSENT_IS_NEGATIVE),
+    # A positive waits as well: counted at once, it would be the only class of the newest days.
+    "window": Ages(Counting.NONE, Counting.ABSENT_IS_NEGATIVE),
 }
 
 
@@ -70,5 +70,4 @@ def where_counted(label: pa.Array, counts: Array, refused: Array) -> pa.Array:
     counts = np.where(refused & ~known, np.minimum(counts, Counting.ANY), counts)
     values = pc.fill_null(label, 0.0).to_numpy(zero_copy_only=False)
     asks = np.where(known, Counting.ANY, Counting.ABSENT_IS_NEGATIVE)
-    asks[known & (values > 0)] = Counting.POSITIVE
     return pa.array(values, pa.float64(), mask=counts < asks)

@@ -32,7 +32,6 @@ def counted(asked: DataFrame, known: DataFrame, rule: Labels, cut: datetime) -> 
     label = F.col("label")
     asks = (
         F.when(F.col("refused"), int(Counting.ABSENT_IS_NEGATIVE) + 1)
-        .when(label > 0, int(Counting.POSITIVE))
         .when(label.isNotNull(), int(Counting.ANY))
         .otherwise(int(Counting.ABSENT_IS_NEGATIVE))
     )

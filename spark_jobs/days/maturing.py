@@ -128,11 +128,9 @@ def _matured(
     is_old = moment + parse_duration(rule.after) // timedelta(microseconds=1)
     if old != Counting.ABSENT_IS_NEGATIVE:
         return np.where(first == NEVER, NEVER, np.maximum(first, is_old))
-    positive = _first(ids, sound.filter(pc.greater(sound["label"], 0.0)))
     # Of a label that cannot be used nobody may say that it is absent.
     refused = np.asarray(pc.is_in(ids, value_set=labels["instance_id"].combine_chunks()))
-    absent = np.where(refused & (first == NEVER), NEVER, is_old)
-    return np.minimum(positive, absent)
+    return np.where(refused & (first == NEVER), NEVER, is_old)
 
 
 def _first(ids: pa.Array, labels: pa.Table) -> Array:

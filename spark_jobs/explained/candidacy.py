@@ -25,7 +25,7 @@ CANDIDATE = "candidate"
 MATURITY = {
     "arrival": "a label counts as soon as it is known",
     "delay": "a label counts when its event is {after} old",
-    "window": "a positive counts at once, a negative when its event is {after} old; none is 0 then",
+    "window": "a label counts when its event is {after} old; none is 0 then",
 }
 
 

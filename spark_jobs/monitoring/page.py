@@ -107,7 +107,7 @@ def report_of(rows: Iterable[Row], **about: Any) -> dict[str, Any]:
     days = [row for row in now if row["segment"] == ALL]
     shares = sorted(row["matured"] / row["records"] for row in days)
     usual = shares[len(shares) // 2]
-    settled = [row for row in days if row["matured"] >= usual * row["records"]]
+    settled = [row for row in days if row["matured"] / row["records"] >= usual]
     newest = settled[-1]
     levels = [
         row

@@ -114,6 +114,8 @@ class Streamed:
     ) -> Iterator[Batch]:
         """This rank's batches of an epoch, from a step on; what came before is not read."""
         size = settings.batch_size
+        if first_step * size >= len(self):  # killed after its last step
+            return
         parts = (
             (Resident.of(rows, ranks.device, all_count=self.held_back is None), order)
             for rows, order, _ in self._windows(number, settings, first_step * size)
