@@ -157,7 +157,8 @@ def test_a_served_loss_beyond_its_limit_since_the_last_refresh_makes_a_day_due(
 
 def test_without_a_condition_on_records_none_are_read(tmp_path):
     file = write_day(tmp_path, 10)
-    file.write_text(file.read_text().replace("drift = 0.1", "max_calibration_gap = 0.1"))
+    text = file.read_text().replace("drift = 0.1", "max_calibration_gap = 0.1")
+    file.write_text(text + "[monitor]\n")
     told = due.due(load_pipeline(file), str(tmp_path), DS)
     assert told["status"] == "not due"
     assert "new_records" not in told

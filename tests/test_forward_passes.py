@@ -4,6 +4,7 @@ a budget of backward passes for each of them comes to.
 An instance counts in the first refresh of a policy whose pinned input holds it.
 """
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,12 @@ from schemas.tables import all_tables, forward_records, refreshes
 from spark_jobs import backfill
 from spark_jobs.refresh import forward_passes as counting
 from spark_jobs.refresh.affordable import affordable
-from spark_jobs.refresh.forward_passes import forward_passes, predecessor
+from spark_jobs.refresh.forward_passes import (
+    counted_before,
+    forward_passes,
+    of_policy,
+    predecessor,
+)
 from spark_jobs.refresh.plan import RefreshPlan, cut_of, refresh_id, window_start
 from spark_jobs.select_sample import _planned, select_day
 from spark_jobs.storage.warehouse import Warehouse
@@ -100,7 +106,7 @@ def count(root: Path, number: int, version: int, before: Manifest | None) -> int
     pipeline = pipeline_with()
     warehouse = Warehouse(str(root), pipeline)
     first = window_start(pipeline, day(number))
-    return forward_passes(warehouse, first, day(number), version, before)
+    return forward_passes(warehouse, first, day(number), version, [before] if before else [])
 
 
 # --- the count ---
@@ -195,10 +201,46 @@ def test_the_predecessor_is_the_newest_of_the_policy_with_an_earlier_date(root):
     mine, other = pipeline_with(), small_pipeline(selection={"policy": "obftf"})
     for pipeline, number in ((mine, 2), (other, 3), (mine, 4), (pipeline_with(0.25), 3)):
         write_manifest(root, manifest(pipeline, number, 0))
-    found = predecessor(Warehouse(str(root), mine), "uniform", day(4))
+    made = of_policy(Warehouse(str(root), mine), "uniform")
+    found = predecessor(made, day(4))
     assert found is not None
     assert found.refresh_id == refresh_id(pipeline_with(0.25), day(3))
-    assert predecessor(Warehouse(str(root), mine), "uniform", day(2)) is None
+    assert predecessor(made, day(2)) is None
+
+
+def test_a_wider_window_counts_nothing_that_earlier_refreshes_have_counted(root):
+    """After windows of two days one of five: the predecessor's does not reach as far back."""
+    narrow, wide = pipeline_with(), small_pipeline(selection={"window_days": 5})
+    version = append(root, *(record(name, on) for on, name in enumerate("abcde", 1)))
+    made = [
+        replace(manifest(narrow, number, version), inputs=Inputs(
+            day(number - 1), cut_of(day(number)), {"forward_records": version}
+        ))
+        for number in (4, 2)
+    ]  # fmt: skip
+    warehouse, last = Warehouse(str(root), wide), day(5)
+    assert forward_passes(warehouse, day(1), last, version, made) == 1  # "e"
+    assert forward_passes(warehouse, day(1), last, version, made[:1]) == 3  # and "a", "b"
+    late = append(root, record("f", 2))
+    assert forward_passes(warehouse, day(1), last, late, made) == 2
+
+
+def test_a_day_that_a_later_refresh_has_passed_over_pays_for_nothing_twice(root):
+    """The 3rd was selected while the 2nd had failed: it has counted from the 1st on."""
+    pipeline = pipeline_with()
+    version = append(root, record("a", 1), record("b", 2), record("c", 3))
+    first = manifest(pipeline, 1, version, Allowance(1, None, 0, 1, 1))
+    third = manifest(pipeline, 3, version, Allowance(2, first.refresh_id, 0, 1, 1))
+    made = [third, first]
+    assert counted_before(made, day(2)) == made
+    warehouse, start = Warehouse(str(root), pipeline), window_start(pipeline, day(2))
+    assert forward_passes(warehouse, start, day(2), version, made) == 0
+    late = append(root, record("d", 2))
+    assert forward_passes(warehouse, start, day(2), late, made) == 1
+    # The 2nd, once it is there, is made anew from what the 1st has left.
+    second = manifest(pipeline, 2, version, Allowance(0, first.refresh_id, 0, 1, 1))
+    after = manifest(pipeline, 3, version, Allowance(1, second.refresh_id, 0, 1, 1))
+    assert counted_before([after, second, first], day(2)) == [first]
 
 
 def test_days_that_were_selected_side_by_side_are_counted_again(root, monkeypatch):

@@ -158,6 +158,14 @@ def test_segments_are_shown_of_the_newest_day_whose_labels_have_come(report):
     assert 0.625 in Page(html).numbers
 
 
+@pytest.mark.parametrize("matured", range(1, 26))
+def test_a_single_day_has_as_many_labels_as_most(matured):
+    """7 / 25 x 25 is more than 7 in doubles."""
+    only = row(records=25, matured=matured)
+    about = {"pipeline": "shops", "keys": [], "limits": {}, "refreshes": [], "promotions": []}
+    assert report_of([only], **about)["newest"] == only
+
+
 def test_promotions_refreshes_and_their_cost_stand_on_the_same_axis(report):
     words = Page(render(report, [])).words
     assert "2" in words

@@ -92,6 +92,15 @@ def test_a_step_back_never_leads_to_a_version_that_was_rolled_back_from(
     assert rolled_back(two) == ["2", "3", "4"]  # forwards: nothing is said against version 1
 
 
+def test_versions_that_a_step_back_has_jumped_over_are_not_gone_back_to(two: Path) -> None:
+    again(two)
+    assert rollback("small", "small", str(two), to="1")["status"] == "done"
+    assert rolled_back(two) == ["2", "3"]
+    again(two)
+    assert serving(two) == "4"
+    assert rollback("small", "small", str(two))["version"] == "1"
+
+
 def test_with_every_earlier_version_rolled_back_there_is_nothing_to_go_back_to(two: Path) -> None:
     registry = registry_of(two)
     registry.client.set_model_version_tag("small", "1", "rolled_back", "true")

@@ -79,7 +79,7 @@ def test_law_7_what_would_leave_nothing_is_one_fault(
         [window(), keep('labels = "60d"', 'instances = "60d"')],
         [keep('labels = "60d"')],  # without a window a label that has expired is none
         [(LABEL, f'{LABEL}\nmaturity = "delay"\nafter = "2d"'), selection("forward_days = 3")],
-        [("days = 7", "days = 7\nmax_loss = 0.5\n[monitor]\n")],
+        [("days = 7", "days = 7\nmax_loss = 0.5"), ("[gate]", "[monitor]\n[gate]")],
     ],
 )
 def test_spans_that_leave_each_other_room_are_taken(

@@ -125,6 +125,26 @@ def test_every_level_has_its_minimum_among_the_drawn_rows(design, bits, monkeypa
         assert min(found.values()) >= 15, found
 
 
+@pytest.mark.parametrize("size", [49, 98, 103, 107, 161, 187, 196, 197, 206, 214])
+@pytest.mark.parametrize("policy", ["grad-norm", "mixture", "balanced"])
+def test_a_level_of_one_row_is_drawn_whatever_its_score(policy, size):
+    """Of these numbers size x (1 / size) is not 1 in doubles."""
+    assert size * (1 / size) < 1
+    residual = np.concatenate([[float(size)], np.ones(49), np.zeros(48)])
+    table = pa.table(
+        {
+            "instance_id": [f"r{number}" for number in range(98)],
+            "prediction": residual,
+            "label": np.zeros(98),
+            "segments": [["rare"], *[["common"]] * 97],
+        }
+    )
+    strata = policy_for(policy, "regression", strata=Strata(0, min_count=1))
+    found = draw(table, policy=strata, budget="10 rows", task="regression")
+    assert found["drawn"].to_pylist().count(True) == 10
+    assert found["drawn"][0].as_py()
+
+
 def test_law_3_probabilities_sum_to_the_budget_of_each_level():
     table = rare_records()
     for floor in (0.0, 0.2):

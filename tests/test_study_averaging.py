@@ -20,9 +20,7 @@ def met(share, steps: int, means=()) -> tuple[nn.Linear, nn.Linear, list[torch.T
     return model, averages.put(model), averages.means
 
 
-@pytest.mark.parametrize(
-    ("steps", "served"), [(1, 1.0), (2, 2.0), (4, 3.5), (5, 4.0), (100, 75.5)]
-)
+@pytest.mark.parametrize(("steps", "served"), [(1, 1.0), (2, 2.0), (4, 3.5), (5, 4.0), (100, 75.5)])
 def test_the_mean_over_the_second_half_of_the_steps(steps, served):
     model, mean, _ = met(over_second_half(steps), steps)
     assert model.weight.item() == steps, "a fit goes on from the last weights"

@@ -31,9 +31,10 @@ def rollback(
     that were not rolled back from).
 
     A version that gives way to an older one is marked before the alias moves, so that a command
-    killed in between is finished by repeating it. Raises ConfigurationError for a version that is
-    not there or not whole, NoDataError when there is nothing to go back to, ConflictError while the
-    model is being trained.
+    killed in between is finished by repeating it; so is every version between them that was ever
+    promoted, as to go back past it is to find it no better. Raises ConfigurationError for a version
+    that is not there or not whole, NoDataError when there is nothing to go back to, ConflictError
+    while the model is being trained.
     """
     require_model_name(name)
     about(pipeline=pipeline, model=name)
@@ -61,9 +62,21 @@ def rollback(
         if dry_run:
             return {"status": "planned"} | result
         if before is not None and int(before) > int(version):  # forwards is no rolling back
-            registry.client.set_model_version_tag(name, before, ROLLED_BACK, "true")
+            for one in _given_up(registry, int(version), int(before)):
+                registry.client.set_model_version_tag(name, one, ROLLED_BACK, "true")
         registry.client.set_registered_model_alias(name, CHAMPION, version)
     return {"status": "done"} | result
+
+
+def _given_up(registry: Registry, version: int, before: int) -> list[str]:
+    """What a step from one version back to another leaves behind: the one that served, last of all,
+    and those after the other that were ever promoted."""
+    between = [
+        int(one.version)
+        for one in registry.versions()
+        if version < int(one.version) < before and PROMOTED in one.tags
+    ]
+    return [str(number) for number in (*sorted(between), before)]
 
 
 def _before_newest(registry: Registry, serving: "ModelVersion | None") -> "ModelVersion":

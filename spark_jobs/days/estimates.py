@@ -11,7 +11,7 @@ from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.days.chance import drawn_by_chance
 from spark_jobs.days.outlook import Outlook, Reading, outlook
 from spark_jobs.refresh.affordable import by_speed, carried_by, rows_paid
-from spark_jobs.refresh.forward_passes import forward_passes
+from spark_jobs.refresh.forward_passes import counted_before, forward_passes, predecessor
 from spark_jobs.refresh.plan import RefreshPlan, refresh_id, window_start
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.policies import configured
@@ -33,7 +33,7 @@ class Estimate:
 class _Before:
     """The refresh before, as it is or will be: what it counted, and left of its budget."""
 
-    manifest: Manifest | None = None
+    counted: Sequence[Manifest] = ()
     ds: date | None = None  # of one that is to come
     answered: Set[date] = field(default_factory=frozenset)
     carried: float = 0.0
@@ -67,9 +67,9 @@ def estimates(
     mine = [one for one in manifests if one.policy == pipeline.selection.policy]
     before = _Before()
     for ds in wanted:
-        earlier = next((one for one in mine if one.ds < ds), None)  # the newest stand first
+        earlier = predecessor(mine, ds)
         if earlier is not None and (before.ds is None or earlier.ds >= before.ds):
-            before = _Before(earlier, carried=carried_by(earlier))
+            before = _Before(counted_before(mine, ds), carried=carried_by(earlier))
         there = next((one for one in mine if one.refresh_id == refresh_id(pipeline, ds)), None)
         answered = frozenset(day for day in scored if day <= ds)
         if there is not None and not force:
@@ -105,7 +105,7 @@ def _forward_passes(
     if before.ds is not None:
         return seen.recorded(ds, answered) - seen.recorded(before.ds, before.answered, first)
     version = warehouse.version("forward_records")
-    now = forward_passes(warehouse, first, ds, version, before.manifest)
+    now = forward_passes(warehouse, first, ds, version, before.counted)
     return now + seen.recorded(ds, answered) - seen.recorded(ds, frozenset())
 
 

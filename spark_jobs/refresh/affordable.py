@@ -10,7 +10,12 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.manifests import Manifest
 from schemas.registry import mlflow_client, registry_exists
 from schemas.sections.budget import Budget
-from spark_jobs.refresh.forward_passes import forward_passes, predecessor
+from spark_jobs.refresh.forward_passes import (
+    counted_before,
+    forward_passes,
+    of_policy,
+    predecessor,
+)
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -32,10 +37,11 @@ def affordable(warehouse: Warehouse, plan: RefreshPlan, budget: Budget) -> tuple
     comes to no row.
     """
     training = warehouse.pipeline.training
-    before = predecessor(warehouse, plan.policy, plan.ds)
+    made = of_policy(warehouse, plan.policy)
+    before, counted = predecessor(made, plan.ds), counted_before(made, plan.ds)
     version = plan.versions["forward_records"]
     allowance = Allowance(
-        forward_passes=forward_passes(warehouse, plan.window_start, plan.ds, version, before),
+        forward_passes=forward_passes(warehouse, plan.window_start, plan.ds, version, counted),
         predecessor=None if before is None else before.refresh_id,
         backward_passes=0,
         epochs=training.epochs,

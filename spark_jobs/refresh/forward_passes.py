@@ -2,13 +2,15 @@
 
 Those are the distinct instances of the refresh's input that are not in the input of its
 predecessor, the newest refresh of the same policy with an earlier date, both as pinned: held-out
-and rejected ones too, each once however many records it left. Only days whose files differ can hold
-one, so in steady state a day's ids are compared with those of a window.
+and rejected ones too, each once however many records it left. Where the predecessor's window does
+not reach as far back, those before it have counted what is older; where a later refresh was made
+first, it has counted what it found. Only days whose files differ can hold a new one, so in steady
+state a day's ids are compared with those of a window.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -66,46 +68,83 @@ class _Input:
         return {file["path"] for file in self.files.get(day, ())}
 
 
-def predecessor(warehouse: Warehouse, policy: str, ds: date) -> Manifest | None:
-    """The newest refresh of a policy with an earlier date than `ds`."""
-    made = read_manifests(warehouse.path("refreshes"), policy=policy)
+def of_policy(warehouse: Warehouse, policy: str) -> list[Manifest]:
+    """The refreshes of a policy, the newest date first."""
+    return read_manifests(warehouse.path("refreshes"), policy=policy)
+
+
+def predecessor(made: Sequence[Manifest], ds: date) -> Manifest | None:
+    """The newest of a policy's refreshes with an earlier date than `ds`."""
     return next((one for one in made if one.ds < ds), None)
 
 
-def forward_passes(
-    warehouse: Warehouse, first: date, last: date, version: int, before: Manifest | None
-) -> int:
-    """How many instances have a record in an input and none in that of `before`.
+def counted_before(made: Sequence[Manifest], ds: date) -> list[Manifest]:
+    """Of a policy's refreshes, the newest first, those that have counted forward passes when one of
+    the date `ds` is made: all with an earlier date; and those with a later one where the first of
+    them was made without it, and so has counted its forward passes as well."""
+    dates = {one.refresh_id: one.ds for one in made}
 
-    The input are the records of event dates `first` to `last`, at a version of their table.
+    def passed_over(one: Manifest) -> bool:
+        if one.ds <= ds or one.allowance is None:
+            return False
+        name = one.allowance.predecessor
+        return name is None or dates.get(name, ds) < ds
+
+    anyone = any(passed_over(one) for one in made)
+    return [one for one in made if one.ds < ds or (anyone and one.ds > ds)]
+
+
+def forward_passes(
+    warehouse: Warehouse, first: date, last: date, version: int, before: Sequence[Manifest]
+) -> int:
+    """How many instances have a record in an input and none in those of the refreshes `before`.
+
+    The input are the records of event dates `first` to `last`, at a version of their table. before:
+    the newest date first; of each event date the first that holds it is asked.
     """
     own = _Input.of(warehouse, first, last, version)
-    if before is None:
-        fresh, seen = set(own.files), None
-    else:
-        seen = _input_of(warehouse, before)
-        whole = seen.until is None
-        fresh = {day for day in own.files if not whole or own.paths(day) != seen.paths(day)}
-    rows = own.rows(fresh) + (0 if seen is None else seen.rows())
+    seen = list(_inputs(warehouse, first, last, before))
+    whole = [one for one in seen if one.until is None]
+    same = {day for one in whole for day in own.files if own.paths(day) == one.paths(day)}
+    fresh = own.files.keys() - same
+    rows = own.rows(fresh) + sum(one.rows() for one in seen)
     count = _here if rows <= HERE else _on_spark
     return count(warehouse, own, fresh, seen)
 
 
+def _inputs(
+    warehouse: Warehouse, first: date, last: date, before: Sequence[Manifest]
+) -> Iterator[_Input]:
+    """What refreshes read, each of the event dates that the one before it here does not hold."""
+    reach = last + timedelta(days=1)  # what is from here on has been asked about
+    for one in before:
+        start = one.inputs.window_start
+        if start < reach:
+            yield _input_of(warehouse, one, min(one.ds, reach - timedelta(days=1)))
+            reach = start
+        if reach <= first:
+            return
+
+
 def recounted(warehouse: Warehouse, manifest: Manifest) -> Manifest:
-    """The manifest with its forward passes counted from the predecessor that is there now."""
-    inputs, before = manifest.inputs, predecessor(warehouse, manifest.policy, manifest.ds)
+    """The manifest with its forward passes counted from the refreshes before it that are there
+    now."""
+    inputs, made = manifest.inputs, of_policy(warehouse, manifest.policy)
+    before = predecessor(made, manifest.ds)
     name = None if before is None else before.refresh_id
-    if manifest.allowance is None or manifest.allowance.predecessor == name:
+    earlier = [one for one in made if one.ds < manifest.ds]
+    allowance, counted = manifest.allowance, counted_before(made, manifest.ds)
+    if allowance is None or (allowance.predecessor == name and counted == earlier):
         return manifest
     version = inputs.versions[TABLE]
-    count = forward_passes(warehouse, inputs.window_start, manifest.ds, version, before)
-    allowance = replace(manifest.allowance, forward_passes=count, predecessor=name)
-    return replace(manifest, allowance=allowance)
+    count = forward_passes(warehouse, inputs.window_start, manifest.ds, version, earlier)
+    return replace(manifest, allowance=replace(allowance, forward_passes=count, predecessor=name))
 
 
-def _input_of(warehouse: Warehouse, manifest: Manifest) -> _Input:
-    """What a refresh read; where its version has expired, what had been recorded by then."""
-    first, last = manifest.inputs.window_start, manifest.ds
+def _input_of(warehouse: Warehouse, manifest: Manifest, last: date) -> _Input:
+    """What a refresh read of event dates up to `last`; where its version has expired, what had been
+    recorded by then."""
+    first = manifest.inputs.window_start
     version = manifest.inputs.versions[TABLE]
     try:
         pinned = _Input.of(warehouse, first, last, version)
@@ -126,8 +165,8 @@ def _place(warehouse: Warehouse, path: str) -> str:
     return f"{warehouse.path(TABLE)}/{unquote(path)}"
 
 
-def _here(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: _Input | None) -> int:
-    rows = own.rows(fresh) + (0 if seen is None else seen.rows())
+def _here(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: Sequence[_Input]) -> int:
+    rows = own.rows(fresh) + sum(one.rows() for one in seen)
     with step("comparing ids", rows) as compared:
         parts = []
         for some in _ids(warehouse, own, fresh):
@@ -135,7 +174,7 @@ def _here(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: _Input | No
             compared.add(len(some))
         ids = pa.chunked_array(parts, pa.string()).unique()
         known = np.zeros(len(ids), bool)
-        for some in () if seen is None else _ids(warehouse, seen, seen.files.keys()):
+        for some in (part for one in seen for part in _ids(warehouse, one, one.files.keys())):
             known |= np.asarray(pc.is_in(ids, value_set=some))
             compared.add(len(some))
     return int((~known).sum())
@@ -154,14 +193,14 @@ def _ids(warehouse: Warehouse, wanted: _Input, days: Set[date]) -> Iterator[pa.A
         yield rows["instance_id"].cast(pa.string()).combine_chunks()
 
 
-def _on_spark(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: _Input | None) -> int:
+def _on_spark(warehouse: Warehouse, own: _Input, fresh: Set[date], seen: Sequence[_Input]) -> int:
     """By two hashes of 64 bits in place of each id: that two ids have the same is out of the
     question, and one shuffle of 17 bytes a row serves the distinct and the comparison."""
     rows = _hashed(_frame(warehouse, own).where(F.col("event_date").isin(*fresh)), seen=False)
     count = own.rows(fresh)
-    if seen is not None:
-        rows = rows.unionByName(_hashed(_frame(warehouse, seen), seen=True))
-        count += seen.rows()
+    for one in seen:
+        rows = rows.unionByName(_hashed(_frame(warehouse, one), seen=True))
+        count += one.rows()
     shards = rows.repartition(1 + count // SHARD_ROWS, "one")
     return sum(row["unseen"] for row in over_batches(shards, _unseen, "unseen BIGINT").collect())
 

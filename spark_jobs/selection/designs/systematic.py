@@ -36,9 +36,12 @@ class RandomStart(NamedTuple):
 
 
 def units(probability: Array) -> Array:
-    """Probabilities as whole units, int64: 2^40 where pi is 1, else 1 to 2^40 - 1."""
-    below = np.clip(np.rint(probability * ONE), 1, ONE - 1)
-    return np.where(probability >= 1.0, ONE, below).astype(np.int64)
+    """Probabilities as whole units, int64: 2^40 where pi is 1 or rounds to it, else at least 1.
+
+    49 x (1/49) is below 1, and a unit short of it: where a stratum is wanted whole none of its rows
+    could make that good.
+    """
+    return np.clip(np.rint(probability * ONE), 1, ONE).astype(np.int64)
 
 
 @numba.njit(cache=True)
