@@ -26,6 +26,10 @@ find_python() {
     die "requirements.lock is for Linux on x86-64, this is $(uname -sm)." \
         "Install from pyproject.toml instead: pip install -e '.[spark,trainer,airflow,flights,dev]'"
 
+# Spark's own scripts read spark-env.sh by its path without quotes, and cut Java's options at blanks.
+[[ "$root" != *[[:space:]]* ]] ||
+    die "$root: Spark's own scripts take no path with a blank." "Move the checkout to another folder."
+
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
     say "creating .venv with $("$python" --version)"

@@ -25,7 +25,7 @@ spark.driver.extraClassPath                        $spark_home/jars/*
 
 # The classes that setup/warm_up.sh has archived, mapped and not loaded one by one. An archive that
 # is missing or does not fit is passed over, in silence: Java would complain on standard output.
-spark.driver.defaultJavaOptions                    -XX:SharedArchiveFile="$venv/spark.jsa" -Xlog:cds*=off
+spark.driver.defaultJavaOptions                    -XX:SharedArchiveFile=$venv/spark.jsa -Xlog:cds*=off
 EOF
 )
 

@@ -25,10 +25,8 @@ env -u PYTHONDONTWRITEBYTECODE AIRFLOW_HOME="$work/airflow" \
     "$venv/bin/python" "$root/setup/try_packages.py" >"$work/packages.log" 2>&1 &
 packages=$!
 
-# The archive is written where no session looks for it: Java crashes on half of one. In quotes, as
-# Spark cuts options at blanks.
-options="-XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit=\"$venv/spark.jsa.part\" -Xlog:cds*=off"
-SPARK_SUBMIT_OPTS=$options \
+# The archive is written where no session looks for it: Java crashes on half of one.
+SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit=$venv/spark.jsa.part -Xlog:cds*=off" \
     "$venv/bin/spark-submit" --conf spark.driver.defaultJavaOptions= \
     "$root/setup/try_spark.py" >"$work/spark.log" 2>&1 ||
     { cat "$work/spark.log" >&2; die "Spark with Delta did not work; see above."; }
