@@ -174,11 +174,11 @@ def backfill(
 
 def _recount(warehouse: Warehouse, wanted: Sequence[date]) -> None:
     """Days selected side by side did not see each other: count their forward passes again."""
-    for ds in wanted:
-        name = refresh_id(warehouse.pipeline, ds)
+    names = [refresh_id(warehouse.pipeline, ds) for ds in wanted]
+    for name in names:
         own = numbered(warehouse, name, tables=["refreshes"])
         there = find_manifest(own.path("refreshes"), name)
-        if there is not None and (now := recounted(own, there)) != there:
+        if there is not None and (now := recounted(own, there, {*names})) != there:
             write_manifest(own, now)
 
 

@@ -237,6 +237,10 @@ def test_a_day_that_a_later_refresh_has_passed_over_pays_for_nothing_twice(root)
     assert forward_passes(warehouse, start, day(2), version, made) == 0
     late = append(root, record("d", 2))
     assert forward_passes(warehouse, start, day(2), late, made) == 1
+    # What the one that came later in time had not seen, the one before it may have.
+    scored = append(root, record("e", 2))
+    again = manifest(pipeline, 2, scored, Allowance(2, first.refresh_id, 0, 1, 1))
+    assert forward_passes(warehouse, start, day(2), scored, [third, again, first]) == 0
     # The 2nd, once it is there, is made anew from what the 1st has left.
     second = manifest(pipeline, 2, version, Allowance(0, first.refresh_id, 0, 1, 1))
     after = manifest(pipeline, 3, version, Allowance(1, second.refresh_id, 0, 1, 1))
@@ -368,3 +372,20 @@ def test_a_manifest_keeps_its_allowance(root):
     one = manifest(pipeline_with(), 1, 0, allowance)
     write_manifest(root, one)
     assert find_manifest(str(root / "refreshes"), one.refresh_id) == one
+
+
+def test_law_8_a_gap_that_is_filled_in_turn_is_paid_for_once(root):
+    """The 1st is selected, then, the machine having been away, the 4th; then the others in turn,
+    whose records come with them; then the 5th."""
+    pipeline, made = pipeline_with(), list[Manifest]()
+    warehouse = Warehouse(str(root), pipeline)
+    told: dict[int, int] = {}
+    for number in (1, 4, 2, 3, 5):
+        version = append(root, *(record(f"{number}/{one}", number) for one in range(10)))
+        made.sort(key=lambda one: one.ds, reverse=True)
+        before, counted = predecessor(made, day(number)), counted_before(made, day(number))
+        start = window_start(pipeline, day(number))
+        told[number] = forward_passes(warehouse, start, day(number), version, counted)
+        name = None if before is None else before.refresh_id
+        made.append(manifest(pipeline, number, version, Allowance(told[number], name, 0, 1, 1)))
+    assert told == dict.fromkeys((1, 4, 2, 3, 5), 10)

@@ -68,7 +68,7 @@ def estimates(
     before = _Before()
     for ds in wanted:
         earlier = predecessor(mine, ds)
-        if earlier is not None and (before.ds is None or earlier.ds >= before.ds):
+        if before.ds is None or (earlier is not None and earlier.ds >= before.ds):
             before = _Before(counted_before(mine, ds), carried=carried_by(earlier))
         there = next((one for one in mine if one.refresh_id == refresh_id(pipeline, ds)), None)
         answered = frozenset(day for day in scored if day <= ds)

@@ -65,6 +65,12 @@ def _by_forward_passes(
     """Whole rows for amount x forward passes and what was carried; the rest is carried on."""
     a_row, paid = allowance.epochs * allowance.pulls, allowance.forward_passes
     rows, left = rows_paid(budget.amount, paid, carried, a_row)
+    if rows < 1 and not paid:
+        raise NoRowError(
+            f'--ds = {plan.ds}: selection.budget = "{budget}" of no forward pass: other refreshes'
+            " have counted all those of its window. Remedy: select a later day, or give --budget in"
+            " rows."
+        )
     if rows < 1:
         backward = budget.amount * paid + carried
         raise NoRowError(

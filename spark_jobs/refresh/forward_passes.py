@@ -38,25 +38,23 @@ Files = Mapping[date, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class _Input:
-    """Records of a stretch of event dates at one version; until: those recorded by then alone."""
+    """Records of some event dates at one version; until: those recorded by then alone."""
 
-    first: date
-    last: date
     version: int
     files: Files  # by event date
     until: datetime | None = None
 
     @staticmethod
     def of(
-        warehouse: Warehouse, first: date, last: date, version: int, until: datetime | None = None
+        warehouse: Warehouse, days: Set[date], version: int, until: datetime | None = None
     ) -> "_Input":
         """The input as the table's log has it. Raises DeltaError where the log has it no more."""
         files: dict[date, list[dict[str, Any]]] = {}
         for file in warehouse.files(TABLE, version):
             day = file["partition"]["event_date"]
-            if first <= day <= last:
+            if day in days:
                 files.setdefault(day, []).append(file)
-        return _Input(first, last, version, files, until)
+        return _Input(version, files, until)
 
     def rows(self, days: Set[date] | None = None) -> int:
         """How many records there are, of some days or of all."""
@@ -100,10 +98,10 @@ def forward_passes(
     """How many instances have a record in an input and none in those of the refreshes `before`.
 
     The input are the records of event dates `first` to `last`, at a version of their table. before:
-    the newest date first; of each event date the first that holds it is asked.
+    the newest date first.
     """
-    own = _Input.of(warehouse, first, last, version)
-    seen = list(_inputs(warehouse, first, last, before))
+    own = _Input.of(warehouse, _days(first, last), version)
+    seen = [_input_of(warehouse, one, days) for one, days in _asked(before, first, last)]
     whole = [one for one in seen if one.until is None]
     same = {day for one in whole for day in own.files if own.paths(day) == one.paths(day)}
     fresh = own.files.keys() - same
@@ -112,42 +110,53 @@ def forward_passes(
     return count(warehouse, own, fresh, seen)
 
 
-def _inputs(
-    warehouse: Warehouse, first: date, last: date, before: Sequence[Manifest]
-) -> Iterator[_Input]:
-    """What refreshes read, each of the event dates that the one before it here does not hold."""
-    reach = last + timedelta(days=1)  # what is from here on has been asked about
+def _asked(before: Sequence[Manifest], first: date, last: date) -> list[tuple[Manifest, set[date]]]:
+    """Which event dates to ask of which refresh: of those whose window holds a date the one that
+    read the newest version, which has all that the others had. What the predecessor's window has
+    of other dates is asked as well: ids may come again."""
+    holds: dict[date, Manifest] = {}
+    newest = predecessor(before, last)
     for one in before:
-        start = one.inputs.window_start
-        if start < reach:
-            yield _input_of(warehouse, one, min(one.ds, reach - timedelta(days=1)))
-            reach = start
-        if reach <= first:
-            return
+        for day in _days(one.inputs.window_start, one.ds):
+            if one is not newest and not first <= day <= last:
+                continue
+            if day not in holds or _version(holds[day]) < _version(one):
+                holds[day] = one
+    asked: dict[str, set[date]] = {}
+    for day, one in holds.items():
+        asked.setdefault(one.refresh_id, set()).add(day)
+    return [(one, asked[one.refresh_id]) for one in before if one.refresh_id in asked]
 
 
-def recounted(warehouse: Warehouse, manifest: Manifest) -> Manifest:
-    """The manifest with its forward passes counted from the refreshes before it that are there
-    now."""
+def _days(first: date, last: date) -> set[date]:
+    return {first + timedelta(days=number) for number in range((last - first).days + 1)}
+
+
+def _version(manifest: Manifest) -> int:
+    return manifest.inputs.versions[TABLE]
+
+
+def recounted(warehouse: Warehouse, manifest: Manifest, beside: Set[str]) -> Manifest:
+    """The manifest with its forward passes counted anew; beside: the refreshes that were made at
+    the same time, of which those with an earlier date count first."""
     inputs, made = manifest.inputs, of_policy(warehouse, manifest.policy)
     before = predecessor(made, manifest.ds)
     name = None if before is None else before.refresh_id
-    earlier = [one for one in made if one.ds < manifest.ds]
     allowance, counted = manifest.allowance, counted_before(made, manifest.ds)
-    if allowance is None or (allowance.predecessor == name and counted == earlier):
+    wanted = [one for one in counted if one.ds < manifest.ds or one.refresh_id not in beside]
+    if allowance is None or (allowance.predecessor == name and wanted == counted):
         return manifest
-    version = inputs.versions[TABLE]
-    count = forward_passes(warehouse, inputs.window_start, manifest.ds, version, earlier)
+    first, version = inputs.window_start, _version(manifest)
+    count = forward_passes(warehouse, first, manifest.ds, version, wanted)
     return replace(manifest, allowance=replace(allowance, forward_passes=count, predecessor=name))
 
 
-def _input_of(warehouse: Warehouse, manifest: Manifest, last: date) -> _Input:
-    """What a refresh read of event dates up to `last`; where its version has expired, what had been
+def _input_of(warehouse: Warehouse, manifest: Manifest, days: Set[date]) -> _Input:
+    """What a refresh read of some event dates; where its version has expired, what had been
     recorded by then."""
-    first = manifest.inputs.window_start
-    version = manifest.inputs.versions[TABLE]
+    version = _version(manifest)
     try:
-        pinned = _Input.of(warehouse, first, last, version)
+        pinned = _Input.of(warehouse, days, version)
         paths = [path for day in pinned.files for path in pinned.paths(day)]
         if all(size_of(_place(warehouse, path)) is not None for path in paths):
             return pinned
@@ -158,7 +167,7 @@ def _input_of(warehouse: Warehouse, manifest: Manifest, last: date) -> _Input:
         "%s: version %d of %s has expired; what had been recorded by %s stands for it",
         *(manifest.refresh_id, version, TABLE, until.isoformat()),
     )
-    return _Input.of(warehouse, first, last, warehouse.version(TABLE), until)
+    return _Input.of(warehouse, days, warehouse.version(TABLE), until)
 
 
 def _place(warehouse: Warehouse, path: str) -> str:
@@ -227,6 +236,5 @@ def _unseen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _frame(warehouse: Warehouse, wanted: _Input) -> DataFrame:
-    between = F.col("event_date").between(F.lit(wanted.first), F.lit(wanted.last))
-    rows = warehouse.read(TABLE, wanted.version).where(between)
+    rows = warehouse.read(TABLE, wanted.version).where(F.col("event_date").isin(*wanted.files))
     return rows if wanted.until is None else rows.where(F.col("recorded_at") <= wanted.until)
