@@ -26,9 +26,9 @@ import pyarrow.compute as pc
 from inference.registered import RegisteredVersion, find_version
 from schemas.all_traffic import AllTraffic, keep, loss_of, require_equal_rows
 from schemas.command import add_common_arguments, pipeline_of, run_command
-from schemas.errors import ConfigurationError, NoDataError
+from schemas.errors import ConfigurationError
 from schemas.log import about, log
-from schemas.manifests import Manifest, find_manifest
+from schemas.manifests import Manifest
 from schemas.progress import step
 from schemas.registry import mlflow_client
 from schemas.shared_columns import MAX_LOGITS
@@ -46,29 +46,10 @@ from spark_jobs.estimation.asked import stands_for
 from spark_jobs.estimation.estimate import Known, Line, known_of, lines
 from spark_jobs.estimation.frame import KNOWN, frame_from
 from spark_jobs.judging.challenged import answered, compared, frame
+from spark_jobs.judging.judged_by import refresh_to_judge_by, unmatured_outside
 from spark_jobs.storage.warehouse import Warehouse
 
 GAIN = "difference"  # of a challenger's loss and that of the record, on one row
-
-
-def refresh_to_judge_by(warehouse: Warehouse, refresh_id: str) -> Manifest:
-    """The manifest of a refresh whose draw kept its probabilities.
-
-    Raises NoDataError where there is none, ConfigurationError for a design that promises none.
-    """
-    manifest = find_manifest(warehouse.path("refreshes"), refresh_id)
-    if manifest is None or manifest.probabilities_version is None:
-        raise NoDataError(
-            f"--refresh = {refresh_id}: no such refresh with its probabilities. Remedy:"
-            " `tenforward status` lists the refreshes."
-        )
-    if not manifest.report.get("design_exact", False):
-        raise ConfigurationError(
-            f"--refresh = {refresh_id}: its policy {manifest.policy!r} promises no inclusion"
-            " probabilities, so nothing can be said of the rows that were not drawn. Remedy: name a"
-            " refresh of another policy."
-        )
-    return manifest
 
 
 def predictors(rows: pa.Table, task: str) -> list[str]:
@@ -133,7 +114,7 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
         result |= {
             "refresh_id": manifest.refresh_id,
             "policy": manifest.policy,
-            "unmatured_outside": manifest.report.get("unmatured_records"),
+            "unmatured_outside": unmatured_outside(manifest),
         }
     if args.list is not None:
         asked = write_list(whole, args.list)

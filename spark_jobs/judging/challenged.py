@@ -23,6 +23,7 @@ from spark_jobs.estimation.answers import with_answers
 from spark_jobs.estimation.frame import SamplingFrame, frame_from
 from spark_jobs.features.answers import forward_passes
 from spark_jobs.features.point_in_time import with_features
+from spark_jobs.judging.judged_by import require_labels
 from spark_jobs.judging.learnt import learnt_from, require_independent, unlearnt
 from spark_jobs.refresh.registered import registered_versions
 from spark_jobs.selection.arrays import Array
@@ -58,7 +59,12 @@ def compared(
 
 
 def frame(warehouse: Warehouse, manifest: Manifest, models: Sequence[str] = ()) -> SamplingFrame:
-    """The rows of the refresh, without those that one of these versions may have learnt from."""
+    """The rows of the refresh, without those that one of these versions may have learnt from.
+
+    Raises ConfigurationError where it cannot judge one of them.
+    """
+    if models:
+        require_labels(manifest)
     rows = frame_of(warehouse, manifest)
     trained_on: dict[str, Manifest] = {}
     versions = registered_versions(warehouse.root, warehouse.pipeline.name) if models else {}
