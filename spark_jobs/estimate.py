@@ -44,7 +44,7 @@ from spark_jobs.estimation.all_traffic import (
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
 from spark_jobs.estimation.asked import stands_for
 from spark_jobs.estimation.estimate import Known, Line, known_of, lines
-from spark_jobs.estimation.frame import KNOWN, frame_from
+from spark_jobs.estimation.frame import KNOWN, answer_column, frame_from, segment_column
 from spark_jobs.judging.challenged import answered, compared, frame
 from spark_jobs.judging.judged_by import refresh_to_judge_by, unmatured_outside
 from spark_jobs.storage.warehouse import Warehouse
@@ -128,15 +128,17 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
     else:
         columns = [args.value, *([args.over] if args.over else [])]
         whole = with_answers(whole, read_answers(args.answers, columns))
-    value = GAIN if args.challenger is not None else args.value
+    value = GAIN if args.challenger is not None else answer_column(args.value)
+    over = None if args.over is None else answer_column(args.over)
+    by = None if args.by is None else segment_column(args.by)
     auxiliary = args.auxiliary or predictors(whole.rows, warehouse.pipeline.task)
     with warnings_logged():
         known = known_of(whole.rows, auxiliary)
-        found = lines(known, value, args.by, args.confidence, args.over)
+        found = lines(known, value, by, args.confidence, over)
     told_of = [told(line, args.confidence) for line in found]
-    result |= {"value": value, "auxiliary": auxiliary, "confidence": args.confidence}
+    result |= {"value": args.value or value, "auxiliary": auxiliary, "confidence": args.confidence}
     if args.challenger is not None:
-        means = served(whole.rows, args.by)
+        means = served(whole.rows, by)
         told_of = [_as_losses(one, means[one["group"]]) for one in told_of]
         result |= {"challenger": args.challenger, "forward_passes": whole.counts["drawn"]}
     if args.for_gate and manifest is not None:
