@@ -26,9 +26,9 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import DataQualityError, NoDataError
+from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.log import log
-from schemas.manifests import BOOTSTRAP, Decided, find_manifest
+from schemas.manifests import BOOTSTRAP, Decided, Manifest, find_manifest
 from schemas.progress import step
 from schemas.rules import Rules, rules_of
 from schemas.set_aside import SET_ASIDE, ids_set_aside
@@ -46,18 +46,25 @@ from spark_jobs.storage.settle import settle
 from spark_jobs.storage.warehouse import Warehouse
 
 
-def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
-    """Write the refresh of all labelled instances in [start, end], unless it is there."""
+def bootstrap(
+    warehouse: Warehouse, start: date, end: date, *, force: bool = False
+) -> dict[str, Any]:
+    """Write the refresh of all labelled instances in [start, end], unless it is there.
+
+    force: in place of the one that is there. Raises ConfigurationError where that begins on another
+    day, NoDataError where no instance is labelled.
+    """
     with step(f"bootstrap {start} to {end}"):
-        return _bootstrap(warehouse, start, end)
+        return _bootstrap(warehouse, start, end, force)
 
 
-def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
+def _bootstrap(warehouse: Warehouse, start: date, end: date, force: bool) -> dict[str, Any]:
     warehouse.require(*warehouse.tables)
     refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
     warehouse = numbered(warehouse, refresh_id)
     there = find_manifest(warehouse.path("refreshes"), refresh_id)
-    if there is not None:
+    if there is not None and not force:
+        _require_start(there, start)
         return outcome(warehouse, "already done", there)
     plan = replace(
         plan_refresh(warehouse, end),
@@ -106,6 +113,17 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     decisions.unpersist()
     labels.unpersist()
     return outcome(warehouse, "done", manifest)
+
+
+def _require_start(there: Manifest, start: date) -> None:
+    """One refresh begins and ends with its days; its name has the last alone."""
+    begins = there.inputs.window_start
+    if begins != start:
+        raise ConfigurationError(
+            f"--start = {start}: the bootstrap to {there.ds} is there, {there.refresh_id}, of"
+            f" {begins} to {there.ds}. Remedy: give --start {begins} to go on with it, another"
+            " --end for one beside it, or --force to write it anew from the other day on."
+        )
 
 
 def _labels(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> DataFrame:
@@ -190,6 +208,7 @@ def parser() -> argparse.ArgumentParser:
     add_common_arguments(line)
     line.add_argument("--start", required=True, type=parse_date, help="first UTC date")
     line.add_argument("--end", required=True, type=parse_date, help="last UTC date")
+    line.add_argument("--force", action="store_true", help="anew, from the tables as they are")
     return line
 
 
@@ -200,7 +219,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     require_order(args.start, args.end)
     require_over(args.end, "--end")
     warehouse = Warehouse(args.warehouse, pipeline)
-    done = bootstrap(warehouse, args.start, args.end)
+    done = bootstrap(warehouse, args.start, args.end, force=args.force)
     where = f"--pipeline {quote(args.pipeline)} --warehouse {quote(args.warehouse)}"
     told = advice(
         where,
