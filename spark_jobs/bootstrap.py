@@ -42,7 +42,7 @@ from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import ENGINE
-from spark_jobs.storage.settle import settle
+from spark_jobs.storage.settle import Keep, letting_go, settle
 from spark_jobs.storage.warehouse import Warehouse
 
 
@@ -54,11 +54,13 @@ def bootstrap(
     force: in place of the one that is there. Raises ConfigurationError where that begins on another
     day, NoDataError where no instance is labelled.
     """
-    with step(f"bootstrap {start} to {end}"):
-        return _bootstrap(warehouse, start, end, force)
+    with step(f"bootstrap {start} to {end}"), letting_go() as keep:
+        return _bootstrap(warehouse, start, end, force, keep)
 
 
-def _bootstrap(warehouse: Warehouse, start: date, end: date, force: bool) -> dict[str, Any]:
+def _bootstrap(
+    warehouse: Warehouse, start: date, end: date, force: bool, keep: Keep
+) -> dict[str, Any]:
     warehouse.require(*warehouse.tables)
     refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
     warehouse = numbered(warehouse, refresh_id)
@@ -78,10 +80,10 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date, force: bool) -> dic
     rules = rules_of(warehouse.pipeline)
     with step(f"joining labels with at most {at_most:,} instances"):
         repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
-        labels = settle(_labels(warehouse, plan, rules), at_most)
+        labels = keep(settle(_labels(warehouse, plan, rules), at_most))
         aside = ids_set_aside(warehouse.root, plan.versions.get(SET_ASIDE))
         free = ~(held_out(warehouse.pipeline.holdout) | F.col("instance_id").isin(aside))
-        decisions = settle(all_drawn(labels.where(free)), at_most)
+        decisions = keep(settle(all_drawn(labels.where(free)), at_most))
         count = decisions.count()
     if count == 0:
         raise NoDataError(
@@ -91,7 +93,7 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date, force: bool) -> dic
     own = warehouse.pipeline.labels.known_as
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", *own)
     with step("looking for labels that cannot be used"):
-        rejects = _rejected(warehouse, plan, rules)
+        rejects = _rejected(warehouse, plan, rules, keep)
     report = {
         "candidates": count,
         "budget": count,
@@ -110,8 +112,6 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date, force: bool) -> dic
     )
     with step(f"writing {count:,} rows"):
         manifest = write_refresh(warehouse, plan, draft, kept)
-    decisions.unpersist()
-    labels.unpersist()
     return outcome(warehouse, "done", manifest)
 
 
@@ -139,17 +139,16 @@ def _window(warehouse: Warehouse, plan: RefreshPlan, name: str) -> DataFrame:
     return in_window(warehouse.read_pinned(name, plan.versions), plan.window_start, plan.ds)
 
 
-def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> dict[str, int]:
+def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules, keep: Keep) -> dict[str, int]:
     """Put the labels that cannot be used into `forward_rejects`; how many for each reason."""
     known = _window(warehouse, plan, "labels").where(F.col("known_at") <= F.lit(plan.cut))
     own = known_as(warehouse.pipeline.labels.known_as)
     judged = label_faults(known.select("instance_id", "event_date", "known_at", *own), rules.label)
-    wrong = judged.where("fault IS NOT NULL").persist()
+    wrong = keep(judged.where("fault IS NOT NULL").persist())
     counts = {row["fault"]: row["count"] for row in wrong.groupBy("fault").count().collect()}
     if counts:
         reject(warehouse, wrong, f"bootstrap/{plan.refresh_id}/{plan.versions['labels']}")
         log.warning("labels rejected: %s", counts)
-    wrong.unpersist()
     return counts
 
 
