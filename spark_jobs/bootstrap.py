@@ -179,10 +179,11 @@ def all_drawn(labelled: DataFrame) -> DataFrame:
 
 
 def _mean_row_weight(labelled: DataFrame) -> float:
-    """Exactly rounded: in whatever order Spark hands the rows out."""
-    weights = labelled.select("row_weight").toArrow()["row_weight"].to_pylist()
-    total = math.fsum(weights)
-    if weights and total == 0.0:
+    """Exactly rounded, in whatever order Spark hands the rows out, as no sum of Spark's own is: the
+    sample's digest has the weights. The driver holds 8 bytes a row."""
+    weights = labelled.select("row_weight").toArrow()["row_weight"]
+    total = math.fsum(one for chunk in weights.chunks for one in chunk.to_numpy())
+    if len(weights) and total == 0.0:
         raise DataQualityError(
             f"row_weight = 0 of all {len(weights)} labelled instances: nothing is left to learn"
             " from. Remedy: correct the column that labels.weight names, or leave that setting out."
