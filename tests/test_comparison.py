@@ -1,6 +1,7 @@
 """Comparing policies from records alone: one Newton step on a draw against the step on all."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.sections.budget import parse_budget
+from spark_jobs import compare as job
 from spark_jobs.compare import table
 from spark_jobs.selection import comparison
 from spark_jobs.selection.comparison import Draw, compare, excess_loss, features, newton_steps
@@ -15,6 +17,7 @@ from spark_jobs.selection.from_arrow import from_arrow
 from spark_jobs.selection.policies import policy_for
 from spark_jobs.selection.policy import Strata
 from spark_jobs.selection.records import Records, reordered
+from tests.helpers import small_warehouse as small
 from tests.helpers.logged_records import binary_records, multiclass_records, regression_records
 
 SEEDS = [1, 2, 3, 4, 5]
@@ -56,6 +59,12 @@ def test_drawing_everything_leaves_no_excess(make):
     task = {binary_records: "binary", multiclass_records: "multiclass"}.get(make, "regression")
     for z in features(records, seed=1):
         assert excess_loss(task, records, everything(records), z) == pytest.approx(0, abs=1e-18)
+
+
+def test_a_step_that_differs_by_rounding_alone_leaves_none(binary):
+    """Weights of a third are those of 1, but for the last bit."""
+    alike = everything(binary)._replace(weight=np.full(binary.size, 1 / 3))
+    assert [excess_loss("binary", binary, alike, z) for z in features(binary, 1)] == [0.0, 0.0]
 
 
 def test_records_take_the_order_of_another_seed():
@@ -120,3 +129,20 @@ def test_where_a_budget_covers_all_the_table_has_a_dash(binary):
     some = {"sketch_loss": 0.5, "wider_loss": 2.0, "wider_range": (1.0, 4.0)}
     told = table([replace(line, **some) for line in lines]).splitlines()[1]
     assert told.split()[3:6] == ["1.00", "1.00", "0.50-2.00"]
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_day_of_too_many_rows_is_judged_on_a_share_of_its_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 records and 60 labels where 60 rows are the most: half of the ids."""
+    warehouse = small.filled(tmp_path)
+    monkeypatch.setattr(job, "DRIVER_ROWS", 60)
+    policies = {"uniform": policy_for("uniform", "binary")}
+    budgets = {text: parse_budget(text) for text in ("20 rows", "1000 rows")}
+    lines, counts = job.compare_day(warehouse, small.DAYS[-1], policies, budgets, 2)
+    assert counts["share_of_ids"] == 0.5
+    kept = counts["candidates"]
+    assert 15 <= kept <= 45
+    assert [line.rows for line in lines] == [20, 2 * kept]
+    assert lines[0].effective_sample_size == 20
