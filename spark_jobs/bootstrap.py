@@ -26,9 +26,9 @@ from schemas.command import (
     require_over,
     run_command,
 )
-from schemas.errors import DataQualityError, NoDataError
+from schemas.errors import ConfigurationError, DataQualityError, NoDataError
 from schemas.log import log
-from schemas.manifests import BOOTSTRAP, Decided, find_manifest
+from schemas.manifests import BOOTSTRAP, Decided, Manifest, find_manifest
 from schemas.progress import step
 from schemas.rules import Rules, rules_of
 from schemas.set_aside import SET_ASIDE, ids_set_aside
@@ -42,22 +42,31 @@ from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.write import Draft, write_refresh
 from spark_jobs.report.outcome import outcome
 from spark_jobs.selection.engine import ENGINE
-from spark_jobs.storage.settle import settle
+from spark_jobs.storage.settle import Keep, letting_go, settle
 from spark_jobs.storage.warehouse import Warehouse
 
 
-def bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
-    """Write the refresh of all labelled instances in [start, end], unless it is there."""
-    with step(f"bootstrap {start} to {end}"):
-        return _bootstrap(warehouse, start, end)
+def bootstrap(
+    warehouse: Warehouse, start: date, end: date, *, force: bool = False
+) -> dict[str, Any]:
+    """Write the refresh of all labelled instances in [start, end], unless it is there.
+
+    force: in place of the one that is there. Raises ConfigurationError where that begins on another
+    day, NoDataError where no instance is labelled.
+    """
+    with step(f"bootstrap {start} to {end}"), letting_go() as keep:
+        return _bootstrap(warehouse, start, end, force, keep)
 
 
-def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
+def _bootstrap(
+    warehouse: Warehouse, start: date, end: date, force: bool, keep: Keep
+) -> dict[str, Any]:
     warehouse.require(*warehouse.tables)
     refresh_id = f"{end}-bootstrap-{warehouse.pipeline.selection_digest()[:8]}"
     warehouse = numbered(warehouse, refresh_id)
     there = find_manifest(warehouse.path("refreshes"), refresh_id)
-    if there is not None:
+    if there is not None and not force:
+        _require_start(there, start)
         return outcome(warehouse, "already done", there)
     plan = replace(
         plan_refresh(warehouse, end),
@@ -71,10 +80,10 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     rules = rules_of(warehouse.pipeline)
     with step(f"joining labels with at most {at_most:,} instances"):
         repeats = repeat(_window(warehouse, plan, "instances"), warehouse.path("instances"))
-        labels = settle(_labels(warehouse, plan, rules), at_most)
+        labels = keep(settle(_labels(warehouse, plan, rules), at_most))
         aside = ids_set_aside(warehouse.root, plan.versions.get(SET_ASIDE))
         free = ~(held_out(warehouse.pipeline.holdout) | F.col("instance_id").isin(aside))
-        decisions = settle(all_drawn(labels.where(free)), at_most)
+        decisions = keep(settle(all_drawn(labels.where(free)), at_most))
         count = decisions.count()
     if count == 0:
         raise NoDataError(
@@ -84,7 +93,7 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     own = warehouse.pipeline.labels.known_as
     kept = labels.where(held_out(warehouse.pipeline.holdout)).select("instance_id", *own)
     with step("looking for labels that cannot be used"):
-        rejects = _rejected(warehouse, plan, rules)
+        rejects = _rejected(warehouse, plan, rules, keep)
     report = {
         "candidates": count,
         "budget": count,
@@ -103,9 +112,18 @@ def _bootstrap(warehouse: Warehouse, start: date, end: date) -> dict[str, Any]:
     )
     with step(f"writing {count:,} rows"):
         manifest = write_refresh(warehouse, plan, draft, kept)
-    decisions.unpersist()
-    labels.unpersist()
     return outcome(warehouse, "done", manifest)
+
+
+def _require_start(there: Manifest, start: date) -> None:
+    """One refresh begins and ends with its days; its name has the last alone."""
+    begins = there.inputs.window_start
+    if begins != start:
+        raise ConfigurationError(
+            f"--start = {start}: the bootstrap to {there.ds} is there, {there.refresh_id}, of"
+            f" {begins} to {there.ds}. Remedy: give --start {begins} to go on with it, another"
+            " --end for one beside it, or --force to write it anew from the other day on."
+        )
 
 
 def _labels(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> DataFrame:
@@ -121,17 +139,16 @@ def _window(warehouse: Warehouse, plan: RefreshPlan, name: str) -> DataFrame:
     return in_window(warehouse.read_pinned(name, plan.versions), plan.window_start, plan.ds)
 
 
-def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules) -> dict[str, int]:
+def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules, keep: Keep) -> dict[str, int]:
     """Put the labels that cannot be used into `forward_rejects`; how many for each reason."""
     known = _window(warehouse, plan, "labels").where(F.col("known_at") <= F.lit(plan.cut))
     own = known_as(warehouse.pipeline.labels.known_as)
     judged = label_faults(known.select("instance_id", "event_date", "known_at", *own), rules.label)
-    wrong = judged.where("fault IS NOT NULL").persist()
+    wrong = keep(judged.where("fault IS NOT NULL").persist())
     counts = {row["fault"]: row["count"] for row in wrong.groupBy("fault").count().collect()}
     if counts:
         reject(warehouse, wrong, f"bootstrap/{plan.refresh_id}/{plan.versions['labels']}")
         log.warning("labels rejected: %s", counts)
-    wrong.unpersist()
     return counts
 
 
@@ -162,10 +179,11 @@ def all_drawn(labelled: DataFrame) -> DataFrame:
 
 
 def _mean_row_weight(labelled: DataFrame) -> float:
-    """Exactly rounded: in whatever order Spark hands the rows out."""
-    weights = labelled.select("row_weight").toArrow()["row_weight"].to_pylist()
-    total = math.fsum(weights)
-    if weights and total == 0.0:
+    """Exactly rounded, in whatever order Spark hands the rows out, as no sum of Spark's own is: the
+    sample's digest has the weights. The driver holds 8 bytes a row."""
+    weights = labelled.select("row_weight").toArrow()["row_weight"]
+    total = math.fsum(one for chunk in weights.chunks for one in chunk.to_numpy())
+    if len(weights) and total == 0.0:
         raise DataQualityError(
             f"row_weight = 0 of all {len(weights)} labelled instances: nothing is left to learn"
             " from. Remedy: correct the column that labels.weight names, or leave that setting out."
@@ -190,6 +208,7 @@ def parser() -> argparse.ArgumentParser:
     add_common_arguments(line)
     line.add_argument("--start", required=True, type=parse_date, help="first UTC date")
     line.add_argument("--end", required=True, type=parse_date, help="last UTC date")
+    line.add_argument("--force", action="store_true", help="anew, from the tables as they are")
     return line
 
 
@@ -200,7 +219,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
     require_order(args.start, args.end)
     require_over(args.end, "--end")
     warehouse = Warehouse(args.warehouse, pipeline)
-    done = bootstrap(warehouse, args.start, args.end)
+    done = bootstrap(warehouse, args.start, args.end, force=args.force)
     where = f"--pipeline {quote(args.pipeline)} --warehouse {quote(args.warehouse)}"
     told = advice(
         where,

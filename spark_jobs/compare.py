@@ -44,6 +44,7 @@ from spark_jobs.storage.settle import DRIVER_ROWS
 from spark_jobs.storage.warehouse import Warehouse
 
 BASELINE = "uniform"
+_PARTS = 1_000_000  # of the ids: so finely a share of them is taken
 
 
 def compare_day(
@@ -52,29 +53,31 @@ def compare_day(
     policies: dict[str, Policy],
     budgets: dict[str, Budget],
     draws: int,
-) -> tuple[list[ComparisonLine], dict[str, int]]:
+) -> tuple[list[ComparisonLine], dict[str, int | float]]:
     """A line each policy and budget, and how many candidates they were judged on.
 
-    Above `DRIVER_ROWS` candidates a share of the ids stands for all of them. Raises NoDataError.
+    Above `DRIVER_ROWS` rows a share of the ids stands for all of them. Raises NoDataError.
     """
     warehouse.require("forward_records", "labels", "refreshes")
     plan = plan_refresh(warehouse, ds)
     budgets = {name: affordable(warehouse, plan, one)[0] for name, one in budgets.items()}
     with step(f"compare {ds}: gathering candidates"):
-        records, in_sample = _candidates(warehouse, plan)
+        records, in_sample, share = _candidates(warehouse, plan)
     policies = {name: on_records(policy, in_sample) for name, policy in policies.items()}
     seeds = [plan.seed + draw for draw in range(draws)]
     lines = []
     with step(f"compare {ds}", len(policies) * len(budgets), "policies and budgets") as judged:
-        for line in compare(records, warehouse.pipeline.task, policies, budgets, seeds):
+        for line in compare(records, warehouse.pipeline.task, policies, budgets, seeds, share):
             log.info("%s", _shown(line))
             lines.append(line)
             judged.add()
-    return lines, {"candidates": records.size, "in_sample": in_sample, "draws": draws}
+    counts = {"candidates": records.size, "in_sample": in_sample, "draws": draws}
+    return lines, counts | {"share_of_ids": share}
 
 
-def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Records, int]:
-    """The candidates, and how many of them have no record but in sample."""
+def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Records, int, float]:
+    """The candidates, how many of them have no record but in sample, and the share of the ids that
+    they are."""
     models = models_of(warehouse.pipeline, warehouse.root)
     changed = segments_changed(warehouse.pipeline, warehouse.root, plan.window_start)
     window = window_of(warehouse, plan, models.accepted, keys_of_instances=changed)
@@ -86,23 +89,24 @@ def _candidates(warehouse: Warehouse, plan: RefreshPlan) -> tuple[Records, int]:
         rules=window.rules,
         maturity=warehouse.pipeline.labels,
     )
-    some = _share_of_ids(rows, window.at_most).toArrow()
-    candidates, counts = assemble(some, plan.seed, None, models.learnt_until)
+    some, share = _share_of_ids(rows, window.at_most)
+    candidates, counts = assemble(some.toArrow(), plan.seed, None, models.learnt_until)
     if candidates.size == 0:
         raise NoDataError(
             f"--ds = {plan.ds}: no candidates from {plan.window_start} to {plan.ds}. Remedy: score"
             " and label these days first, or correct the date."
         )
-    return candidates, counts.in_sample
+    return candidates, counts.in_sample, share
 
 
-def _share_of_ids(rows: DataFrame, at_most: int) -> DataFrame:
+def _share_of_ids(rows: DataFrame, at_most: int) -> tuple[DataFrame, float]:
+    """As many ids as the driver holds, by a hash, and which share of all they are."""
     if at_most <= DRIVER_ROWS:
-        return rows
-    share = round(DRIVER_ROWS / at_most * 1_000_000)
-    log.info("%d rows: judged on %.1f %% of the ids", at_most, share / 10_000)
-    place = F.pmod(F.xxhash64("instance_id", F.lit("compare")), F.lit(1_000_000))
-    return rows.where(place < F.lit(share))
+        return rows, 1.0
+    kept = max(1, round(DRIVER_ROWS / at_most * _PARTS))
+    log.info("%d rows: judged on %.1f %% of the ids", at_most, 100 * kept / _PARTS)
+    place = F.pmod(F.xxhash64("instance_id", F.lit("compare")), F.lit(_PARTS))
+    return rows.where(place < F.lit(kept)), kept / _PARTS
 
 
 def _shown(line: ComparisonLine) -> str:
@@ -123,20 +127,29 @@ def table(lines: Sequence[ComparisonLine]) -> str:
     body = []
     for line in lines:
         uniform = base[line.budget]
-        low, high = (value / uniform.wider_loss for value in line.wider_range)
+        sketch = _beside(line.sketch_loss, uniform.sketch_loss)
+        wider, low, high = (
+            _beside(value, uniform.wider_loss) for value in (line.wider_loss, *line.wider_range)
+        )
+        spread = "-" if uniform.wider_loss <= 0.0 else f"{low}-{high}"
         body.append(
             f"{line.policy:<22}{line.budget:>12}{line.rows:>10,}"
-            f"{line.sketch_loss / uniform.sketch_loss:>9.2f}"
-            f"{line.wider_loss / uniform.wider_loss:>8.2f}{f'{low:.2f}-{high:.2f}':>14}"
+            f"{sketch:>9}{wider:>8}{spread:>14}"
             f"{line.effective_sample_size:>9,.0f}{line.max_weight:>8.1f}"
             f"{line.top_loss_kept:>9.1%}{line.least_segment:>9.2f}"
         )
     notes = (
         "sketch, wider: predicted excess loss, uniform at the same budget = 1; calibrated draws"
-        " reproduce the sketch, so judge them by wider.\n"
+        " reproduce the sketch, so judge them by wider. - where uniform leaves none, all rows being"
+        " drawn.\n"
         "n eff: Kish's effective size. segment: least share of a segment against its own."
     )
     return "\n".join([head, *body, notes])
+
+
+def _beside(loss: float, uniform: float) -> str:
+    """A loss where uniform's is 1; a dash where uniform's is none."""
+    return f"{loss / uniform:.2f}" if uniform > 0.0 else "-"
 
 
 def parser() -> argparse.ArgumentParser:

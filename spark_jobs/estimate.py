@@ -26,9 +26,9 @@ import pyarrow.compute as pc
 from inference.registered import RegisteredVersion, find_version
 from schemas.all_traffic import AllTraffic, keep, loss_of, require_equal_rows
 from schemas.command import add_common_arguments, pipeline_of, run_command
-from schemas.errors import ConfigurationError, NoDataError
+from schemas.errors import ConfigurationError
 from schemas.log import about, log
-from schemas.manifests import Manifest, find_manifest
+from schemas.manifests import Manifest
 from schemas.progress import step
 from schemas.registry import mlflow_client
 from schemas.shared_columns import MAX_LOGITS
@@ -44,31 +44,12 @@ from spark_jobs.estimation.all_traffic import (
 from spark_jobs.estimation.answers import read_answers, with_answers, write_list
 from spark_jobs.estimation.asked import stands_for
 from spark_jobs.estimation.estimate import Known, Line, known_of, lines
-from spark_jobs.estimation.frame import KNOWN, frame_from
+from spark_jobs.estimation.frame import KNOWN, answer_column, frame_from, segment_column
 from spark_jobs.judging.challenged import answered, compared, frame
+from spark_jobs.judging.judged_by import refresh_to_judge_by, unmatured_outside
 from spark_jobs.storage.warehouse import Warehouse
 
 GAIN = "difference"  # of a challenger's loss and that of the record, on one row
-
-
-def refresh_to_judge_by(warehouse: Warehouse, refresh_id: str) -> Manifest:
-    """The manifest of a refresh whose draw kept its probabilities.
-
-    Raises NoDataError where there is none, ConfigurationError for a design that promises none.
-    """
-    manifest = find_manifest(warehouse.path("refreshes"), refresh_id)
-    if manifest is None or manifest.probabilities_version is None:
-        raise NoDataError(
-            f"--refresh = {refresh_id}: no such refresh with its probabilities. Remedy:"
-            " `tenforward status` lists the refreshes."
-        )
-    if not manifest.report.get("design_exact", False):
-        raise ConfigurationError(
-            f"--refresh = {refresh_id}: its policy {manifest.policy!r} promises no inclusion"
-            " probabilities, so nothing can be said of the rows that were not drawn. Remedy: name a"
-            " refresh of another policy."
-        )
-    return manifest
 
 
 def predictors(rows: pa.Table, task: str) -> list[str]:
@@ -133,7 +114,7 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
         result |= {
             "refresh_id": manifest.refresh_id,
             "policy": manifest.policy,
-            "unmatured_outside": manifest.report.get("unmatured_records"),
+            "unmatured_outside": unmatured_outside(manifest),
         }
     if args.list is not None:
         asked = write_list(whole, args.list)
@@ -147,15 +128,17 @@ def estimated(warehouse: Warehouse, args: argparse.Namespace) -> dict[str, Any]:
     else:
         columns = [args.value, *([args.over] if args.over else [])]
         whole = with_answers(whole, read_answers(args.answers, columns))
-    value = GAIN if args.challenger is not None else args.value
+    value = GAIN if args.challenger is not None else answer_column(args.value)
+    over = None if args.over is None else answer_column(args.over)
+    by = None if args.by is None else segment_column(args.by)
     auxiliary = args.auxiliary or predictors(whole.rows, warehouse.pipeline.task)
     with warnings_logged():
         known = known_of(whole.rows, auxiliary)
-        found = lines(known, value, args.by, args.confidence, args.over)
+        found = lines(known, value, by, args.confidence, over)
     told_of = [told(line, args.confidence) for line in found]
-    result |= {"value": value, "auxiliary": auxiliary, "confidence": args.confidence}
+    result |= {"value": args.value or value, "auxiliary": auxiliary, "confidence": args.confidence}
     if args.challenger is not None:
-        means = served(whole.rows, args.by)
+        means = served(whole.rows, by)
         told_of = [_as_losses(one, means[one["group"]]) for one in told_of]
         result |= {"challenger": args.challenger, "forward_passes": whole.counts["drawn"]}
     if args.for_gate and manifest is not None:

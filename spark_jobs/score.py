@@ -37,7 +37,7 @@ from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
 from spark_jobs.features.sources import require_sources
 from spark_jobs.storage.logs import require_owned
-from spark_jobs.storage.settle import settle
+from spark_jobs.storage.settle import Keep, letting_go, settle
 from spark_jobs.storage.warehouse import Warehouse
 from spark_jobs.storage.while_starting import while_starting
 
@@ -111,7 +111,8 @@ def _score_days(
     state = states(warehouse, version)
     done = answered_days(warehouse, dates, state, model_version)
     todo = [ds for ds in dates if ds not in done]
-    fresh = _score(warehouse, todo, version, now, model_version) if todo else {}
+    with letting_go() as keep:
+        fresh = _score(warehouse, todo, version, now, model_version, keep) if todo else {}
     mark(warehouse, [ds for ds in todo if ds < now.date()], state, model_version)
     return [fresh.get(ds) or _already_done(warehouse, ds) for ds in dates]
 
@@ -131,6 +132,7 @@ def _score(
     version: int,
     now: datetime,
     model_version: str | None,
+    keep: Keep,
 ) -> dict[date, dict[str, Any]]:
     """The results of the days on which an instance of that table version lacked an answer."""
     counts = warehouse.rows_by_date("instances", version)
@@ -149,11 +151,11 @@ def _score(
     asked = sum(counts[ds] for ds in dates)
     with step(f"looking for what lacks an answer among {asked:,} instances"):
         lacking = unanswered(warehouse, day, dates, model.version, serves=model_version is None)
-        instances = settle(lacking, asked)
+        instances = keep(settle(lacking, asked))
         if instances.isEmpty():
             return {}
         if repeat(instances, warehouse.path("instances")):
-            instances = settle(instances.dropDuplicates(), asked)
+            instances = keep(settle(instances.dropDuplicates(), asked))
     encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
     whose = f"model {model.name} version {model.version}"
     require_sources(warehouse.pipeline, warehouse.root, encoding, whose)
@@ -162,7 +164,7 @@ def _score(
     answers = forward_passes(features, model)
     records = forward_records(instances, answers, warehouse.pipeline, model.version)
     with step(f"answering at most {asked:,} instances"):
-        records = settle(records, asked)
+        records = keep(settle(records, asked))
     kind = SERVED if model_version is None else NAMED
     views = dict.fromkeys(name for name in warehouse.tables if name.startswith("features/"))
     read = warehouse.placed({"instances": version} | views)

@@ -51,7 +51,7 @@ def test_rows_that_a_model_may_have_learnt_from_leave_with_their_chances_put_rig
         ("learnt", 0.3, False, 1.0, "EWR"),
         ("held", 1.0, True, np.log(2), "LGA"),
     ]
-    columns = ["instance_id", "probability", "drawn", "loss", "origin"]
+    columns = ["instance_id", "probability", "drawn", "loss", "segment origin"]
     found = [tuple(row.values()) for row in frame.rows.select(columns).to_pylist()]
     assert [row[0] for row in found] == [row[0] for row in wanted]
     for row, expected in zip(found, wanted, strict=True):
@@ -126,6 +126,9 @@ def test_a_list_is_written_once_and_read_back_as_answers(tmp_path: Path) -> None
         write_list(frame, file)
     assert read_answers(file, ["held_out"]).num_rows == 2
     with pytest.raises(ConfigurationError, match=r"no column 'bad'; it has instance_id, held_out"):
+        read_answers(file, ["bad"])
+    file.write_text("instance_id,bad,bad\n7,1,1\n")
+    with pytest.raises(ConfigurationError, match=r"the column 'bad' stands 2 times\. Remedy"):
         read_answers(file, ["bad"])
     file.write_text("instance_id,bad\n7,1\n7,0\n")
     with pytest.raises(DataQualityError, match="'7' stands 2 times"):
@@ -220,6 +223,18 @@ def test_a_model_is_not_judged_by_the_draw_that_taught_it(
     assert (code, "Remedy: add --value" in found["error"]) == (2, True)
 
 
+def test_answers_and_segments_may_be_called_like_columns_of_the_frame(tmp_path: Path) -> None:
+    names = ["label", "loss", "score", "origin", "instance_id", "probability"]
+    frame = frame_from(GIVEN, "binary", ("score",))
+    assert frame.rows["score"].to_pylist()[:2] == [0.4, 0.2]
+    assert frame.rows["segment score"].to_pylist()[:2] == ["EWR", "JFK"]
+    file = tmp_path / "answers.csv"
+    file.write_text(f"instance_id,{','.join(names[:4])},probability\ndrawn,7,8,9,5,6\n")
+    found = with_answers(frame, read_answers(file, names)).rows
+    assert found["label"].to_pylist() == [1.0, 0.0, 1.0]
+    assert [found[f"answer {name}"][0].as_py() for name in names] == [7, 8, 9, 5, "drawn", 6]
+
+
 def test_answers_about_the_drawn_are_estimated_over_all(
     loop: dict[str, Any], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -230,7 +245,10 @@ def test_answers_about_the_drawn_are_estimated_over_all(
     drawn = read_refresh(warehouse.root, second, "sampled")
     file = tmp_path / "answers.csv"
     csv.write_csv(
-        drawn.select(["instance_id", "label"]).rename_columns(["instance_id", "late"]), file
+        drawn.select(["instance_id", "label", "label"]).rename_columns(
+            ["instance_id", "late", "label"]
+        ),
+        file,
     )
     place = "--warehouse", warehouse.root, "--refresh", second
     code, found = told(
@@ -242,3 +260,11 @@ def test_answers_about_the_drawn_are_estimated_over_all(
     assert (line["rows"], line["drawn"]) == (len(labels), drawn.num_rows)
     assert line["estimate"] == pytest.approx(labels.mean(), rel=1e-9)
     assert found["frame"]["held_out_not_asked"] > 0
+    (again,) = told(
+        capfd, *place, "--answers", str(file), "--value", "label", "--auxiliary", "label"
+    )[1]["estimates"]
+    assert again == line
+    of_both = "--value", "label", "--over", "late", "--by", "origin"
+    code, found = told(capfd, *place, "--answers", str(file), *of_both)
+    assert (code, found["value"]) == (0, "label")
+    assert [one["estimate"] for one in found["estimates"]] == pytest.approx([1.0] * 3)

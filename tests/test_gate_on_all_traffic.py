@@ -34,7 +34,7 @@ def rows(count: int, share: float, seed: int) -> pa.Table:
     label = (random.random(count) < 0.3).astype(float)
     drawn = random.random(count) < share
     columns: dict[str, Any] = {
-        "origin": np.where(random.random(count) < 0.2, "JFK", "EWR"),
+        "segment origin": np.where(random.random(count) < 0.2, "JFK", "EWR"),
         "label": label,
         "loss": random.random(count),
         "probability": np.full(count, share),
@@ -58,7 +58,7 @@ def test_where_every_row_is_drawn_it_is_what_the_gate_measures_on_held_out_rows(
         logits["champion"],
         table["label"].to_numpy(),
         anchor=logits["anchor"],
-        segments={"origin": table["origin"].to_numpy()},
+        segments={"origin": table["segment origin"].to_numpy()},
     )
     found = assessment(traffic(table))
     assert found.rows == wanted.rows

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from spark_jobs.refresh.plan import plan_refresh
 from spark_jobs.refresh.training_rows import training_rows
-from spark_jobs.storage.settle import DRIVER_ROWS_SETTING
+from spark_jobs.storage.settle import DRIVER_ROWS_SETTING, letting_go
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.flights_loop import LOOPED
 
@@ -38,8 +38,9 @@ def found(warehouse: Warehouse) -> tuple[DataFrame, list[tuple[object, ...]]]:
     drawn = warehouse.read("sampled").where(F.col("refresh_id") == plan.refresh_id)
     names = ("instance_id", "label", "weight", "offset", "probability", "position")
     wanted = drawn.select(*names, F.lit(True).alias("trains"))
-    rows = training_rows(warehouse, plan, wanted, drawn.count())
-    return rows, sorted(map(tuple, rows.drop("segments", "refresh_id").collect()))
+    with letting_go() as keep:
+        rows = training_rows(warehouse, plan, wanted, drawn.count(), keep)
+        return rows, sorted(map(tuple, rows.drop("segments", "refresh_id").collect()))
 
 
 @pytest.mark.usefixtures("as_if_large")

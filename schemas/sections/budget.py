@@ -51,6 +51,12 @@ class Budget:
         wanted = self.amount * count if self.unit == "share" else self.amount
         return min(count, max(1, round(wanted)))
 
+    def within(self, share: float) -> "Budget":
+        """What it comes to among a share of the candidates that stands for all of them."""
+        if self.unit != "rows" or share == 1.0:
+            return self
+        return Budget(max(1, round(self.amount * share)), "rows")
+
     def in_rows(self, rows_per_second: float, passes: int) -> "Budget":
         """GPU hours as the rows that so many passes over each fit into; other units as they are."""
         if self.unit != "gpu hours":

@@ -9,6 +9,7 @@ no pass costs a Spark job.
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -103,6 +104,13 @@ class SparkBlocks:
         run = partial(_packed, bits=bits, together=together)
         apart = narrow.repartitionById(1 << bits, shard)
         self._shards = over_batches(apart, run, _PACKED).persist()
+        with ExitStack() as unless_done:  # whoever gets no blocks can close none
+            unless_done.callback(self.close)
+            self._meet(bits)
+            unless_done.pop_all()
+
+    def _meet(self, bits: int) -> None:
+        """What the shards say of themselves, and fewer of them where that is enough."""
         small = self._shards.select("rows", "counts", "contents").collect()
         self.count: int = sum(row["rows"] for row in small)
         # Pickled by our own executors, sent over Spark's channel, as Spark does with any result.
@@ -120,10 +128,13 @@ class SparkBlocks:
         """Far fewer candidates than rows: 2^fewer shards in place of 2^bits."""
         number = F.shiftright("shard", bits - fewer)
         apart = self._shards.where("rows > 0").repartitionById(1 << fewer, number)
-        whole = over_batches(apart, partial(_united, bits=self._bits), _PACKED).persist()
-        whole.count()
-        self._shards.unpersist()
-        self._shards, self._shard_bits = whole, fewer
+        before = self._shards
+        self._shards = over_batches(apart, partial(_united, bits=self._bits), _PACKED).persist()
+        try:
+            self._shards.count()
+        finally:
+            before.unpersist()
+        self._shard_bits = fewer
 
     def each(self, kernel: Kernel[T], parts: tuple[str, ...] = ()) -> dict[int, T]:
         """One small result a block that has rows, by block index."""

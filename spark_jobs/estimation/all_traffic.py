@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from schemas.all_traffic import Ends, SegmentOfTraffic
 from spark_jobs.estimation.estimate import Known, Line, lines
+from spark_jobs.estimation.frame import segment_column
 
 CHALLENGER, CHAMPION, ANCHOR = "challenger", "champion", "anchor"
 LEVELS = 50  # of one segment key: the largest are compared
@@ -56,7 +57,7 @@ def by_segment(known: Known, keys: Sequence[str], confidence: float) -> list[Seg
     """The same of the largest levels of each segment key. Intervals have coverage `confidence` for
     all of them together (Bonferroni)."""
     names = known.table.column_names
-    largest = {key: _largest(known.table[key]) for key in keys}
+    largest = {key: _largest(known.table[segment_column(key)]) for key in keys}
     level = 1 - (1 - confidence) / max(1, sum(len(levels) for levels in largest.values()))
     values: dict[str, tuple[str, str | None]] = {"loss": (f"{CHALLENGER}_judged", None)}
     values |= {name: (name, None) for name in _INCREASES.values() if name in names}
@@ -67,7 +68,10 @@ def by_segment(known: Known, keys: Sequence[str], confidence: float) -> list[Seg
         with warnings.catch_warnings():  # a small segment bears few auxiliaries, each of them said
             warnings.simplefilter("ignore")
             of = {
-                name: {line.group: line for line in lines(known, value, key, level, over)}
+                name: {
+                    line.group: line
+                    for line in lines(known, value, segment_column(key), level, over)
+                }
                 for name, (value, over) in values.items()
             }
         found += [_segment(key, one, of) for one in levels]

@@ -8,7 +8,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from schemas.errors import ConfigurationError, DataQualityError
-from spark_jobs.estimation.frame import SamplingFrame, count
+from spark_jobs.estimation.frame import SamplingFrame, answer_column, count
 
 
 def write_list(frame: SamplingFrame, file: Path) -> int:
@@ -36,10 +36,11 @@ def write_csv(rows: pa.Table, file: Path) -> None:
 
 
 def read_answers(file: Path, columns: list[str]) -> pa.Table:
-    """instance_id and the columns, a row an instance, of a Parquet or CSV file.
+    """instance_id and the columns, each as its `answer_column`, a row an instance, of a Parquet or
+    CSV file.
 
-    Raises ConfigurationError for a file or column that is not there, DataQualityError for an id
-    that is null or stands twice.
+    Raises ConfigurationError for a file or column that is not there and for two of one name,
+    DataQualityError for an id that is null or stands twice.
     """
     try:
         if file.suffix == ".parquet":
@@ -52,13 +53,19 @@ def read_answers(file: Path, columns: list[str]) -> pa.Table:
             f"--answers = {file}: cannot be read ({error}). Remedy: give a Parquet file, or CSV"
             " with a header line."
         ) from error
-    missing = [name for name in ("instance_id", *columns) if name not in table.column_names]
+    wanted = ("instance_id", *columns)
+    missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise ConfigurationError(
             f"--answers = {file}: no column {', '.join(map(repr, missing))}; it has"
             f" {', '.join(table.column_names)}. Remedy: add it, or name another."
         )
-    table = table.select(["instance_id", *columns])
+    for name in wanted:
+        if (times := table.column_names.count(name)) > 1:
+            raise ConfigurationError(
+                f"--answers = {file}: the column {name!r} stands {times} times. Remedy: rename all"
+                " but one."
+            )
     ids = pc.cast(table["instance_id"], pa.string())
     if ids.null_count or pc.count_distinct(ids).as_py() < len(ids):
         twice = pc.value_counts(ids.combine_chunks())
@@ -67,7 +74,7 @@ def read_answers(file: Path, columns: list[str]) -> pa.Table:
             f"--answers = {file}: instance_id is null in {ids.null_count} rows, and"
             f" {worst['values']!r} stands {worst['counts']} times. Remedy: one row an instance."
         )
-    return table.set_column(0, "instance_id", ids)
+    return pa.table({"instance_id": ids} | {answer_column(name): table[name] for name in columns})
 
 
 def with_answers(frame: SamplingFrame, answers: pa.Table) -> SamplingFrame:

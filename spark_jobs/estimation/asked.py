@@ -13,13 +13,19 @@ from spark_jobs.selection.draw import DRAW
 
 
 def require_columns(table: pa.Table, names: list[str]) -> None:
-    """Refuse a table that lacks one of the columns, or that has no row."""
+    """Refuse a table that lacks one of the columns, has two of one name, or no row."""
     needed = ["probability", "drawn", *names]
     missing = [name for name in needed if name not in table.schema.names]
     if missing:
         raise ConfigurationError(
             f"table lacks the column {', '.join(map(repr, missing))}; it has"
             f" {', '.join(table.schema.names)}. Remedy: add columns to what `draw` returned."
+        )
+    if len(there := table.schema.names) > len(set(there)):
+        name = next(name for name in there if there.count(name) > 1)
+        raise ConfigurationError(
+            f"table has the column {name!r} {there.count(name)} times. Remedy: give what was added"
+            " to what `draw` returned another name."
         )
     if table.num_rows == 0:
         raise NoDataError("table has no row. Remedy: give every candidate, drawn or not.")

@@ -14,6 +14,17 @@ from spark_jobs.selection.tasks import loss, residual
 KNOWN = ("loss", "label", "prediction", "residual", "score", "segments", "sketch")
 
 
+def segment_column(name: str) -> str:
+    """Where a frame has the levels of a segment: people may call one `score` or `label`, as columns
+    of the frame are called."""
+    return f"segment {name}"
+
+
+def answer_column(name: str) -> str:
+    """Where it has what others answered, for the same reason."""
+    return f"answer {name}"
+
+
 class SamplingFrame(NamedTuple):
     """instance_id, held_out, label, loss, probability, drawn, and what the records hold; and how
     many rows are in it, of which kind, and how many are not."""
@@ -23,7 +34,7 @@ class SamplingFrame(NamedTuple):
 
 
 def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> SamplingFrame:
-    """The frame of what `candidates.drawn_from` reads, each segment a column of its own.
+    """The frame of what `candidates.drawn_from` reads, each segment a `segment_column` of its own.
 
     given may say of each row whether a model has `learnt` from it and how likely it was not to
     (`unlearnt`): such rows are not drawn, the others' probabilities are that much less, and what
@@ -48,7 +59,7 @@ def frame_from(given: pa.Table, task: str, segments: tuple[str, ...]) -> Samplin
         rows = _with(rows, "loss", pc.coalesce(rows["loss"], pa.array(own)))
         rows = _with(rows, "residual", _column(residual(task, answers, label)))
     for place, name in enumerate(segments):
-        rows = _with(rows, name, pc.list_element(rows["segments"], place))
+        rows = _with(rows, segment_column(name), pc.list_element(rows["segments"], place))
     held, drawn = rows["held_out"], rows["drawn"]
     counts = {
         "rows": rows.num_rows,

@@ -8,6 +8,7 @@ from schemas import findings
 from spark_jobs.candidates.rejects import content, is_dated_otherwise
 from spark_jobs.history.data import WRITTEN, Data, any_null, in_the_future, not_a_number
 from spark_jobs.history.found import DAY, ID, KIND, RowFinding, examples, finding, named, row_faults
+from spark_jobs.storage.settle import letting_go
 
 TABLE = "instances"
 
@@ -55,13 +56,12 @@ def _ids(data: Data) -> list[RowFinding]:
             .otherwise(findings.REPEATED)
             .alias(KIND),
         )
-        .persist()
     )
-    counts = {row[KIND]: row["count"] for row in twice.groupBy(KIND).count().collect()}
-    path, few = data.warehouse.path(TABLE), examples(twice) if counts else {}
-    found = [finding(kind, TABLE, path, count, **few[kind]) for kind, count in counts.items()]
-    twice.unpersist()
-    return found
+    with letting_go() as keep:
+        twice = keep(twice.persist())
+        counts = {row[KIND]: row["count"] for row in twice.groupBy(KIND).count().collect()}
+        path, few = data.warehouse.path(TABLE), examples(twice) if counts else {}
+    return [finding(kind, TABLE, path, count, **few[kind]) for kind, count in counts.items()]
 
 
 def _days(data: Data) -> list[RowFinding]:

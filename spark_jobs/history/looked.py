@@ -11,6 +11,7 @@ from schemas.progress import step
 from spark_jobs.history import instances, joined, records, views
 from spark_jobs.history.data import Data
 from spark_jobs.history.found import RowFinding
+from spark_jobs.storage.settle import letting_go
 from spark_jobs.storage.warehouse import Warehouse
 
 # What looks at one table alone, by its name.
@@ -44,12 +45,12 @@ def look(
         newest, stale = views.freshness(data)
         found += stale
     with _told("instances, records and labels side by side"):
-        story = joined.story(data).persist()
-        found += joined.look(data, story)
-        days = joined.by_day(data, story)
+        with letting_go() as keep:
+            story = keep(joined.story(data).persist())
+            found += joined.look(data, story)
+            days, delays = joined.by_day(data, story), joined.delays(story)
         found += joined.short_days(data, days)
-        figures = {"coverage": days, "label_delay_hours": joined.delays(story), "newest": newest}
-        story.unpersist()
+        figures = {"coverage": days, "label_delay_hours": delays, "newest": newest}
     order = {"error": 0, "warning": 1, "note": 2}
     return Looked(sorted(found, key=lambda one: order[one.severity]), figures)
 

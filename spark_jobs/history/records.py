@@ -20,6 +20,7 @@ from spark_jobs.history.data import Data, any_null, in_the_future
 from spark_jobs.history.found import KIND, RowFinding, examples, finding, named, row_faults
 from spark_jobs.refresh.defined import segments_changed
 from spark_jobs.refresh.registered import models_of
+from spark_jobs.storage.settle import letting_go
 
 
 def look_at_records(data: Data) -> list[RowFinding]:
@@ -65,12 +66,12 @@ def _refused(
     total = sum(row["count"] for row in of_fault)
     counts = {row["fault"]: row["count"] for row in of_fault if row["fault"] is not None}
     few = examples(_named(judged.where("fault IS NOT NULL"), F.col("fault"))) if counts else {}
-    twice = twice.persist()
-    contradicting = twice.agg(F.sum("rows")).first()
-    if contradicting is not None and contradicting[0]:
-        counts[differs] = contradicting[0]
-        few |= examples(_named(twice, F.lit(differs)))
-    twice.unpersist()
+    with letting_go() as keep:
+        twice = keep(twice.persist())
+        contradicting = twice.agg(F.sum("rows")).first()
+        if contradicting is not None and contradicting[0]:
+            counts[differs] = contradicting[0]
+            few |= examples(_named(twice, F.lit(differs)))
     allowed = data.pipeline.selection.max_reject_share * total
     return [
         finding(

@@ -13,6 +13,7 @@ from schemas.sections.store import FeatureView
 from spark_jobs.candidates.rejects import content
 from spark_jobs.history.data import Data, any_null, in_the_future, not_a_number
 from spark_jobs.history.found import DAY, ID, KIND, RowFinding, examples, finding, named, row_faults
+from spark_jobs.storage.settle import letting_go
 
 
 def look(data: Data, view: FeatureView) -> list[RowFinding]:
@@ -27,12 +28,12 @@ def look(data: Data, view: FeatureView) -> list[RowFinding]:
         findings.NAN: not_a_number({column: spec.type for column, spec in view.columns.items()}),
     }
     found = row_faults(rows, name, path, faults)
-    differ = _contradictions(rows, view).persist()
-    count = differ.count()
-    if count:
-        few = examples(differ)[findings.CONTRADICTION]
-        found.append(finding(findings.CONTRADICTION, name, path, count, **few))
-    differ.unpersist()
+    with letting_go() as keep:
+        differ = keep(_contradictions(rows, view).persist())
+        count = differ.count()
+        if count:
+            few = examples(differ)[findings.CONTRADICTION]
+            found.append(finding(findings.CONTRADICTION, name, path, count, **few))
     return found
 
 

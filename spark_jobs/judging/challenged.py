@@ -23,11 +23,13 @@ from spark_jobs.estimation.answers import with_answers
 from spark_jobs.estimation.frame import SamplingFrame, frame_from
 from spark_jobs.features.answers import forward_passes
 from spark_jobs.features.point_in_time import with_features
+from spark_jobs.judging.judged_by import require_labels
 from spark_jobs.judging.learnt import learnt_from, require_independent, unlearnt
 from spark_jobs.refresh.registered import registered_versions
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.from_arrow import predictions
 from spark_jobs.selection.tasks import loss, sigmoid, softmax
+from spark_jobs.storage.settle import letting_go
 from spark_jobs.storage.warehouse import Warehouse
 
 
@@ -58,7 +60,12 @@ def compared(
 
 
 def frame(warehouse: Warehouse, manifest: Manifest, models: Sequence[str] = ()) -> SamplingFrame:
-    """The rows of the refresh, without those that one of these versions may have learnt from."""
+    """The rows of the refresh, without those that one of these versions may have learnt from.
+
+    Raises ConfigurationError where it cannot judge one of them.
+    """
+    if models:
+        require_labels(manifest)
     rows = frame_of(warehouse, manifest)
     trained_on: dict[str, Manifest] = {}
     versions = registered_versions(warehouse.root, warehouse.pipeline.name) if models else {}
@@ -98,20 +105,19 @@ def answered(
     instances = in_window(instances, inputs.window_start, manifest.ds)
     asked = instances.join(F.broadcast(ids), "instance_id").dropDuplicates(["instance_id"])
     features: list[tuple[Encoding, DataFrame]] = []  # most models read alike: joined once
-    for of, model in models.items():
-        encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
-        rows = next((one for known, one in features if known == encoding), None)
-        if rows is None:
-            rows = with_features(warehouse, asked, inputs.versions, encoding).drop("event_time")
-            features.append((encoding, rows.persist() if len(models) > 1 else rows))
-        answers = forward_passes(rows, model).toArrow()
-        place = pc.index_in(answers["instance_id"], value_set=drawn["instance_id"])
-        label = drawn["label"].take(place.combine_chunks()).to_numpy()
-        columns = _columns(warehouse, predictions(answers), label)
-        own = {f"{of}_{name}": pa.array(column) for name, column in columns.items()}
-        whole = with_answers(whole, pa.table({"instance_id": answers["instance_id"], **own}))
-    for _, rows in features:
-        rows.unpersist()
+    with letting_go() as keep:
+        for of, model in models.items():
+            encoding = read_card(model.folder).encoding_in(warehouse.pipeline)
+            rows = next((one for known, one in features if known == encoding), None)
+            if rows is None:
+                rows = with_features(warehouse, asked, inputs.versions, encoding).drop("event_time")
+                features.append((encoding, keep(rows.persist()) if len(models) > 1 else rows))
+            answers = forward_passes(rows, model).toArrow()
+            place = pc.index_in(answers["instance_id"], value_set=drawn["instance_id"])
+            label = drawn["label"].take(place.combine_chunks()).to_numpy()
+            columns = _columns(warehouse, predictions(answers), label)
+            own = {f"{of}_{name}": pa.array(column) for name, column in columns.items()}
+            whole = with_answers(whole, pa.table({"instance_id": answers["instance_id"], **own}))
     return whole
 
 

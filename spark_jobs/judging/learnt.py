@@ -34,7 +34,8 @@ def learnt_from(
 
 
 def require_independent(window: Manifest, trained_on: Sequence[Manifest], version: str) -> None:
-    """Refuse to judge a model by the draw that it learnt from, or by one of the same seed."""
+    """Refuse to judge a model by the draw that it learnt from, by one of the same seed, or by days
+    from which it learnt with chances that nobody knows. Raises ConfigurationError."""
     same = [one.refresh_id for one in trained_on if one.seed == window.seed]
     if same:
         raise ConfigurationError(
@@ -42,6 +43,15 @@ def require_independent(window: Manifest, trained_on: Sequence[Manifest], versio
             f" {window.refresh_id} are one, so no drawn row is left to judge it by. Remedy: name"
             " the refresh of another day, a later one say."
         )
+    for one in _overlapping(window, trained_on):
+        # A bootstrap has no such figure, and drew every row for sure.
+        if not one.report.get("design_exact", True):
+            raise ConfigurationError(
+                f"version {version}: it, or a model before it, learnt from {one.refresh_id}, whose"
+                f" policy {one.policy!r} promises no inclusion probabilities, so how likely a row"
+                f" of {window.refresh_id} was not to teach it is not known. Remedy: name a refresh"
+                f" whose window begins after {one.ds}."
+            )
 
 
 def unlearnt(
@@ -54,15 +64,18 @@ def unlearnt(
     """
     since = window.inputs.window_start
     parts = []
-    for manifest in trained_on:
-        if manifest.ds >= since:
-            name = "selection_probabilities"
-            rows = warehouse.read(name, manifest.probabilities_version)
-            rows = rows.where(F.col("refresh_id") == manifest.refresh_id)
-            rows = rows.where(F.to_date("event_time") >= F.lit(since))
-            parts.append(rows.select("instance_id", "drawn", "probability"))
+    for manifest in _overlapping(window, trained_on):
+        rows = warehouse.read("selection_probabilities", manifest.probabilities_version)
+        rows = rows.where(F.col("refresh_id") == manifest.refresh_id)
+        rows = rows.where(F.to_date("event_time") >= F.lit(since))
+        parts.append(rows.select("instance_id", "drawn", "probability"))
     if not parts:
         return None
     chance = F.product(1 - F.col("probability")).alias("unlearnt")
     together = reduce(DataFrame.unionByName, parts)
     return together.groupBy("instance_id").agg(F.bool_or("drawn").alias("learnt"), chance)
+
+
+def _overlapping(window: Manifest, trained_on: Sequence[Manifest]) -> list[Manifest]:
+    """The refreshes that drew from days of the window."""
+    return [one for one in trained_on if one.ds >= window.inputs.window_start]

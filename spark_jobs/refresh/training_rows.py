@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 from spark_jobs.features.point_in_time import with_features
 from spark_jobs.features.segments import segment_keys
 from spark_jobs.refresh.plan import RefreshPlan
-from spark_jobs.storage.settle import driver_rows, settle
+from spark_jobs.storage.settle import Keep, driver_rows, settle
 from spark_jobs.storage.warehouse import Warehouse
 
 _DECIDED = "tenforward_decided"  # beside the user's own columns, so not a name of theirs
@@ -45,12 +45,14 @@ def training_rows(
     plan: RefreshPlan,
     wanted: DataFrame,
     at_most: int,
+    keep: Keep,
     *,
     repeats: bool = False,
 ) -> DataFrame:
     """Drawn and held-out rows with their features: one point-in-time join for both.
 
-    repeats: whether an instance may stand on several rows, which then say the same.
+    keep: notes what has to stay cached until the rows are computed (`letting_go`). repeats: whether
+    an instance may stand on several rows, which then say the same.
     """
     instances = warehouse.read("instances", plan.versions["instances"]).where(
         F.col("event_date").between(F.lit(plan.window_start), F.lit(plan.ds))
@@ -62,7 +64,7 @@ def training_rows(
     decided = F.struct(*(name for name in wanted.columns if name != "instance_id"))
     decisions = wanted.where("position >= 0").select("instance_id", decided.alias(_DECIDED))
     chosen = instances.join(F.broadcast(decisions) if few else decisions, "instance_id", "inner")
-    chosen = settle(chosen.dropDuplicates() if repeats else chosen, at_most)
+    chosen = keep(settle(chosen.dropDuplicates() if repeats else chosen, at_most))
     features = with_features(warehouse, chosen, plan.versions).drop("event_time")
     narrow = chosen.select(
         "instance_id",

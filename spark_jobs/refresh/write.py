@@ -22,7 +22,7 @@ from spark_jobs.refresh.parts import part_of
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.refresh.training_rows import in_files, training_rows, wanted_rows
 from spark_jobs.selection.engine import SelectionResult
-from spark_jobs.storage.settle import settle
+from spark_jobs.storage.settle import letting_go, settle
 from spark_jobs.storage.warehouse import Warehouse
 
 
@@ -69,17 +69,16 @@ def write_refresh(
     another run writes the same refresh meanwhile.
     """
     warehouse = claimed(warehouse, plan.refresh_id)
-    held_out = held_out.persist()
-    with step("counting the hold-out"):
-        at_most = draft.count + held_out.count()
-    with step(f"joining features of {at_most:,} rows"):
-        wanted = settle(wanted_rows(draft.drawn, held_out), at_most)
-        trained = training_rows(warehouse, plan, wanted, at_most, repeats=draft.repeats)
-        rows = settle(trained, at_most)
-    with step("committing the tables"):
-        written = _write_tables(warehouse, plan, draft, rows)
-    for kept in (rows, wanted, held_out):
-        kept.unpersist()
+    with letting_go() as keep:
+        held_out = keep(held_out.persist())
+        with step("counting the hold-out"):
+            at_most = draft.count + held_out.count()
+        with step(f"joining features of {at_most:,} rows"):
+            wanted = keep(settle(wanted_rows(draft.drawn, held_out), at_most))
+            rows = training_rows(warehouse, plan, wanted, at_most, keep, repeats=draft.repeats)
+            rows = keep(settle(rows, at_most))
+        with step("committing the tables"):
+            written = _write_tables(warehouse, plan, draft, rows)
     manifest = _manifest(warehouse, plan, draft, written)
     with step("committing the manifest"):
         write_manifest(warehouse, manifest)

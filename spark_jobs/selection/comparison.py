@@ -9,7 +9,7 @@ the same is computed with products of sketch numbers besides, which no draw is c
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +26,16 @@ from spark_jobs.selection.records import Records, reordered
 
 PRODUCTS = 32  # pairs of sketch numbers, beyond what calibration sees
 _RIDGE = 1e-3  # of the mean curvature: a feature that is constant or double stays harmless
+_ROUNDING = 1e-9  # of a step: two that differ by less are one, and a draw of all leaves no excess
 
 
 @dataclass(frozen=True)
 class ComparisonLine:
-    """One policy at one budget; medians over the draws. Losses are in the task's own units."""
+    """One policy at one budget; medians over the draws. Losses are in the task's own units.
+
+    Where a share of the ids stood for all, rows and effective size are those of all candidates, and
+    losses those of the smaller draw: so many times larger, about, for every policy alike.
+    """
 
     policy: str
     budget: str
@@ -108,6 +113,7 @@ def excess_loss(task: str, records: Records, draw: Draw, z: Array) -> float:
     everything = Draw(np.ones(n, bool), stands_for, np.zeros(n))
     full, curvature = newton_steps(task, records, everything, z)
     error = newton_steps(task, records, draw, z)[0] - full
+    error = np.where(np.abs(error) > _ROUNDING * np.abs(full).max(), error, 0.0)
     return float(0.5 * np.einsum("ci,cij,cj->", error, curvature, error))
 
 
@@ -117,19 +123,45 @@ def compare(
     policies: Mapping[str, Policy],
     budgets: Mapping[str, Budget],
     seeds: Sequence[int],
+    share: float = 1.0,
 ) -> Iterator[ComparisonLine]:
-    """One line a policy and budget, as they are ready."""
+    """One line a policy and budget, as they are ready.
+
+    share: of the ids, where the records are those of some that stand for all: budgets and minima in
+    rows are taken in proportion.
+    """
+    policies = {name: _within(policy, records, share) for name, policy in policies.items()}
     orders = [reordered(records, seed) for seed in seeds]
     spaces = [features(one, seeds[0]) for one in orders]
     for budget_name, budget in budgets.items():
         for policy_name, policy in policies.items():
             draws = []
             for seed, here, (narrow, wide) in zip(seeds, orders, spaces, strict=True):
-                selection = select(ArrowBlocks(here), policy, budget, seed, task)
+                selection = select(ArrowBlocks(here), policy, budget.within(share), seed, task)
                 draw = _draw(selection)
                 losses = [excess_loss(task, here, draw, z) for z in (narrow, wide)]
                 draws.append((losses, selection.report))
-            yield _line(policy_name, budget_name, draws)
+            line = _line(policy_name, budget_name, draws)
+            yield line if share == 1.0 else _of_all(line, budget, records.size, share)
+
+
+def _within(policy: Policy, records: Records, share: float) -> Policy:
+    """The policy with its minimum of rows in proportion, and no more than chance has left of a
+    level: what all rows allow is not refused for a share of them."""
+    strata = policy.strata
+    if strata is None or not strata.min_count or share == 1.0:
+        return policy
+    levels = np.bincount(records.segments[:, strata.place])
+    least = min(max(1, round(strata.min_count * share)), int(levels[levels > 0].min()))
+    return replace(policy, strata=replace(strata, min_count=least))
+
+
+def _of_all(line: ComparisonLine, budget: Budget, kept: int, share: float) -> ComparisonLine:
+    return replace(
+        line,
+        rows=budget.rows(round(kept / share)),
+        effective_sample_size=line.effective_sample_size / share,
+    )
 
 
 def _draw(selection: SelectionResult) -> Draw:

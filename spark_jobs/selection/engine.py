@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -268,16 +269,14 @@ def _calibrated(
     rows, levels = plan.scale.budget, plan.vocabulary.levels
     columns = calibration.auxiliary(plan.task, moments, levels, layout, rows)
     plan = replace(plan, columns=columns)
-    held = blocks.hold(partial(kernels.drawn_rows, plan=plan), ("sketch",))
-    bounds = plan.policy.bounds
-    nothing = np.zeros(columns.columns)
-    first = held.total(partial(_goal_and_sums, q=nothing, bounds=bounds), add_sums)
+    bounds, nothing = plan.policy.bounds, np.zeros(columns.columns)
+    with closing(blocks.hold(partial(kernels.drawn_rows, plan=plan), ("sketch",))) as held:
+        first = held.total(partial(_goal_and_sums, q=nothing, bounds=bounds), add_sums)
 
-    def evaluate(coefficients: Array) -> dict[str, Array]:
-        return held.total(partial(calibration.sums, q=coefficients, bounds=bounds), add_sums)
+        def evaluate(coefficients: Array) -> dict[str, Array]:
+            return held.total(partial(calibration.sums, q=coefficients, bounds=bounds), add_sums)
 
-    solution = solver.solve(evaluate, first, plan.scale.budget, plan.policy)
-    held.close()
+        solution = solver.solve(evaluate, first, plan.scale.budget, plan.policy)
     found = {"calibration": solver.achieved(solution, columns)}
     step = None if plan.served is None else record_step.step_of(first, plan.served)
     return (
