@@ -34,6 +34,7 @@ _SETTINGS = {
 # Tags of a version; what counts is whether they are there.
 PROMOTED = "promoted"  # it served, or serves
 ROLLED_BACK = "rolled_back"  # `rollback` took it out of service
+PROMOTED_OVER = "promoted_over"  # the newer version that served before it, if one did
 
 
 def tracking_uri(warehouse: str) -> str:

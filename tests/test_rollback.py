@@ -11,6 +11,8 @@ from schemas.bundle import PROGRAM
 from schemas.command import run_command
 from schemas.errors import ConfigurationError, NoDataError
 from tests.helpers.trainer_tables import empty_database, random_rows, small_pipeline, write_refresh
+from trainer.promotion.all_traffic import serve_if_passed
+from trainer.promotion.gate import Verdict
 from trainer.promotion.registry import Registry, open_registry
 from trainer.rollback import rollback
 from trainer.train import train_refresh
@@ -99,6 +101,23 @@ def test_versions_that_a_step_back_has_jumped_over_are_not_gone_back_to(two: Pat
     again(two)
     assert serving(two) == "4"
     assert rollback("small", "small", str(two))["version"] == "1"
+
+
+def test_an_older_version_that_was_promoted_over_a_newer_one_gives_way_to_that_one(
+    two: Path,
+) -> None:
+    """As `register --version 2` promotes it while 3 serves."""
+    again(two)
+    registry = registry_of(two)
+    serve_if_passed(registry, registry.version("2", "--version"), Verdict(True, "passed"))
+    assert serving(two) == "2"
+    first = rollback("small", "small", str(two))
+    assert (first["status"], first["version"], first["before"]) == ("done", "3", "2")
+    assert (serving(two), rolled_back(two)) == ("3", ["2"])
+    assert rollback("small", "small", str(two))["status"] == "already done"
+    assert serving(two) == "3"
+    again(two)
+    assert rollback("small", "small", str(two))["version"] == "3"
 
 
 def test_with_every_earlier_version_rolled_back_there_is_nothing_to_go_back_to(two: Path) -> None:

@@ -17,7 +17,7 @@ from schemas.errors import NoDataError
 from schemas.lock import exclusive
 from schemas.log import about, log
 from schemas.places import state_folder
-from schemas.registry import CHAMPION, PROMOTED, ROLLED_BACK, registry_exists
+from schemas.registry import CHAMPION, PROMOTED, PROMOTED_OVER, ROLLED_BACK, registry_exists
 from trainer.promotion.registry import Registry, open_registry, require_model_name
 
 if TYPE_CHECKING:
@@ -61,11 +61,18 @@ def rollback(
             log.warning("version %s was itself rolled back from", version)
         if dry_run:
             return {"status": "planned"} | result
-        if before is not None and int(before) > int(version):  # forwards is no rolling back
-            for one in _given_up(registry, int(version), int(before)):
+        if serving is not None and _is_back(serving, target):  # forwards is no rolling back
+            for one in _given_up(registry, int(version), int(serving.version)):
                 registry.client.set_model_version_tag(name, one, ROLLED_BACK, "true")
         registry.client.set_registered_model_alias(name, CHAMPION, version)
     return {"status": "done"} | result
+
+
+def _is_back(serving: "ModelVersion", target: "ModelVersion") -> bool:
+    """Whether the target served before what serves: an older one, or the newer one over which an
+    older one was promoted later."""
+    older = int(target.version) < int(serving.version)
+    return older or serving.tags.get(PROMOTED_OVER) == str(target.version)
 
 
 def _given_up(registry: Registry, version: int, before: int) -> list[str]:
@@ -89,9 +96,16 @@ def _before_newest(registry: Registry, serving: "ModelVersion | None") -> "Model
         if {PROMOTED, ROLLED_BACK} & set(one.tags) or int(one.version) == now
     }
     newest = max(served, default=None)
-    if serving is not None and now != newest:
-        told = "version %s serves already, behind version %s; --to goes further back"
-        log.info(told, now, newest)
+    over = None if serving is None else served.get(int(serving.tags.get(PROMOTED_OVER, 0)))
+    if over is not None and ROLLED_BACK not in over.tags:
+        return over
+    stepped = any(
+        ROLLED_BACK in one.tags and one.tags.get(PROMOTED_OVER) == str(now)
+        for one in served.values()
+    )
+    if serving is not None and (now != newest or stepped):
+        told = "version %s serves already, a step back was made; --to goes further back"
+        log.info(told, now)
         return serving
     earlier = [number for number in served if number != newest]
     sound = [number for number in earlier if ROLLED_BACK not in served[number].tags]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from schemas.all_traffic import AllTraffic, Ends, kept, loss_of
 from schemas.errors import ConfigurationError
 from schemas.pipeline import Pipeline
-from schemas.registry import CHAMPION, PROMOTED, ROLLED_BACK
+from schemas.registry import CHAMPION, PROMOTED, PROMOTED_OVER, ROLLED_BACK
 from trainer.promotion.assess import Assessment, Named, SegmentLine
 from trainer.promotion.gate import Verdict, decide
 from trainer.promotion.intervals import Interval
@@ -76,9 +76,14 @@ def serve_if_passed(registry: Registry, version: "ModelVersion", verdict: Verdic
     tags = {"gate": "passed" if verdict.passed else "failed", "gate_reason": verdict.reason}
     for name, value in tags.items():
         registry.client.set_model_version_tag(registry.name, number, name, value)
-    if verdict.passed:
-        registry.client.set_model_version_tag(registry.name, number, PROMOTED, "true")
-        registry.client.set_registered_model_alias(registry.name, CHAMPION, number)
+    if not verdict.passed:
+        return
+    champion = registry.champion()
+    if champion is not None and int(champion.version) > int(number):
+        before = str(champion.version)
+        registry.client.set_model_version_tag(registry.name, number, PROMOTED_OVER, before)
+    registry.client.set_registered_model_alias(registry.name, CHAMPION, number)
+    registry.client.set_model_version_tag(registry.name, number, PROMOTED, "true")
 
 
 def require_version(registry: Registry, number: str) -> "ModelVersion":
