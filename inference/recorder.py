@@ -23,7 +23,7 @@ from inference.recording.frame import frame_of, pipeline_of
 from inference.recording.journal import Journal, JournalFile
 from inference.recording.metrics import Metrics
 from inference.recording.storing import Stored, require_own, store_file
-from inference.registered import find_champion
+from inference.registered import version_bearing
 from schemas.errors import ConfigurationError, TenforwardError
 from schemas.layout import located
 from schemas.log import log
@@ -100,18 +100,18 @@ class ForwardRecorder:
 
     def _champion(self) -> str:
         try:
-            champion = find_champion(self.pipeline.name, self.warehouse)
+            version = version_bearing(self.pipeline.name, self.warehouse)
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 f"model_version: none given, and the registry's client is not installed ({error})."
                 " Remedy: name the version of the model that answers, or install mlflow."
             ) from error
-        if champion is None:
+        if version is None:
             raise ConfigurationError(
                 f"model_version: none given, and {self.pipeline.name} has no champion in the"
                 " registry. Remedy: name the version of the model that answers."
             )
-        return champion.version
+        return version
 
     def record(
         self,
