@@ -5,7 +5,6 @@ request takes it once, so that the version that it names is the one that has ans
 """
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -98,8 +97,6 @@ class LiveChampion:
         place = warehouse or os.environ.get("TENFORWARD_WAREHOUSE", "./warehouse")
         self.warehouse = located(place, self.pipeline.name)
         self._process = os.getpid()
-        # Where bundles of a remote registry are while they are loaded, and no longer.
-        self._folder = TemporaryDirectory(prefix="tenforward-champion-")
         self._serving = self._load()
         self._looked, self._succeeded = ChampionMetrics(self._serving.version), time.monotonic()
         self._one_at_a_time, self._closing = threading.Lock(), threading.Event()
@@ -175,18 +172,16 @@ class LiveChampion:
 
     def _load(self) -> Serving:
         """The version that serves in the registry, tried on a row."""
-        into = Path(self._folder.name) / "bundle"
-        into.mkdir()
-        try:
-            champion = find_champion(self.pipeline.name, self.warehouse, into)
+        # A bundle of a remote registry is on this disk while it is loaded, and no longer; in a new
+        # folder, as what cleans /tmp takes an old one away from a server that lives long.
+        with TemporaryDirectory(prefix="tenforward-champion-") as into:
+            champion = find_champion(self.pipeline.name, self.warehouse, Path(into))
             if champion is None:
                 raise ConfigurationError(
                     f"model {self.pipeline.name}: no champion in the registry. Remedy: run"
                     " `tenforward train`."
                 )
             scorer = load_scorer(champion.folder)
-        finally:
-            shutil.rmtree(into)
         features = encoded_features(self.pipeline, scorer.card)
         serving = Serving(champion.version, scorer, features)
         serving.answer({name: [None] for name in features})

@@ -23,7 +23,7 @@ from inference.recording.frame import frame_of, pipeline_of
 from inference.recording.journal import Journal, JournalFile
 from inference.recording.metrics import Metrics
 from inference.recording.storing import Stored, require_own, store_file
-from inference.registered import find_champion
+from inference.registered import version_bearing
 from schemas.errors import ConfigurationError, TenforwardError
 from schemas.layout import located
 from schemas.log import log
@@ -76,9 +76,12 @@ class ForwardRecorder:
         self._journal_bytes, self._when_full, self._block_s = journal_bytes, when_full, block_s
         self._metrics, self._recorded = Metrics(), 0
         self._queued: dict[JournalFile, int] = {}
-        self._waiting_bytes = self._journal.size()
-        # When each waiting file was begun; now, for those of an earlier process.
-        self._begun = dict.fromkeys(self._journal.sealed(), time.monotonic())
+        # When each waiting file was begun; now, for those of an earlier process. And what it is
+        # counted with in the sum: to ask the disk anew for every file would hold up requests.
+        self._begun: dict[JournalFile, float] = {}
+        self._sizes: dict[JournalFile, int] = {}
+        self._waiting_bytes = 0
+        self._take_in(self._journal.sealed())
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._store_all, name="forward-recorder")
@@ -100,18 +103,18 @@ class ForwardRecorder:
 
     def _champion(self) -> str:
         try:
-            champion = find_champion(self.pipeline.name, self.warehouse)
+            version = version_bearing(self.pipeline.name, self.warehouse)
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 f"model_version: none given, and the registry's client is not installed ({error})."
                 " Remedy: name the version of the model that answers, or install mlflow."
             ) from error
-        if champion is None:
+        if version is None:
             raise ConfigurationError(
                 f"model_version: none given, and {self.pipeline.name} has no champion in the"
                 " registry. Remedy: name the version of the model that answers."
             )
-        return champion.version
+        return version
 
     def record(
         self,
@@ -171,10 +174,11 @@ class ForwardRecorder:
         self._make_room(len(frame))
         before = self._journal.open_bytes
         self._journal.append(frame)
-        self._waiting_bytes += self._journal.open_bytes - before
-        file = self._journal.open_file
+        file, grown = self._journal.open_file, self._journal.open_bytes - before
         if file is not None:
             self._begun.setdefault(file, time.monotonic())
+            self._sizes[file] = self._sizes.get(file, 0) + grown
+            self._waiting_bytes += grown
             self._queued[file] = self._queued.get(file, 0) + rows
         self._recorded += rows
         if self._journal.open_bytes >= self._file_bytes:
@@ -198,17 +202,22 @@ class ForwardRecorder:
             )
 
     def metrics(self) -> Metrics:
-        """What has been done, and what waits."""
+        """What has been done, and what waits; in a forked process, what did at the fork."""
+        if os.getpid() != self._process:  # there a thread that is no more may hold the lock
+            return self._told()
         with self._changed:
-            now = time.monotonic()
-            lag = now - min(self._begun.values(), default=now)
-            return replace(
-                self._metrics,
-                recorded=self._recorded,
-                queued=sum(self._queued.values()),
-                journal_bytes=self._waiting_bytes,
-                lag_s=round(lag, 3),
-            )
+            return self._told()
+
+    def _told(self) -> Metrics:
+        now = time.monotonic()
+        lag = now - min(self._begun.values(), default=now)
+        return replace(
+            self._metrics,
+            recorded=self._recorded,
+            queued=sum(self._queued.values()),
+            journal_bytes=self._waiting_bytes,
+            lag_s=round(lag, 3),
+        )
 
     def close(self, timeout_s: float = 60.0) -> Metrics:
         """Store what waits, for at most `timeout_s`; the rest stays in the journal for the next.
@@ -275,18 +284,31 @@ class ForwardRecorder:
             if self._due():
                 self._journal.seal()
             sealed = self._journal.sealed()
+            self._take_in(sealed)
             self._tell_vanished(sealed)
             if self._closing and not sealed:
                 return True, True
         # An earlier file must not be passed over: transactions only count upwards.
         return all(self._stored(file) for file in sealed), False
 
+    def _take_in(self, sealed: Sequence[JournalFile]) -> None:
+        """Count files that are none of this recorder's own: an earlier one's, and mended ones."""
+        for file in sealed:
+            if file not in self._begun:
+                size = self._journal.bytes_of(file)
+                self._begun[file], self._sizes[file] = time.monotonic(), size
+                self._waiting_bytes += size
+
+    def _forget(self, file: JournalFile) -> int:
+        """The file is out of the journal; how many of its rows this recorder has taken."""
+        self._begun.pop(file, None)
+        self._waiting_bytes -= self._sizes.pop(file, 0)
+        return self._queued.pop(file, 0)  # an earlier process counted its own
+
     def _tell_vanished(self, sealed: Sequence[JournalFile]) -> None:
         """Rows whose file somebody deleted are lost, and hold up no others."""
         for file in self._begun.keys() - {*sealed, self._journal.open_file}:
-            rows = self._queued.pop(file, 0)
-            del self._begun[file]
-            self._waiting_bytes = self._journal.size()
+            rows = self._forget(file)
             told = (
                 f"journal: {file.name} was deleted by another program, and {rows} rows of it are"
                 " lost. Remedy: leave the folder to the recorder."
@@ -319,9 +341,7 @@ class ForwardRecorder:
     def _count(self, file: JournalFile, stored: Stored) -> None:
         """The file is out of the journal."""
         with self._changed:
-            self._begun.pop(file, None)
-            self._queued.pop(file, None)  # an earlier process counted its own
-            self._waiting_bytes = self._journal.size()
+            self._forget(file)
             self._metrics = replace(
                 self._metrics,
                 written=self._metrics.written + stored.written,

@@ -34,7 +34,7 @@ def find_champion(name: str, warehouse: str, into: Path | None = None) -> Regist
     """The version that serves under `name` (usually the pipeline's), None before the first one.
 
     The bundle of a local registry is used where it lies; another is downloaded, to the folder
-    `into` or a fresh one.
+    `into` or a fresh one, which is there until this process ends.
     """
     if not registry_exists(warehouse):
         return None
@@ -43,34 +43,41 @@ def find_champion(name: str, warehouse: str, into: Path | None = None) -> Regist
     return None if version is None else _fetch(client, version, into)
 
 
+def version_bearing(name: str, warehouse: str, alias: str = CHAMPION) -> str | None:
+    """Which version of `name` serves, or bears another alias, None where none does; its bundle is
+    not touched."""
+    if not registry_exists(warehouse):
+        return None
+    version = champion_version(mlflow_client(warehouse), name, alias)
+    return None if version is None else str(version.version)
+
+
 def serving_version(name: str, warehouse: str) -> str:
     """Which version serves under `name`; its bundle is not touched.
 
     Raises ConfigurationError where none does any more.
     """
-    version = None
-    if registry_exists(warehouse):
-        version = champion_version(mlflow_client(warehouse), name)
+    version = version_bearing(name, warehouse)
     if version is None:
         raise ConfigurationError(
             f"model {name}: no version bears the alias {CHAMPION!r} any more. Remedy: set it in the"
             " registry, or run `tenforward rollback`."
         )
-    return str(version.version)
+    return version
 
 
-def find_alias(name: str, alias: str, warehouse: str) -> RegisteredVersion:
-    """The version of `name` that bears an alias. ConfigurationError if there is none."""
-    version = None
-    if registry_exists(warehouse):
-        client = mlflow_client(warehouse)
-        version = champion_version(client, name, alias)
+def alias_version(name: str, alias: str, warehouse: str) -> str:
+    """Which version of `name` bears an alias; its bundle is not touched.
+
+    Raises ConfigurationError if there is none.
+    """
+    version = version_bearing(name, warehouse, alias)
     if version is None:
         raise ConfigurationError(
             f"--alias = {alias!r}: no version of model {name} bears it. Remedy: set the alias in"
             " the registry, or name the version with --model-version."
         )
-    return _fetch(client, version)
+    return version
 
 
 def find_served_on(name: str, day: date, warehouse: str) -> RegisteredVersion | None:

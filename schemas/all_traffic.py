@@ -4,6 +4,7 @@ Kept with the version's run in the registry, so that whoever decides needs no Sp
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -80,7 +81,8 @@ def kept(client: "MlflowClient", run_id: str, version: str, refresh_id: str) -> 
             f" Remedy: `tenforward estimate --refresh {refresh_id} --challenger {version}"
             " --for-gate` first."
         )
-    text = Path(client.download_artifacts(run_id, file)).read_text()
+    with TemporaryDirectory(prefix="tenforward-") as folder:  # MLflow would leave one of its own
+        text = Path(client.download_artifacts(run_id, file, folder)).read_text()
     try:
         return AllTraffic.model_validate_json(text)
     except ValidationError as error:

@@ -1,6 +1,9 @@
 """The registry's client: where MLflow keeps runs and models, and which version serves."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -128,15 +131,18 @@ def bundle_folder(
     client: "MlflowClient", version: "ModelVersion", into: Path | None = None
 ) -> Path:
     """The local folder of a version's bundle; a remote one is downloaded, to the folder `into` or a
-    fresh one."""
+    fresh one, which is there until this process ends."""
     from mlflow.artifacts import download_artifacts
 
     wanted = [PROGRAM, CARD, WEIGHTS]
+    local = _is_local(version.source)
+    if into is None and not local:
+        into = _folder_of_this_process()
     try:
         folder = Path(
             download_artifacts(
                 artifact_uri=version.source,
-                dst_path=None if into is None or _is_local(version.source) else str(into),
+                dst_path=None if local else str(into),
                 tracking_uri=client.tracking_uri,
             )
         )
@@ -151,6 +157,18 @@ def bundle_folder(
             f" {version.source}. Remedy: move the alias {CHAMPION!r} to a version that is whole."
         )
     return folder
+
+
+def _folder_of_this_process() -> Path:
+    """A fresh temporary folder, removed when this process ends. MLflow's own stay for ever."""
+    folder, process = tempfile.mkdtemp(prefix="tenforward-bundle-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == process:  # a fork that ends must not take it from its parent
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return Path(folder)
 
 
 def _is_local(source: str | None) -> bool:

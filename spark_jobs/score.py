@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from inference.registered import RegisteredVersion, find_alias, find_champion, find_version
+from inference.registered import RegisteredVersion, alias_version, find_champion, find_version
 from schemas.bundle import read_card
 from schemas.command import add_common_arguments, parse_date, pipeline_of, run_command
 from schemas.encoding import Encoding, encoding_of
@@ -270,7 +270,7 @@ def command(argv: Sequence[str] | None) -> dict[str, Any]:
         )
     model_version = args.model_version
     if args.alias is not None:
-        model_version = find_alias(pipeline.name, args.alias, args.warehouse).version
+        model_version = alias_version(pipeline.name, args.alias, args.warehouse)
     return score_day(Warehouse(args.warehouse, pipeline), args.ds, model_version)
 
 

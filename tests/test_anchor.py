@@ -17,12 +17,17 @@ from schemas.sections.gate import Gate
 from tests.helpers.trainer_tables import (
     chance,
     empty_database,
+    in_memory,
     random_rows,
+    small_card,
     small_pipeline,
     write_refresh,
 )
+from trainer.data.reader import HeldOut
+from trainer.models.model import build_model
 from trainer.promotion.assess import assess
-from trainer.promotion.gate import decide
+from trainer.promotion.gate import HOLDOUT, decide
+from trainer.promotion.judge import CHALLENGER, judge
 from trainer.promotion.registry import open_registry
 from trainer.rollback import rollback
 from trainer.train import train_refresh
@@ -64,6 +69,21 @@ def test_a_backfill_is_anchored_by_the_days_of_its_refreshes() -> None:
     assert found is not None
     assert found.version == 5
     assert served_on(date(2013, 1, 3), [*second, *first]) is first[2]
+
+
+# --- What it is asked ---
+
+
+def test_it_reads_the_rows_as_the_challenger_does() -> None:
+    """A challenger of another encoding than its refresh has, as `register` takes one."""
+    pipeline = small_pipeline()
+    rows = in_memory(pipeline, random_rows(200, seed=1))
+    as_challenger = (rows.categories[::-1].copy(), rows.numbers[::-1].copy())
+    held_out = HeldOut(rows, np.zeros(200, np.bool_), {}, {CHALLENGER: as_challenger})
+    model = build_model(small_card(pipeline), seed=1)
+    found = judge(pipeline, model, None, held_out, anchor=model)[HOLDOUT]
+    assert found.anchor["loss"].value == found.challenger["loss"].value
+    assert found.anchor_increase["loss"].value == 0
 
 
 # --- What it does ---

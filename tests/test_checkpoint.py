@@ -4,12 +4,14 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from schemas.pipeline import Pipeline
 from tests.helpers.clean_processes import clean_processes
 from tests.helpers.trainer_tables import in_memory, random_rows, small_card, small_pipeline
 from trainer.fitting.checkpoint import Checkpoint
@@ -80,8 +82,17 @@ def test_killed_again_and_again_it_ends_with_the_weights_of_one_run(
     assert equal(trained(path, optimizer, EPOCHS, patience, carries), whole)
 
 
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The log, which goes past pytest."""
+    logger = logging.getLogger("tenforward")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
 def test_a_checkpoint_of_another_training_is_left_aside_by_name(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "small.safetensors"
     pipeline = small_pipeline(training={"checkpoint_steps": 4, "epochs": 1})
@@ -93,13 +104,32 @@ def test_a_checkpoint_of_another_training_is_left_aside_by_name(
         return dict(model.state_dict())
 
     first = run(BELONGS)
-    logger = logging.getLogger("tenforward")
-    logger.addHandler(caplog.handler)
-    try:
-        assert equal(run(BELONGS | {"refresh": "second"}), first)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert "left aside, it is of another refresh" in caplog.text
+    assert equal(run(BELONGS | {"refresh": "second"}), first)
+    assert "left aside, it is of another refresh" in told.text
+
+
+@pytest.mark.parametrize("what", ["network", "choice of trained weights"])
+def test_a_checkpoint_of_a_network_that_was_mended_is_left_aside(
+    tmp_path: Path, told: pytest.LogCaptureFixture, what: str
+) -> None:
+    """The code of a model of one's own is no part of the configuration."""
+    path = tmp_path / "small.safetensors"
+    before = small_pipeline(training={"checkpoint_steps": 4, "epochs": 1})
+    rows = in_memory(before, ROWS)
+
+    def run(pipeline: Pipeline, path: Path, *, frozen: bool) -> dict[str, Tensor]:
+        model = build_model(small_card(pipeline), seed=1)
+        next(model.parameters()).requires_grad_(not frozen)
+        fit(model, rows, "binary", pipeline.training, checkpoint=Checkpoint(path, BELONGS))
+        return dict(model.state_dict())
+
+    run(before, path, frozen=False)
+    frozen = what != "network"
+    hidden = [16, 8] if frozen else [12, 8]
+    after = small_pipeline(model={"hidden": hidden}, training={"checkpoint_steps": 4, "epochs": 1})
+    anew = run(after, tmp_path / "none", frozen=frozen)
+    assert equal(run(after, path, frozen=frozen), anew)
+    assert f"left aside, it is of another {what}" in told.text
 
 
 def test_a_file_that_is_no_checkpoint_is_left_aside(tmp_path: Path) -> None:

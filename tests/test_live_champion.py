@@ -181,8 +181,23 @@ def test_loading_leaves_nothing_on_the_disk(
     with LiveChampion(PIPELINE, warehouse=str(root), every_s=0) as champion:
         promote(root, 2)
         assert champion.look()
-        assert [file for file in (tmp_path / "temporary").rglob("*") if file.is_file()] == []
+        assert list((tmp_path / "temporary").iterdir()) == []
         shutil.rmtree(root / "mlartifacts")  # what is loaded needs no file any more
+        assert champion.answer(RAW).model_version == "2"
+
+
+def test_a_cleaner_of_tmp_does_not_end_promotions(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("schemas.registry._is_local", lambda _: False)
+    with LiveChampion(PIPELINE, warehouse=str(root), every_s=0) as champion:
+        for old in (tmp_path / "temporary").iterdir():  # as systemd-tmpfiles after ten days
+            shutil.rmtree(old)
+        promote(root, 2)
+        assert champion.look()
+        assert champion.metrics().last_error is None
         assert champion.answer(RAW).model_version == "2"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from inference.graph import SuspectError, checked_graph
 from inference.scorer import Scorer, load_scorer
 from schemas.bundle import PROGRAM
 from schemas.errors import ConfigurationError
@@ -105,6 +106,32 @@ def test_a_program_that_calls_anything_but_tensor_operators_is_refused(
     changed = entry(bundle, key).replace("torch.ops.aten.relu.default", "torch.os.system")
     with pytest.raises(ConfigurationError, match=r"calls 'torch\.os\.system'"):
         load_scorer(rewritten(bundle, tmp_path, {key: changed.encode()}))
+
+
+@pytest.mark.parametrize(
+    "operator", ["from_file", "save", "warn", "_print", "manual_seed", "set_grad_enabled"]
+)
+def test_an_operator_that_is_no_arithmetic_is_refused(
+    bundle: Path, tmp_path: Path, operator: str
+) -> None:
+    """Torch has them under the same name as the others, `torch.ops.aten`."""
+    assert getattr(torch.ops.aten, operator).default
+    called = f"torch.ops.aten.{operator}.default"
+    changed = entry(bundle, GRAPH).replace("torch.ops.aten.relu.default", called)
+    with pytest.raises(ConfigurationError, match=rf"calls '{re.escape(called)}'"):
+        load_scorer(rewritten(bundle, tmp_path, {GRAPH: changed.encode()}))
+
+
+@pytest.mark.parametrize(
+    ("word", "allowed"), [("none", True), ("floor", True), ("weights", False), ("a_file", False)]
+)
+def test_an_operator_is_given_no_word_but_its_options(word: str, allowed: bool) -> None:
+    graph = {"inputs": [{"name": "approximate", "arg": {"as_string": word}}]}
+    if allowed:
+        assert checked_graph(graph) == graph
+    else:
+        with pytest.raises(SuspectError, match=f"as_string = '{word}'"):
+            checked_graph(graph)
 
 
 GRAPH = "models/model.json"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from tests.helpers.trainer_tables import (
     random_rows,
@@ -12,6 +13,8 @@ from tests.helpers.trainer_tables import (
     sound_and_flipped,
     write_refresh,
 )
+from trainer.fitting.fit import Fitted, History
+from trainer.fitting.pull import choose
 from trainer.promotion.registry import open_registry
 from trainer.train import train_refresh
 
@@ -60,3 +63,11 @@ def test_too_few_later_rows_choose_nothing(warehouse: Path) -> None:
     assert "pull" not in result["metrics"]
     registry = open_registry(str(warehouse), "small", "small")
     assert registry.client.get_run(result["run_id"]).data.params["pull"] == "0.5"
+
+
+@pytest.mark.parametrize("losses", [[np.nan, 0.7, 0.6], [0.7, np.nan, 0.6], [np.nan, np.inf, 0.6]])
+def test_a_loss_that_is_no_number_is_the_worst_wherever_it_stands(losses: list[float]) -> None:
+    models = [nn.Identity() for _ in losses]
+    history = History([], [], 0, 0.0, 0.0, None)
+    fits = {float(at): Fitted(model, history) for at, model in enumerate(models)}
+    assert choose(fits, lambda model: losses[models.index(model)]).pull == 2.0

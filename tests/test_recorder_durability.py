@@ -1,5 +1,6 @@
 """Every row that was taken is in the tables once, whatever storage, the disk or `kill -9` do."""
 
+import logging
 import math
 import os
 import random
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from deltalake.exceptions import DeltaError
 
 from inference.recorder import JournalFullError
 from inference.recording import storing
@@ -36,6 +38,33 @@ def test_law_2_what_storage_does_not_take_waits_until_it_does(tmp_path):
     told = recorder.metrics()
     assert (told.recorded, told.queued, told.written, told.rejected) == (2, 0, 1, 1)
     assert (told.journal_bytes, told.lag_s, told.last_error) == (0, 0.0, None)
+
+
+@pytest.mark.parametrize("error", [OSError("no route to host"), DeltaError("503 Slow Down")])
+def test_law_2_storage_that_is_away_keeps_no_recorder_from_opening(
+    tmp_path, monkeypatch, caplog, error
+):
+    root = record_tables(tmp_path)
+    monkeypatch.setattr(logging.getLogger("tenforward"), "propagate", True)
+
+    class Away:
+        def __init__(self, place: str) -> None:
+            raise error
+
+        @classmethod
+        def is_deltatable(cls, place: str) -> bool:
+            raise error
+
+    with monkeypatch.context() as storage:
+        storage.setattr(storing, "Snapshot", Away)
+        recorder = opened(root)
+        assert f"warehouse {root} cannot be looked at, rows wait in the journal" in caplog.text
+        recorder.record(["a", "b"], [ASKED] * 2, [0.0, 1.0], segments=KEYS)
+        while recorder.metrics().last_error is None:
+            time.sleep(0.01)
+        assert recorder.metrics().queued == 2
+    assert recorder.close().journal_bytes == 0
+    assert [row["instance_id"] for row in stored(root)] == ["a", "b"]
 
 
 def test_a_request_never_waits_for_storage(tmp_path, monkeypatch):

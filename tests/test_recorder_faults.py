@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,28 @@ def test_law_2_the_thread_that_stores_outlives_any_exception_and_tells_it(tmp_pa
     assert recorder.metrics().last_error is None
 
 
+def test_what_waits_is_counted_file_by_file(tmp_path, monkeypatch):
+    """Not by a look at every file for each that is stored; one that is put there counts too."""
+    file = left_behind(tmp_path / "other", "0")
+    recorder = opened(tmp_path, file_bytes=1)
+    for name in "123":
+        record(recorder, name)
+        while recorder._journal.open_file is not None:
+            time.sleep(0.01)
+    mended = tmp_path / "journal" / f"{file.stem}-0.journal"
+    mended.write_bytes(file.read_bytes())
+    own = [path.stat().st_size for path in (tmp_path / "journal").glob("*.journal")]
+    assert len(own) == 4
+    limit = time.monotonic() + 10
+    while recorder.metrics().journal_bytes != sum(own):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    monkeypatch.setattr(Journal, "bytes_of", None)
+    record_tables(tmp_path)
+    assert recorder.close().journal_bytes == 0
+    assert sorted(recorded(tmp_path)) == rows_of("0", "1", "2", "3")
+
+
 def test_a_file_that_vanished_holds_up_no_other(tmp_path, monkeypatch):
     root = record_tables(tmp_path)
     recorder = opened(root, file_age_s=600)
@@ -238,6 +261,19 @@ def test_law_2_a_fork_is_refused_rows_that_nothing_would_store(tmp_path):
     assert "Remedy: open it after the fork" in done.stdout
     assert "ConfigurationError recorder: this process was forked from one that" in done.stdout
     assert recorded(root) == ["parent", "parent again"]
+
+
+def test_a_fork_s_metrics_wait_for_no_lock(tmp_path, monkeypatch):
+    recorder, other = opened(tmp_path, file_age_s=600), os.getpid() + 1
+    record(recorder, "1")
+    with ThreadPoolExecutor() as threads:
+        with recorder._changed, monkeypatch.context() as fork:  # as a thread held it at the fork
+            fork.setattr(os, "getpid", lambda: other)
+            asked = threads.submit(recorder.metrics)
+            wait([asked], timeout=10)
+            assert asked.done()
+        assert (asked.result().recorded, asked.result().queued) == (2, 2)
+    recorder.close(timeout_s=0)
 
 
 def test_a_fork_does_not_keep_the_journal_of_a_parent_that_is_gone(tmp_path):

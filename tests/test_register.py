@@ -17,13 +17,18 @@ from inference.scorer import load_scorer
 from schemas.bundle import CARD, PROGRAM, WEIGHTS, read_card
 from schemas.encoding import encoding_of
 from schemas.errors import ConfigurationError
+from schemas.pipeline import Pipeline
 from tests.helpers.pipeline_file import pipeline_file
 from tests.helpers.trainer_tables import (
     empty_database,
     random_rows,
+    small_card,
     small_pipeline,
     write_refresh,
 )
+from trainer.models.elsewhere import open_model
+from trainer.models.export import save_bundle
+from trainer.models.model import build_model
 from trainer.promotion.registry import open_registry
 from trainer.register import register
 from trainer.train import train_refresh
@@ -183,6 +188,45 @@ def test_what_cannot_be_served_is_refused_with_the_remedy(
     make(tmp_path / "model.pt2")
     with pytest.raises(ConfigurationError, match=rf"(?s){words}.*Remedy"):
         given(str(judged), tmp_path / "model.pt2", dry_run=True)
+
+
+class Classes(nn.Module):
+    """Twelve logits a row."""
+
+    def forward(self, categories: Tensor, numbers: Tensor) -> Tensor:
+        return numbers[:, :1] * torch.arange(12.0) + categories.sum(1, keepdim=True).float()
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_another_number_of_classes_than_declared_is_refused(tmp_path: Path, bundled: bool) -> None:
+    """Also where no champion serves that it would be compared with: each record would be
+    rejected."""
+    whole = small_pipeline("multiclass").model_dump(exclude_unset=True)
+    whole["labels"]["classes"] = 10
+    pipeline = Pipeline.model_validate(whole)
+    place = exported(Classes(), tmp_path / "model.pt2")
+    if bundled:
+        card = small_card(pipeline, outputs=12)
+        place = tmp_path
+        save_bundle(build_model(card, seed=1), card, place)
+    inputs = (np.zeros((5, 2), np.int64), np.zeros((5, 2), np.float32))
+    words = r"gives 12 outputs a row, labels\.classes = 10 .*Remedy"
+    with pytest.raises(ConfigurationError, match=words):
+        open_model(place, pipeline, "first", encoding_of(pipeline), inputs)
+    whole["labels"]["classes"] = 12
+    pipeline = Pipeline.model_validate(whole)
+    assert open_model(place, pipeline, "first", encoding_of(pipeline), inputs).card.outputs == 12
+
+
+def test_a_wider_sketch_than_a_record_keeps_is_refused(tmp_path: Path) -> None:
+    card = small_card(PIPELINE)
+    save_bundle(build_model(card, seed=1), card, tmp_path)
+    wide = card.model_copy(update={"sketch_width": 17})
+    (tmp_path / CARD).write_text(wide.model_dump_json())
+    with pytest.raises(
+        ConfigurationError, match=r"sketch of 17 numbers, a record keeps 16.*Remedy"
+    ):
+        open_model(tmp_path, PIPELINE, "first", encoding_of(PIPELINE), ())
 
 
 def test_a_refresh_or_a_parent_that_is_not_there_is_refused(judged: Path, tmp_path: Path) -> None:

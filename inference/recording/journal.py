@@ -135,10 +135,6 @@ class Journal:
         """The payloads of a file, and what of it was damaged."""
         return spans_of(self._path(file).read_bytes())
 
-    def size(self) -> int:
-        """Bytes that wait, of the open file too."""
-        return sum(self.bytes_of(file) for file in self.sealed()) + self.open_bytes
-
     def bytes_of(self, file: JournalFile) -> int:
         """Bytes of a file."""
         return self._path(file).stat().st_size

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction, write_deltalake
 from deltalake import DeltaTable as Snapshot
+from deltalake.exceptions import DeltaError
 
 from inference.recording.journal import Journal, JournalFile
 from inference.recording.rows import rows_in
 from inference.recording.spans import Damage, framed
 from inference.recording.usable import faults, usable
 from schemas.errors import ConfigurationError, DataQualityError
+from schemas.log import log
 from schemas.ownership import require_owner
 from schemas.pipeline import Pipeline
 from schemas.places import within
@@ -33,12 +35,18 @@ class Stored(NamedTuple):
 
 def require_own(pipeline: Pipeline, warehouse: str) -> None:
     """Refuse the warehouse of another pipeline, and a process in which delta-rs cannot work:
-    ConfigurationError. The warehouse need not be there yet."""
+    ConfigurationError. The warehouse need not be there yet, nor be reached: `store` asks again."""
     try:
         for table in (forward_records(), forward_rejects()):
             path = within(warehouse, table.name)
             if Snapshot.is_deltatable(path):
                 require_owner(Snapshot(path), pipeline.name, warehouse)
+    except (OSError, DeltaError) as away:  # what the journal is for: the server starts all the same
+        log.warning(
+            "recorder: warehouse %s cannot be looked at, rows wait in the journal until it can: %s",
+            warehouse,
+            away,
+        )
     except BaseException as panic:  # pyo3's PanicException is no Exception, and has no module
         if type(panic).__name__ == "PanicException" and "Forked process" in str(panic):
             raise ConfigurationError(

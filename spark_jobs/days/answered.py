@@ -26,7 +26,7 @@ from deltalake import DeltaTable as Snapshot
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from inference.registered import find_champion
+from inference.registered import version_bearing
 from spark_jobs.candidates.in_sample import in_sample
 from spark_jobs.candidates.spark_in_sample import was_in_sample
 from spark_jobs.refresh.registered import Models, models_of
@@ -125,8 +125,7 @@ def to_score(warehouse: Warehouse, days: Collection[date]) -> dict[date, int]:
 
 def _serving(warehouse: Warehouse) -> tuple[str | None, Models]:
     """The version that serves, and what is known of all of them."""
-    champion = find_champion(warehouse.pipeline.name, warehouse.root)
-    version = None if champion is None else champion.version
+    version = version_bearing(warehouse.pipeline.name, warehouse.root)
     return version, models_of(warehouse.pipeline, warehouse.root)
 
 

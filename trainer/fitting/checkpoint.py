@@ -2,8 +2,9 @@
 
 One safetensors file, no pickle: tensors, and the rest as JSON in its header. It is written beside,
 synchronised and renamed, so a reader meets the old one or the new one, never a part. It belongs to
-one sample and one configuration; any other training leaves it aside by name. Of several ranks the
-first writes and reads it and sends it to the others, which may be on machines that share no disk.
+one sample, one configuration and one network, which a change in the code of a model of one's own
+may make another; any other training leaves it aside by name. Of several ranks the first writes and
+reads it and sends it to the others, which may be on machines that share no disk.
 """
 
 import json
@@ -76,7 +77,7 @@ class Checkpoint:
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, ranks: Ranks) -> Progress:
         """Put model and optimizer where the first rank's file says they stood; the start without
         one. Every rank calls this."""
-        content = ranks.content(self._content() if ranks.first else b"")
+        content = ranks.content(self._content(model, optimizer) if ranks.first else b"")
         if not content:
             return Progress()
         header, tensors = _opened(content)
@@ -88,12 +89,13 @@ class Checkpoint:
         means, validation = header["means"], header["validation"]
         return Progress(header["epoch"], header["step"], means, validation, list(sums))
 
-    def _content(self) -> bytes:
+    def _content(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> bytes:
         """The file, where there is one of this training; else nothing, and a line of the log says
         why it is left aside."""
         try:
             content = self.path.read_bytes()
-            other = self._not_ours(_opened(content)[0])
+            header, tensors = _opened(content)
+            other = self._not_ours(header) or _unlike(tensors, model, optimizer)
         except FileNotFoundError:
             return b""
         except (SafetensorError, ValueError) as error:
@@ -122,12 +124,34 @@ def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return json.loads(metadata.get(HEADER, "{}")), tensors
 
 
+def _unlike(
+    tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[str]:
+    """What of a file is of another form than this model and its optimizer."""
+    kept = {name: value.shape for name, value in _below("model/", tensors).items()}
+    if kept != {name: value.shape for name, value in model.state_dict().items()}:
+        return ["network"]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    states = _states(_below("optimizer/", tensors))
+    fits = all(
+        number < len(weights)
+        and all(value.shape in (torch.Size(), weights[number].shape) for value in state.values())
+        for number, state in states.items()
+    )
+    return [] if fits else ["choice of trained weights"]
+
+
 def _restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": _states(tensors)})
+
+
+def _states(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The optimizer's tensors by the number of the parameter that they are of."""
+    states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, name = key.split("/")
-        state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        states.setdefault(int(number), {})[name] = value
+    return states
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ better is not seen on the days drawn from, where the weakest always wins. So eve
 judges by the other half.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -54,12 +55,17 @@ def with_pull(pipeline: Pipeline, pull: float) -> Pipeline:
 
 
 def choose(fits: Mapping[float, Fitted], loss: Callable[[nn.Module], float]) -> Chosen:
-    """Of the fits by pull the one of the least `loss`, the first of equals; a fit alone is not
-    measured."""
+    """Of the fits by pull the one of the least `loss`, the first of equals, one that is no number
+    last; a fit alone is not measured."""
     losses: dict[float, float] = {}
     if len(fits) > 1:
         losses = {pull: loss(model) for pull, (model, _) in fits.items()}
         listed = ", ".join(f"{pull:g}: {value:.5f}" for pull, value in losses.items())
         log.info("loss on forward rows by pull: %s", listed)
-    least = min(fits, key=lambda pull: losses.get(pull, 0.0))
+
+    def rank(pull: float) -> tuple[bool, float]:
+        value = losses.get(pull, 0.0)
+        return math.isnan(value), value  # by itself NaN would keep its place, as nothing is less
+
+    least = min(fits, key=rank)
     return Chosen(least, *fits[least], losses)

@@ -90,7 +90,10 @@ class Trials:
             name = self.pipeline.model.name
             if not self.pipeline.model.own or own_line(error, name) is None:
                 raise
-            remedy = "mend the line, then repeat the command: it goes on from the last checkpoint"
+            remedy = (
+                "mend the line, then repeat the command: while the network keeps its shape, it goes"
+                " on from the last checkpoint"
+            )
             raise failed("its training failed", error, name, remedy) from error
         return Fitted(model, history)
 

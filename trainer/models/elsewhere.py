@@ -92,7 +92,8 @@ def open_model(
     encoding: of the rows that a program alone was trained on, unless a card says otherwise. inputs:
     held-out rows as that encoding gives them, from which a program alone gets its sketch.
 
-    Raises ConfigurationError where it is no program, is refused, or cannot answer.
+    Raises ConfigurationError where it is no program, is refused, cannot answer, or answers what no
+    record of the pipeline can keep.
     """
     program = place / PROGRAM if place.is_dir() else place
     if not program.is_file():
@@ -102,8 +103,27 @@ def open_model(
         )
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     if place.is_dir() and (place / CARD).is_file():
-        return _bundle(place, pipeline, refresh_id, digest)
-    return _program(program, pipeline, refresh_id, encoding, inputs, digest)
+        foreign = _bundle(place, pipeline, refresh_id, digest)
+    else:
+        foreign = _program(program, pipeline, refresh_id, encoding, inputs, digest)
+    _require_recordable(place, foreign.card, pipeline)
+    return foreign
+
+
+def _require_recordable(place: Path, card: ModelCard, pipeline: Pipeline) -> None:
+    """Refuse a model whose every record would be rejected, by the forms of its answers."""
+    classes = pipeline.labels.classes
+    if card.task == "multiclass" and classes is not None and card.outputs != classes:
+        raise ConfigurationError(
+            f"--model = {place}: gives {card.outputs} outputs a row, labels.classes = {classes} in"
+            " the pipeline file. Remedy: export it with an output for each class, or correct"
+            " labels.classes."
+        )
+    if card.sketch_width > SKETCH_WIDTH:
+        raise ConfigurationError(
+            f"--model = {place}: gives a sketch of {card.sketch_width} numbers, a record keeps"
+            f" {SKETCH_WIDTH}. Remedy: project it, or give outputs alone."
+        )
 
 
 def _bundle(folder: Path, pipeline: Pipeline, refresh_id: str, digest: str) -> Foreign:
@@ -207,13 +227,7 @@ def _given(file: Path, program: nn.Module, blueprint: Blueprint) -> tuple[int, i
             f"--model = {file}: gave {shape} for {rows} rows, logits or values {wanted} are wanted."
             f" {remedy}"
         )
-    width = 0 if sketch is None else sketch.shape[1]
-    if width > SKETCH_WIDTH:
-        raise ConfigurationError(
-            f"--model = {file}: gives a sketch of {width} numbers, a record keeps {SKETCH_WIDTH}."
-            " Remedy: project it, or give outputs alone."
-        )
-    return many, width
+    return many, 0 if sketch is None else sketch.shape[1]
 
 
 def _write_beside(folder: Path, card: ModelCard, program: nn.Module) -> None:

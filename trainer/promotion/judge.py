@@ -28,8 +28,9 @@ def judge(
 ) -> dict[str, Assessment]:
     """What all did on the held-out rows of the days drawn from, and on those of the days after
     where the refresh has such days (`selection.forward_days`). A champion of another encoding is
-    asked about the same rows as it reads them (`HeldOut.others`). A row whose own weight is 0
-    counts for nothing, and is none of them."""
+    asked about the same rows as it reads them (`HeldOut.others`), and so is a challenger; an anchor
+    reads them as the challenger does (`open_anchor`). A row whose own weight is 0 counts for
+    nothing, and is none of them."""
     counts = held_out.rows.weight > 0
     sets = {HOLDOUT: held_out.at(counts & ~held_out.forward)}
     if held_out.forward.any():
@@ -45,7 +46,7 @@ def judge(
             answered(CHAMPION, champion, part),
             part.rows.label,
             weight=part.rows.weight,
-            anchor=answered("anchor", anchor, part),
+            anchor=answered(CHALLENGER, anchor, part),
             segments=part.segments,
             settings=pipeline.training,
             confidence=pipeline.gate.confidence,
