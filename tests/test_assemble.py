@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from spark_jobs.candidates.assemble import assemble
+from spark_jobs.candidates.maturity import Counting
 from spark_jobs.selection import order
 from spark_jobs.selection.hashing import hash_ids
 
@@ -21,7 +22,7 @@ def row(instance: str, moment: int, tie: int, prediction: float | None, label: f
         "logits": None,
         "statistics": None,
         "segments": [],
-        "counting": 2,
+        "counting": int(Counting.ANY),
         "sketch": None,
         "label": label,
         "moment": moment,

@@ -12,6 +12,7 @@ from schemas.errors import ConfigurationError
 from schemas.manifests import BOOTSTRAP, Manifest, RowCounts
 from schemas.pipeline import load_pipeline
 from spark_jobs.estimate import main
+from spark_jobs.judging import learnt
 from spark_jobs.judging.judged_by import require_labels, unmatured_outside
 from spark_jobs.judging.learnt import require_independent
 from spark_jobs.refresh.write import write_manifest
@@ -74,6 +75,23 @@ def drawn_on(day: int, policy: str, seed: int, **report: Any) -> Manifest:
     return manifest_without_rows(
         FLIGHTS, date(2013, 2, day), refresh_id=policy, policy=policy, seed=seed, report=report
     )
+
+
+@pytest.mark.parametrize(("day", "refused"), [(13, True), (1, False)])
+def test_a_version_taught_by_a_sample_that_was_drawn_anew_is_judged_by_other_days_alone(
+    monkeypatch: pytest.MonkeyPatch, day: int, refused: bool
+) -> None:
+    anew = replace(drawn_on(day, "calibrated", 1, design_exact=True), sample_digest="second")
+    monkeypatch.setattr(learnt, "find_manifest", lambda *_: anew)
+    versions = {"7": {"refresh_id": anew.refresh_id, "sample_digest": "first"}}
+    warehouse, since = Warehouse("nowhere", FLIGHTS), date(2013, 2, 7)
+    if refused:
+        with pytest.raises(ConfigurationError, match="as it was before it was selected anew"):
+            learnt.learnt_from(warehouse, "7", versions, since)
+    else:
+        assert learnt.learnt_from(warehouse, "7", versions, since) == (anew,)
+    versions["7"]["sample_digest"] = "second"
+    assert learnt.learnt_from(warehouse, "7", versions, since) == (anew,)
 
 
 def test_a_version_taught_with_chances_that_nobody_knows_is_judged_by_other_days_alone() -> None:

@@ -13,8 +13,9 @@ from tests.helpers.trainer_tables import (
     sound_and_flipped,
     write_refresh,
 )
+from trainer.data.reader import HeldOut, Rows
 from trainer.fitting.fit import Fitted, History
-from trainer.fitting.pull import choose
+from trainer.fitting.pull import choose, to_choose_by
 from trainer.promotion.registry import open_registry
 from trainer.train import train_refresh
 
@@ -71,3 +72,24 @@ def test_a_loss_that_is_no_number_is_the_worst_wherever_it_stands(losses: list[f
     history = History([], [], 0, 0.0, 0.0, None)
     fits = {float(at): Fitted(model, history) for at, model in enumerate(models)}
     assert choose(fits, lambda model: losses[models.index(model)]).pull == 2.0
+
+
+def test_rows_that_weigh_nothing_choose_no_pull() -> None:
+    random = np.random.default_rng(5)
+    rows = Rows(
+        (np.zeros((400, 0), np.int64), np.zeros((400, 1), np.float32)),
+        (random.random(400) < 0.5).astype(np.float32),
+        (np.arange(400) % 40 == 0).astype(np.float32),  # ten weigh anything
+        np.zeros(400, np.float32),
+    )
+    held_out = HeldOut(rows, np.ones(400, np.bool_), {})
+    pulls = small_pipeline(
+        training={"pulls": [0.0, 1.0]}, selection={"forward_days": 1}, gate={"min_rows": 100}
+    )
+    assert to_choose_by(pulls, held_out, warm=True) == (None, held_out)
+    few = pulls.model_copy(update={"gate": pulls.gate.model_copy(update={"min_rows": 5})})
+    choose_by, judge_by = to_choose_by(few, held_out, warm=True)
+    assert choose_by is not None
+    assert (choose_by.rows.weight == 1).all()
+    assert len(choose_by.rows.label) == 5
+    assert judge_by.rows.weight.sum() == 5

@@ -76,6 +76,12 @@ def test_differences_and_segments_are_weighted_and_count_rows() -> None:
         assert one.calibration_ratio.value == pytest.approx(other.calibration_ratio.value)
 
 
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_the_auc_of_rows_of_which_one_class_weighs_nothing_is_no_number(label: float) -> None:
+    found = evaluate("binary", LOGIT, LABEL, weight=np.where(label == LABEL, 1.0, 0.0))
+    assert "auc" not in found
+
+
 def test_nine_weighted_intervals_in_ten_hold_the_truth() -> None:
     """Of 200 samples of 300 rows, the mean loss of the weighted population; within three standard
     deviations of a binomial."""

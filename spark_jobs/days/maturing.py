@@ -1,8 +1,7 @@
 """When the instances of an event date become candidates: what a plan counts refreshes by.
 
 For many refreshes at once, where `days.newly_matured` asks of two: each instance is given the first
-cut from which on it is a candidate. A label that is corrected from a positive to a negative before
-its attribution window ends is counted as the positive that it was.
+cut from which on it is a candidate.
 """
 
 from collections.abc import Sequence

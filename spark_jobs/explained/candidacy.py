@@ -18,6 +18,7 @@ from schemas.sections.store import Labels
 from spark_jobs.candidates.arrow_narrow import held_out, seen_from
 from spark_jobs.candidates.assemble import assemble
 from spark_jobs.candidates.in_sample import in_sample
+from spark_jobs.candidates.maturity import Counting, counting
 from spark_jobs.explained.pinned import Pinned
 from spark_jobs.selection.columns import column
 
@@ -56,7 +57,7 @@ def candidacy(pinned: Pinned, instance_id: str, day: date) -> Candidacy:
     if not asked.num_rows:
         return Candidacy("outside", "the table instances did not have it yet")
     if pinned.manifest.policy == BOOTSTRAP:
-        return _first_refresh(pinned, labels)
+        return _first_refresh(pinned, asked, labels)
     if not records.num_rows:
         return Candidacy("no record", "no model had left a forward record of it")
     return _by_own_rows(pinned, pinned.narrow(records, labels, asked))
@@ -103,12 +104,15 @@ def _by_own_rows(pinned: Pinned, rows: pa.Table) -> Candidacy:
     return Candidacy("rejected", told)
 
 
-def _first_refresh(pinned: Pinned, labels: pa.Table) -> Candidacy:
-    """Of the bootstrap, which draws every instance with a label and looks at no record."""
-    known = pc.less_equal(labels["known_at"], pa.scalar(pinned.manifest.inputs.cut))
-    if labels.filter(known).num_rows or pinned.pipeline.labels.maturity == "window":
+def _first_refresh(pinned: Pinned, asked: pa.Table, labels: pa.Table) -> Candidacy:
+    """Of the bootstrap, which draws every instance with a label that counts, and looks at no
+    record."""
+    cut, rule = pinned.manifest.inputs.cut, pinned.pipeline.labels
+    known = labels.filter(pc.less_equal(labels["known_at"], pa.scalar(cut))).num_rows > 0
+    counts = counting(column(asked, "event_time"), rule, cut).max()
+    if counts >= (Counting.ANY if known else Counting.ABSENT_IS_NEGATIVE):
         return Candidacy(CANDIDATE, "the first refresh draws every instance with a label")
-    return Candidacy("unmatured", f"no label counted at the cut: {_rule(pinned.pipeline.labels)}")
+    return Candidacy("unmatured", f"no label counted at the cut: {_rule(rule)}")
 
 
 def _rule(rule: Labels) -> str:

@@ -70,7 +70,7 @@ def frame(warehouse: Warehouse, manifest: Manifest, models: Sequence[str] = ()) 
     trained_on: dict[str, Manifest] = {}
     versions = registered_versions(warehouse.root, warehouse.pipeline.name) if models else {}
     for version in models:
-        own = learnt_from(warehouse, version, versions)
+        own = learnt_from(warehouse, version, versions, manifest.inputs.window_start)
         require_independent(manifest, own, version)
         trained_on |= {one.refresh_id: one for one in own}
     if trained_on:

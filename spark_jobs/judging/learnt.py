@@ -1,6 +1,7 @@
 """Rows that a model learnt from, and how likely each was to be: no model is judged on them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -13,11 +14,12 @@ from spark_jobs.storage.warehouse import Warehouse
 
 
 def learnt_from(
-    warehouse: Warehouse, version: str, versions: Mapping[str, Tags]
+    warehouse: Warehouse, version: str, versions: Mapping[str, Tags], since: date
 ) -> tuple[Manifest, ...]:
     """The refreshes that a version and all models before it were trained on.
 
-    versions: the registry's, with their tags. Raises ConfigurationError where one is not known.
+    versions: the registry's, with their tags. Raises ConfigurationError where one is not known, or,
+    of those with a day from `since` on, is no longer what was trained on.
     """
     found = []
     for tags in line_of(version, versions).values():
@@ -28,6 +30,13 @@ def learnt_from(
                 f"version {version}: it, or a model before it, learnt from the refresh"
                 f" {name!r}, which is not in this warehouse, so the rows that it must not be judged"
                 " on are not known. Remedy: name a version whose refreshes are all here."
+            )
+        changed = tags.get("sample_digest") not in (None, manifest.sample_digest)
+        if changed and manifest.ds >= since:
+            raise ConfigurationError(
+                f"version {version}: it, or a model before it, learnt from {name} as it was before"
+                " it was selected anew, so the rows that it must not be judged on are not known."
+                f" Remedy: name a refresh whose window begins after {manifest.ds}."
             )
         found.append(manifest)
     return tuple(found)
@@ -60,7 +69,8 @@ def unlearnt(
     """instance_id, learnt (whether one of the draws took it), unlearnt (the chance that none did),
     of the candidates of these refreshes; no model learnt from others. None where there is none.
 
-    Draws with different seeds are independent, so that the chances multiply.
+    Draws with different seeds are independent, so that the chances multiply; of those with one, by
+    other settings on one day, the likelier to have taken a row is taken for both.
     """
     since = window.inputs.window_start
     parts = []
@@ -68,12 +78,14 @@ def unlearnt(
         rows = warehouse.read("selection_probabilities", manifest.probabilities_version)
         rows = rows.where(F.col("refresh_id") == manifest.refresh_id)
         rows = rows.where(F.to_date("event_time") >= F.lit(since))
-        parts.append(rows.select("instance_id", "drawn", "probability"))
+        seed = F.lit(manifest.seed).alias("seed")
+        parts.append(rows.select("instance_id", "drawn", "probability", seed))
     if not parts:
         return None
-    chance = F.product(1 - F.col("probability")).alias("unlearnt")
-    together = reduce(DataFrame.unionByName, parts)
-    return together.groupBy("instance_id").agg(F.bool_or("drawn").alias("learnt"), chance)
+    by_seed = reduce(DataFrame.unionByName, parts).groupBy("instance_id", "seed")
+    draws = by_seed.agg(F.bool_or("drawn").alias("drawn"), F.max("probability").alias("likelier"))
+    chance = F.product(1 - F.col("likelier")).alias("unlearnt")
+    return draws.groupBy("instance_id").agg(F.bool_or("drawn").alias("learnt"), chance)
 
 
 def _overlapping(window: Manifest, trained_on: Sequence[Manifest]) -> list[Manifest]:

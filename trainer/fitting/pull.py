@@ -36,10 +36,11 @@ def to_choose_by(
     pipeline: Pipeline, held_out: HeldOut, *, warm: bool
 ) -> tuple[HeldOut | None, HeldOut]:
     """Rows to choose a pull by, None where there is none to choose or they are too few, and rows to
-    judge by: every other forward row each, and all others to judge."""
+    judge by: every other forward row that weighs anything, and all others to judge."""
     if not (pipeline.training.pulls and warm):
         return None, held_out
-    choose = held_out.forward & (held_out.forward.cumsum() % 2 == 0)
+    counts = held_out.forward & (held_out.rows.weight > 0)
+    choose = counts & (counts.cumsum() % 2 == 0)
     if choose.sum() < pipeline.gate.min_rows:
         log.warning(
             "%d forward rows are too few to choose a pull by: training.pull is taken", choose.sum()

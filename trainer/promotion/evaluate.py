@@ -136,7 +136,7 @@ def _area(score: Floats, label: Floats, weight: Floats) -> tuple[float, Floats]:
     each row's own chance is from it, (n, 2): of a positive, and of a negative.
 
     These are the placement values of DeLong, DeLong and Clarke-Pearson (1988): to first order a
-    resampled AUC is moved by their means. NaN where there is one class alone.
+    resampled AUC is moved by their means. NaN where one class alone weighs anything.
     """
     _, place = np.unique(score, return_inverse=True)
     positives = np.bincount(place, weights=weight * label)
@@ -145,7 +145,7 @@ def _area(score: Floats, label: Floats, weight: Floats) -> tuple[float, Floats]:
         below = (np.cumsum(negatives) - negatives / 2)[place] / negatives.sum()
         above = (positives.sum() - np.cumsum(positives) + positives / 2)[place] / positives.sum()
     positive = label > 0
-    if positive.all() or not positive.any():
+    if not weight[positive].any() or not weight[~positive].any():
         return float("nan"), np.zeros((len(label), 2))
     area = float(np.average(below[positive], weights=weight[positive]))
     own = (np.where(positive, below - area, 0.0), np.where(positive, 0.0, above - area))
