@@ -33,6 +33,7 @@ from spark_jobs.candidates.narrow import narrow
 from spark_jobs.candidates.window import window_of
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.defined import segments_changed
+from spark_jobs.refresh.forward_passes import of_policy
 from spark_jobs.refresh.plan import RefreshPlan, plan_refresh
 from spark_jobs.refresh.registered import models_of
 from spark_jobs.report.comparison_plot import draw_plot
@@ -60,7 +61,9 @@ def compare_day(
     """
     warehouse.require("forward_records", "labels", "refreshes")
     plan = plan_refresh(warehouse, ds)
-    budgets = {name: affordable(warehouse, plan, one)[0] for name, one in budgets.items()}
+    # As on that day: what was made since has counted the forward passes that would pay for it.
+    made = [one for one in of_policy(warehouse, plan.policy) if one.ds < ds]
+    budgets = {name: affordable(warehouse, plan, one, made)[0] for name, one in budgets.items()}
     with step(f"compare {ds}: gathering candidates"):
         records, in_sample, share = _candidates(warehouse, plan)
     policies = {name: on_records(policy, in_sample) for name, policy in policies.items()}

@@ -2,6 +2,7 @@
 the forward passes pay for."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from math import floor
 
@@ -29,15 +30,18 @@ RUNS = 5
 _ROUNDING = 1e-9  # 0.1 x 30 / 3 is a row, and a little less
 
 
-def affordable(warehouse: Warehouse, plan: RefreshPlan, budget: Budget) -> tuple[Budget, Allowance]:
+def affordable(
+    warehouse: Warehouse, plan: RefreshPlan, budget: Budget, made: Sequence[Manifest] | None = None
+) -> tuple[Budget, Allowance]:
     """The budget in rows or as a share, and what pays for the refresh; of this the backward passes
     are known when it is known how many rows were drawn.
 
-    Raises ConfigurationError where no run has measured its speed, NoRowError for a budget that
-    comes to no row.
+    made: the refreshes of its policy, the newest date first, that may have counted forward passes;
+    None for all that are there. Raises ConfigurationError where no run has measured its speed,
+    NoRowError for a budget that comes to no row.
     """
     training = warehouse.pipeline.training
-    made = of_policy(warehouse, plan.policy)
+    made = of_policy(warehouse, plan.policy) if made is None else made
     before, counted = predecessor(made, plan.ds), counted_before(made, plan.ds)
     version = plan.versions["forward_records"]
     allowance = Allowance(
