@@ -107,11 +107,12 @@ def files_of(table: ForeignTable, version: int | None = None) -> list[ForeignFil
 def _of_delta(table: ForeignTable, version: int | None) -> list[ForeignFile]:
     snapshot = snapshot_of(table, version)
     _require_plain(table, snapshot)
-    vectors = _vectors(table, snapshot)
+    actions = pa.table(snapshot.get_add_actions()).to_pylist()
+    vectors = _vectors(table, snapshot, [unquote(action["path"]) for action in actions])
     found = []
-    for action in pa.table(snapshot.get_add_actions()).to_pylist():
+    for action in actions:
         path, rows = unquote(action["path"]), action.get("num_records")
-        kept = vectors.get(path.rpartition("/")[2])
+        kept = vectors.get(path)
         if rows is not None and kept is not None:
             rows = int(rows) - (len(kept) - kept.true_count)
         found.append(
@@ -129,9 +130,11 @@ def _of_delta(table: ForeignTable, version: int | None) -> list[ForeignFile]:
     return sorted(found, key=lambda file: file.path)
 
 
-def _vectors(table: ForeignTable, snapshot: Snapshot) -> dict[str, pa.BooleanArray]:
-    """The deletion vector of each file that has one, true where a row is there, by the file's own
-    name: writers make it of random letters. Raises DataQualityError where one cannot be read."""
+def _vectors(
+    table: ForeignTable, snapshot: Snapshot, paths: Sequence[str]
+) -> dict[str, pa.BooleanArray]:
+    """The deletion vector of each of these files that has one, true where a row is there. Raises
+    DataQualityError where one cannot be read, or whose it is cannot be told."""
     if _VECTORS not in (snapshot.protocol().reader_features or []):
         return {}
     try:
@@ -141,8 +144,29 @@ def _vectors(table: ForeignTable, snapshot: Snapshot) -> dict[str, pa.BooleanArr
             f"table {table}: a deletion vector cannot be read ({error}): vacuumed, or damaged."
             " Remedy: repeat the command when nobody writes there, or restore the file."
         ) from error
-    names = [unquote(place).rpartition("/")[2] for place in found["filepath"].to_pylist()]
-    return {name: found["selection_vector"][place].values for place, name in enumerate(names)}
+    vectors = {}
+    for number, place in enumerate(found["filepath"].to_pylist()):
+        path = _whose(table, place, paths)
+        if path is not None:
+            vectors[path] = found["selection_vector"][number].values
+    return vectors
+
+
+def _whose(table: ForeignTable, place: str, paths: Sequence[str]) -> str | None:
+    """Which of the files a place names: by its own name, which writers of Delta make of random
+    letters, and where folders have files of one name, as in a lake that was converted, by its path.
+    """
+    name = unquote(place).rpartition("/")[2]
+    found = [path for path in paths if path.rpartition("/")[2] == name]
+    if len(found) > 1:
+        ends = (f"/{unquote(place)}", f"/{place}")
+        found = [path for path in found if any(end.endswith(f"/{path}") for end in ends)]
+        if len(found) != 1:
+            raise DataQualityError(
+                f"table {table}: {len(found)} files may be {place}, which has a deletion vector."
+                " Remedy: REORG TABLE ... APPLY (PURGE) takes the vectors away."
+            )
+    return found[0] if found else None
 
 
 def _require_plain(table: ForeignTable, snapshot: Snapshot) -> None:
@@ -206,7 +230,8 @@ def opened(table: ForeignTable, file: ForeignFile) -> pq.ParquetFile:
     """A file to read. Raises DataQualityError, which names it, where it is gone or damaged."""
     store, place = filesystem(file.place(table))
     try:
-        return pq.ParquetFile(place, filesystem=store)
+        # Spark's old form of a moment has no unit: in nanoseconds those after 2262 wrap round.
+        return pq.ParquetFile(place, filesystem=store, coerce_int96_timestamp_unit="us")
     except (OSError, pa.ArrowException) as error:
         raise gone(table, file, error) from error
 
@@ -244,17 +269,8 @@ def types_of(table: ForeignTable, version: int | None = None) -> Iterator[tuple[
         for name in file.values:
             yield file.path, name, "string"
         with opened(table, file) as parquet:
-            for place, one in enumerate(parquet.schema_arrow):
-                if str(one.type) == "timestamp[ns]" and _is_int96(parquet, place, one.name):
-                    yield file.path, one.name, "timestamp[us]"
-                else:
-                    yield file.path, one.name, _plain(one.type)
-
-
-def _is_int96(parquet: pq.ParquetFile, place: int, name: str) -> bool:
-    """Whether moments are of the form that Spark writes, which has no unit."""
-    leaves = (parquet.schema.column(n) for n in range(len(parquet.schema)))
-    return any(leaf.path == name and leaf.physical_type == "INT96" for leaf in leaves)
+            for one in parquet.schema_arrow:
+                yield file.path, one.name, _plain(one.type)
 
 
 def _plain(kind: pa.DataType) -> str:

@@ -107,7 +107,8 @@ def _own(place: str, version: int) -> Iterator[pa.Table]:
     for action in actions:
         store, path = filesystem(f"{place}/{unquote(action['path'])}")
         names = ["instance_id", "event_time"]
-        rows = pq.ParquetFile(path, filesystem=store).read(columns=names)
+        with pq.ParquetFile(path, filesystem=store, coerce_int96_timestamp_unit="us") as stored:
+            rows = stored.read(columns=names)
         moment = rows["event_time"].cast(pa.timestamp("us", tz="UTC"))
         day = pa.repeat(pa.scalar(action["partition"]["event_date"], pa.date32()), rows.num_rows)
         yield pa.table(

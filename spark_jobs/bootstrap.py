@@ -147,7 +147,9 @@ def _rejected(warehouse: Warehouse, plan: RefreshPlan, rules: Rules, keep: Keep)
     wrong = keep(judged.where("fault IS NOT NULL").persist())
     counts = {row["fault"]: row["count"] for row in wrong.groupBy("fault").count().collect()}
     if counts:
-        reject(warehouse, wrong, f"bootstrap/{plan.refresh_id}/{plan.versions['labels']}")
+        # With the first day: made anew from another one on, it meets others.
+        batch = f"bootstrap/{plan.refresh_id}/{plan.window_start}/{plan.versions['labels']}"
+        reject(warehouse, wrong, batch)
         log.warning("labels rejected: %s", counts)
     return counts
 

@@ -73,8 +73,9 @@ def _import(warehouse: Warehouse, source: Log, start: date, end: date) -> dict[s
         left_out = counts.pop(LEFT_OUT, 0)
         if not counts:
             raise NoDataError(
-                f"--ds = {end}: no rows from {start} to {end} in {source.path}. Remedy: correct the"
-                " date, or records.path in the pipeline file."
+                f"--ds = {end}: no rows from {start} to {end} in {source.path}"
+                f"{_by_where(left_out)}. Remedy: correct the date, or [records] in the pipeline"
+                " file."
             )
         good, bad = rows.where("fault IS NULL").dropDuplicates(KEY), rows.where(_REJECTED)
         why = _why(bad) if {UNPARSED, OTHER_SHAPE} & counts.keys() else []
@@ -103,6 +104,10 @@ def _import(warehouse: Warehouse, source: Log, start: date, end: date) -> dict[s
         **({"left_out": left_out} if source.where else {}),
         "version": warehouse.version("forward_records"),
     }
+
+
+def _by_where(left_out: int) -> str:
+    return f", {left_out:,} of other values than records.where has" if left_out else ""
 
 
 def _warned(counts: Mapping[str | None, int]) -> dict[str, int]:
@@ -167,10 +172,11 @@ def _read(warehouse: Warehouse, source: Log, start: date, end: date) -> DataFram
         ) from error
     if source.format == "json":
         rows = rows.where(F.trim(LINE) != "")
-    places = places_of(rows.schema, source)
-    if "event_time" in places.columns:
-        return of_dates(rows, source, start, end)
-    return rows if source.date is None else rows.where(near(rows, source.date, start, end))
+    columns = places_of(rows.schema, source).columns
+    here = source if "date" in columns else source._replace(date=None)  # in a payload: read later
+    if "event_time" in columns:
+        return of_dates(rows, here, start, end)
+    return rows if here.date is None else rows.where(near(rows, here.date, start, end))
 
 
 def _against_earlier(warehouse: Warehouse, rows: DataFrame, start: date, end: date) -> DataFrame:

@@ -4,21 +4,18 @@ a budget of backward passes for each of them comes to.
 An instance counts in the first refresh of a policy whose pinned input holds it.
 """
 
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable as Snapshot
-from deltalake import write_deltalake
 
 from reference.plain_tables import create
 from schemas.allowance import Allowance
 from schemas.errors import ConfigurationError, NoDataError
-from schemas.manifests import Inputs, Manifest, find_manifest
+from schemas.manifests import Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import Budget, parse_budget
 from schemas.tables import all_tables, forward_records, refreshes
@@ -26,27 +23,23 @@ from spark_jobs import backfill
 from spark_jobs.refresh import forward_passes as counting
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.forward_passes import (
-    counted_before,
     forward_passes,
     of_policy,
     predecessor,
 )
-from spark_jobs.refresh.plan import RefreshPlan, cut_of, refresh_id, window_start
+from spark_jobs.refresh.plan import refresh_id, window_start
 from spark_jobs.select_sample import _planned, select_day
 from spark_jobs.storage.warehouse import Warehouse
-from tests.helpers.manifests import manifest_without_rows
+from tests.helpers.counted_records import (
+    WINDOW,
+    append,
+    day,
+    manifest,
+    pipeline_with,
+    plan_of,
+    record,
+)
 from tests.helpers.trainer_tables import small_pipeline, write_manifest
-
-WINDOW = 3
-
-
-def day(number: int) -> date:
-    return date(2013, 2, number)
-
-
-def pipeline_with(budget: float | str = 0.5, **training: Any) -> Pipeline:
-    selection = {"policy": "uniform", "window_days": WINDOW, "budget": budget}
-    return small_pipeline(selection=selection, training={"epochs": 2, **training})
 
 
 @pytest.fixture
@@ -54,52 +47,6 @@ def root(tmp_path: Path) -> Path:
     for table in (forward_records(), refreshes()):
         create(tmp_path, table)
     return tmp_path
-
-
-def record(instance: str, number: int, version: str = "1") -> dict[str, Any]:
-    """What one forward pass for an instance of that day left behind."""
-    moment = datetime(2013, 2, number, 12, tzinfo=UTC)
-    return {
-        "instance_id": instance,
-        "event_time": moment,
-        "event_date": moment.date(),
-        "model_version": version,
-        "batch_id": "b",
-        "recorded_at": moment + timedelta(seconds=int(version)),
-        "prediction": 0.5,
-        "segments": [],
-    }
-
-
-def append(root: Path, *rows: dict[str, Any]) -> int:
-    """Append records; the version that holds them."""
-    path = str(root / "forward_records")
-    table = pa.Table.from_pylist(list(rows), forward_records().arrow_schema)
-    write_deltalake(path, table, mode="append")
-    return Snapshot(path).version()
-
-
-def manifest(
-    pipeline: Pipeline, number: int, version: int, allowance: Allowance | None = None
-) -> Manifest:
-    """A refresh of a day from a version of the records."""
-    ds = day(number)
-    inputs = Inputs(window_start(pipeline, ds), cut_of(ds), {"forward_records": version})
-    return manifest_without_rows(pipeline, ds, inputs=inputs, allowance=allowance)
-
-
-def plan_of(pipeline: Pipeline, number: int, version: int) -> RefreshPlan:
-    ds = day(number)
-    return RefreshPlan(
-        refresh_id=refresh_id(pipeline, ds),
-        ds=ds,
-        window_start=window_start(pipeline, ds),
-        last_drawn=ds,
-        cut=cut_of(ds),
-        policy=pipeline.selection.policy,
-        seed=1,
-        versions={"forward_records": version},
-    )
 
 
 def count(root: Path, number: int, version: int, before: Manifest | None) -> int:
@@ -206,45 +153,6 @@ def test_the_predecessor_is_the_newest_of_the_policy_with_an_earlier_date(root):
     assert found is not None
     assert found.refresh_id == refresh_id(pipeline_with(0.25), day(3))
     assert predecessor(made, day(2)) is None
-
-
-def test_a_wider_window_counts_nothing_that_earlier_refreshes_have_counted(root):
-    """After windows of two days one of five: the predecessor's does not reach as far back."""
-    narrow, wide = pipeline_with(), small_pipeline(selection={"window_days": 5})
-    version = append(root, *(record(name, on) for on, name in enumerate("abcde", 1)))
-    made = [
-        replace(manifest(narrow, number, version), inputs=Inputs(
-            day(number - 1), cut_of(day(number)), {"forward_records": version}
-        ))
-        for number in (4, 2)
-    ]  # fmt: skip
-    warehouse, last = Warehouse(str(root), wide), day(5)
-    assert forward_passes(warehouse, day(1), last, version, made) == 1  # "e"
-    assert forward_passes(warehouse, day(1), last, version, made[:1]) == 3  # and "a", "b"
-    late = append(root, record("f", 2))
-    assert forward_passes(warehouse, day(1), last, late, made) == 2
-
-
-def test_a_day_that_a_later_refresh_has_passed_over_pays_for_nothing_twice(root):
-    """The 3rd was selected while the 2nd had failed: it has counted from the 1st on."""
-    pipeline = pipeline_with()
-    version = append(root, record("a", 1), record("b", 2), record("c", 3))
-    first = manifest(pipeline, 1, version, Allowance(1, None, 0, 1, 1))
-    third = manifest(pipeline, 3, version, Allowance(2, first.refresh_id, 0, 1, 1))
-    made = [third, first]
-    assert counted_before(made, day(2)) == made
-    warehouse, start = Warehouse(str(root), pipeline), window_start(pipeline, day(2))
-    assert forward_passes(warehouse, start, day(2), version, made) == 0
-    late = append(root, record("d", 2))
-    assert forward_passes(warehouse, start, day(2), late, made) == 1
-    # What the one that came later in time had not seen, the one before it may have.
-    scored = append(root, record("e", 2))
-    again = manifest(pipeline, 2, scored, Allowance(2, first.refresh_id, 0, 1, 1))
-    assert forward_passes(warehouse, start, day(2), scored, [third, again, first]) == 0
-    # The 2nd, once it is there, is made anew from what the 1st has left.
-    second = manifest(pipeline, 2, version, Allowance(0, first.refresh_id, 0, 1, 1))
-    after = manifest(pipeline, 3, version, Allowance(1, second.refresh_id, 0, 1, 1))
-    assert counted_before([after, second, first], day(2)) == [first]
 
 
 def test_days_that_were_selected_side_by_side_are_counted_again(root, monkeypatch):
@@ -372,20 +280,3 @@ def test_a_manifest_keeps_its_allowance(root):
     one = manifest(pipeline_with(), 1, 0, allowance)
     write_manifest(root, one)
     assert find_manifest(str(root / "refreshes"), one.refresh_id) == one
-
-
-def test_law_8_a_gap_that_is_filled_in_turn_is_paid_for_once(root):
-    """The 1st is selected, then, the machine having been away, the 4th; then the others in turn,
-    whose records come with them; then the 5th."""
-    pipeline, made = pipeline_with(), list[Manifest]()
-    warehouse = Warehouse(str(root), pipeline)
-    told: dict[int, int] = {}
-    for number in (1, 4, 2, 3, 5):
-        version = append(root, *(record(f"{number}/{one}", number) for one in range(10)))
-        made.sort(key=lambda one: one.ds, reverse=True)
-        before, counted = predecessor(made, day(number)), counted_before(made, day(number))
-        start = window_start(pipeline, day(number))
-        told[number] = forward_passes(warehouse, start, day(number), version, counted)
-        name = None if before is None else before.refresh_id
-        made.append(manifest(pipeline, number, version, Allowance(told[number], name, 0, 1, 1)))
-    assert told == dict.fromkeys((1, 4, 2, 3, 5), 10)

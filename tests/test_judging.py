@@ -3,10 +3,11 @@ from which it learnt with chances that nobody knows."""
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from schemas.errors import ConfigurationError
 from schemas.manifests import BOOTSTRAP, Manifest, RowCounts
@@ -92,6 +93,29 @@ def test_a_version_taught_by_a_sample_that_was_drawn_anew_is_judged_by_other_day
         assert learnt.learnt_from(warehouse, "7", versions, since) == (anew,)
     versions["7"]["sample_digest"] = "second"
     assert learnt.learnt_from(warehouse, "7", versions, since) == (anew,)
+
+
+def test_of_two_draws_that_are_one_the_likelier_to_have_taken_a_row_counts(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one day by other settings, and so of one seed; a third is independent of both."""
+    window = drawn_on(14, "calibrated", 1, design_exact=True)
+    one, other, third = (
+        replace(drawn_on(13, "calibrated", seed, design_exact=True), refresh_id=name)
+        for name, seed in (("one", 2), ("other", 2), ("third", 3))
+    )
+    chances = {"one": 0.2, "other": 0.3, "third": 0.5}
+    rows = spark.createDataFrame(
+        [(name, "a", datetime(2013, 2, 13, tzinfo=UTC), False, p) for name, p in chances.items()],
+        "refresh_id string, instance_id string, event_time timestamp, drawn boolean,"
+        " probability double",
+    )
+    monkeypatch.setattr(Warehouse, "read", lambda *_: rows)
+    warehouse = Warehouse("nowhere", FLIGHTS)
+    found = learnt.unlearnt(warehouse, [one, other, third], window)
+    assert found is not None
+    [row] = found.collect()
+    assert (row["learnt"], row["unlearnt"]) == (False, pytest.approx(0.7 * 0.5))
 
 
 def test_a_version_taught_with_chances_that_nobody_knows_is_judged_by_other_days_alone() -> None:

@@ -161,6 +161,26 @@ def test_law_6_both_readers_see_the_same_rows(spark, tmp_path, form):
             require_same_rows(tmp_path, form, what, says, 3)
 
 
+def test_a_vector_is_of_one_file_where_folders_have_files_of_one_name(spark, tmp_path):
+    """A lake of Parquet that became Delta: Spark gives the file of each folder the same name."""
+    place, moment = tmp_path / "outcomes", datetime.fromisoformat("2026-02-01 12:00:00")
+    parts = [(0, 1.0, "a"), (1, 0.0, "a"), (2, 1.0, "b")]
+    rows = [(number, moment, moment, y, part) for number, y, part in parts]
+    names = "request int, at timestamp_ntz, arrived timestamp, was_sold double, dt string"
+    made = spark.createDataFrame(rows, names).coalesce(1)
+    made.write.partitionBy("dt").parquet(str(place))
+    assert len({one.name for one in place.rglob("*.parquet")}) == 1
+    spark.sql(f"CONVERT TO DELTA parquet.`{place}` PARTITIONED BY (dt string)")
+    name = f"delta.`{place}`"
+    spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
+    spark.sql(f"DELETE FROM {name} WHERE request = 0")
+    pipeline = mapped(tmp_path, "delta", labels={"event_time": "at"})
+    source = Warehouse(str(tmp_path / "own"), pipeline).foreign("labels")
+    assert isinstance(source, ForeignSource)
+    found = pa.concat_tables(source.rows(["instance_id"]))["instance_id"].to_pylist()
+    assert sorted(found) == ["1", "2"]
+
+
 def require_same_rows(folder: Path, form: str, what: str, says: dict[str, Any], rows: int) -> None:
     """Labels in Arrow, in Spark, and as they are counted by date."""
     own = Warehouse(str(folder / "own"), mapped(folder, form, labels=says))

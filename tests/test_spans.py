@@ -40,6 +40,11 @@ SPANS = {
         [window('path = "/lake/labels"', 'known_after = "2d"')],
         "is longer than labels.after = '1d', when all count as negatives",
     ),
+    "selection.unmatured": (
+        FLIGHTS,
+        [window(), selection('unmatured = "expected-score"')],
+        "it would stand in for positives that are known",
+    ),
     "maintenance.keep.labels: of a window": (
         FLIGHTS,
         [window(), keep('labels = "60d"')],
@@ -58,7 +63,7 @@ SPANS = {
     "schedule.max_loss": (
         FLIGHTS,
         [("days = 7", "days = 7\nmax_loss = 0.5")],
-        "without [monitor] nothing measures what was served",
+        "without [monitor] the DAG measures nothing of what was served",
     ),
 }
 

@@ -109,6 +109,8 @@ def _before_newest(registry: Registry, serving: "ModelVersion | None") -> "Model
         return serving
     earlier = [number for number in served if number != newest]
     sound = [number for number in earlier if ROLLED_BACK not in served[number].tags]
+    replaced = {served[number].tags.get(PROMOTED_OVER) for number in sound}
+    sound = [number for number in sound if str(number) not in replaced]
     if not sound:
         why = "each was itself rolled back from" if earlier else "none was ever promoted before"
         raise NoDataError(

@@ -50,6 +50,10 @@ def absent_labels_are_negatives(pipeline: "Pipeline") -> Iterator[Fault]:
     labels, keep = pipeline.labels, pipeline.maintenance.keep
     if labels.maturity != "window" or labels.after is None:
         return
+    unmatured = pipeline.selection.unmatured
+    if unmatured != "wait":
+        problem = "with labels.maturity = 'window' it would stand in for positives that are known"
+        yield Fault("selection.unmatured", unmatured, problem, 'write "wait"')
     late, over = labels.known_after, parse_duration(labels.after)
     if late is not None and parse_duration(late) > over:
         problem = f"is longer than labels.after = {labels.after!r}, when all count as negatives"

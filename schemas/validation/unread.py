@@ -111,12 +111,13 @@ def features_are_read(pipeline: "Pipeline") -> Iterator[Fault]:
 
 
 def conditions_are_read(pipeline: "Pipeline") -> Iterator[Fault]:
-    """Conditions of a refresh that every day has already, or that nothing would measure."""
+    """Conditions of a refresh that every day has already, or that nobody would measure."""
     schedule = pipeline.schedule
     if "monitor" not in pipeline.model_fields_set:
         for name, value in _given(schedule, "max_loss", "max_calibration_gap"):
-            problem = "without [monitor] nothing measures what was served, so it is never reached"
-            yield Fault(f"schedule.{name}", value, problem, "remove it, or write [monitor]")
+            problem = "without [monitor] the DAG measures nothing of what was served"
+            remedy = "write [monitor], which may be empty, or remove it"
+            yield Fault(f"schedule.{name}", value, problem, remedy)
     if schedule.days == 1:
         others = ("new_records", "drift", "max_loss", "max_calibration_gap")
         for name, value in _given(schedule, *others):

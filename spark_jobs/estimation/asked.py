@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from schemas.columns import CHANCE
 from schemas.errors import ConfigurationError, DataQualityError, NoDataError
+from spark_jobs.estimation.frame import as_given
 from spark_jobs.selection.arrays import Array
 from spark_jobs.selection.draw import DRAW
 
@@ -89,16 +90,16 @@ def stands_for(table: pa.Table) -> Array | None:
 
 def values_of(table: pa.Table, name: str, drawn: Array) -> Array:
     """A value (N,), NaN where not drawn; finite where drawn."""
-    kind = table[name].type
+    kind, told = table[name].type, as_given(name)
     if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise ConfigurationError(
-            f"value {name!r} is {kind}: a mean is of numbers or booleans. Remedy: cast it."
+            f"value {told!r} is {kind}: a mean is of numbers or booleans. Remedy: cast it."
         )
     numbers: Array = pc.fill_null(pc.cast(table[name], pa.float64()), np.nan).to_numpy()
     wrong = np.flatnonzero(drawn & ~np.isfinite(numbers))
     if wrong.size:
         raise DataQualityError(
-            f"value {name!r} is null or not finite in {wrong.size} of {drawn.sum()} drawn rows,"
+            f"value {told!r} is null or not finite in {wrong.size} of {drawn.sum()} drawn rows,"
             f" first row {wrong[0]}. Remedy: find it for all of them; those that are missing may"
             " differ from the others, and nothing here knows how."
         )

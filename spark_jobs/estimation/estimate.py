@@ -18,6 +18,7 @@ from spark_jobs.estimation.asked import (
     values_of,
 )
 from spark_jobs.estimation.auxiliaries import auxiliaries
+from spark_jobs.estimation.frame import as_given
 from spark_jobs.estimation.plausible import require_plausible
 from spark_jobs.estimation.regression import Estimated, fitted, mean_of, ratio_of
 from spark_jobs.selection.arrays import Array
@@ -122,7 +123,9 @@ def lines(
     values = [values_of(table, name, drawn) for name in (value, over) if name]
     found = []
     for group, rows in _groups(table, by):
-        told = repr(value) if by is None else f"{value!r} of {by} {group!r}"
+        told = repr(as_given(value))
+        if by is not None:
+            told = f"{told} of {as_given(by)} {group!r}"
         one = _one(
             told,
             [one[rows] for one in values],

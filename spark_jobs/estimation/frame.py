@@ -25,6 +25,11 @@ def answer_column(name: str) -> str:
     return f"answer {name}"
 
 
+def as_given(column: str) -> str:
+    """What whoever asks calls a column of a frame."""
+    return column.removeprefix(answer_column("")).removeprefix(segment_column(""))
+
+
 class SamplingFrame(NamedTuple):
     """instance_id, held_out, label, loss, probability, drawn, and what the records hold; and how
     many rows are in it, of which kind, and how many are not."""

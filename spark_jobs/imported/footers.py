@@ -4,7 +4,7 @@ Spark takes the types of one file for those of all, passes over empty files, and
 of others without naming a column.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -63,13 +63,26 @@ def _hidden(name: str) -> bool:
 
 def _schema(store: fs.FileSystem, file: str) -> pa.Schema:
     try:
-        with store.open_input_file(file) as opened:
-            return pq.read_schema(opened)
+        with store.open_input_file(file) as opened, pq.ParquetFile(opened) as parquet:
+            leaves = iter([parquet.schema.column(n) for n in range(len(parquet.schema))])
+            return pa.schema([(one.name, _read(one.type, leaves)) for one in parquet.schema_arrow])
     except (OSError, pa.ArrowInvalid) as error:
         raise DataQualityError(
             f"records.path: {file} is not a whole Parquet file ({error}). Remedy: write it again,"
             " or take it out of the folder; what begins with _ or . is passed over."
         ) from error
+
+
+def _read(kind: pa.DataType, leaves: Iterator[pq.ColumnSchema]) -> pa.DataType:
+    """A type as Spark reads it, given the leaves of the file from there on: INT96, the form in
+    which Spark itself has long written TIMESTAMP, has no unit, and is none of nanoseconds."""
+    if pa.types.is_struct(kind):
+        return pa.struct([(one.name, _read(one.type, leaves)) for one in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_read(kind.key_type, leaves), _read(kind.item_type, leaves))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(_read(kind.value_type, leaves))
+    return pa.timestamp("us", tz="UTC") if next(leaves).physical_type == "INT96" else kind
 
 
 def _require_types(files: Sequence[str], schemas: Sequence[pa.Schema]) -> None:

@@ -6,6 +6,7 @@ a flag is no probability, a number with a point no id.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -213,7 +214,15 @@ def _number(value: Any) -> Any:
 def _numbers(value: Any) -> Any:
     if not isinstance(value, list) or not all(one is None or _is_number(one) for one in value):
         return _NOTHING
-    return [None if one is None else float(one) for one in value]
+    return [None if one is None else _float(one) for one in value]
+
+
+def _float(number: float) -> float:
+    """JSON's whole numbers have no end: one beyond what a double holds is infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _is_number(value: Any) -> bool:

@@ -58,6 +58,7 @@ def places_of(schema: T.StructType, source: Log) -> Places:
     for name, value in source.where.items():
         path = _path(schema, source, f"where.{name}", name)
         if path is None:
+            _require_kind(schema, f"where.{name}", name, NAMED)
             where[name] = value
         else:
             where_paths.append((Wanted(f"where.{name}", path, NAMED.value, True), value))

@@ -19,7 +19,11 @@ from spark_jobs.storage.python_tasks import over_batches
 
 _PLACE, _LEFT, _PLAIN = "tenforward_place", "tenforward_left", "tenforward_plain"
 _LISTS = "numbers"
-_WHOLE = {"ignoreNullFields": "false", "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
+_WHOLE = {
+    "ignoreNullFields": "false",
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
 
 
 class _Layout(NamedTuple):

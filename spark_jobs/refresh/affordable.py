@@ -43,9 +43,13 @@ def affordable(
     training = warehouse.pipeline.training
     made = of_policy(warehouse, plan.policy) if made is None else made
     before, counted = predecessor(made, plan.ds), counted_before(made, plan.ds)
+    own = next((one.allowance for one in made if one.refresh_id == plan.refresh_id), None)
+    if own is not None:  # made anew: what it has counted is its own, the rest may be anybody's
+        counted = list(made)
     version = plan.versions["forward_records"]
+    new = forward_passes(warehouse, plan.window_start, plan.ds, version, counted)
     allowance = Allowance(
-        forward_passes=forward_passes(warehouse, plan.window_start, plan.ds, version, counted),
+        forward_passes=new + (0 if own is None else own.forward_passes),
         predecessor=None if before is None else before.refresh_id,
         backward_passes=0,
         epochs=training.epochs,
@@ -54,6 +58,8 @@ def affordable(
     if budget.unit == "gpu hours":
         return by_speed(warehouse, budget), allowance
     if budget.unit == "per forward pass":
+        if not allowance.forward_passes:
+            raise _nothing_pays(plan, budget, counted)
         return _by_forward_passes(plan, budget, allowance, carried_by(before))
     return budget, allowance
 
@@ -63,18 +69,22 @@ def carried_by(before: Manifest | None) -> float:
     return 0.0 if before is None or before.allowance is None else before.allowance.carried
 
 
+def _nothing_pays(plan: RefreshPlan, budget: Budget, counted: Sequence[Manifest]) -> NoRowError:
+    """Of a day whose window has no forward pass, or none that is left."""
+    told = f'--ds = {plan.ds}: selection.budget = "{budget}" of no forward pass'
+    if not counted:
+        why = f"no instance from {plan.window_start} to {plan.ds} has a record. Remedy: score them"
+    else:
+        why = "other refreshes have counted all those of its window. Remedy: select a later day"
+    return NoRowError(f"{told}: {why}, or give --budget in rows.")
+
+
 def _by_forward_passes(
     plan: RefreshPlan, budget: Budget, allowance: Allowance, carried: float
 ) -> tuple[Budget, Allowance]:
     """Whole rows for amount x forward passes and what was carried; the rest is carried on."""
     a_row, paid = allowance.epochs * allowance.pulls, allowance.forward_passes
     rows, left = rows_paid(budget.amount, paid, carried, a_row)
-    if rows < 1 and not paid:
-        raise NoRowError(
-            f'--ds = {plan.ds}: selection.budget = "{budget}" of no forward pass: other refreshes'
-            " have counted all those of its window. Remedy: select a later day, or give --budget in"
-            " rows."
-        )
     if rows < 1:
         backward = budget.amount * paid + carried
         raise NoRowError(

@@ -113,7 +113,7 @@ def excess_loss(task: str, records: Records, draw: Draw, z: Array) -> float:
     everything = Draw(np.ones(n, bool), stands_for, np.zeros(n))
     full, curvature = newton_steps(task, records, everything, z)
     error = newton_steps(task, records, draw, z)[0] - full
-    error = np.where(np.abs(error) > _ROUNDING * np.abs(full).max(), error, 0.0)
+    error = np.where(np.abs(error) <= _ROUNDING * np.abs(full).max(), 0.0, error)
     return float(0.5 * np.einsum("ci,cij,cj->", error, curvature, error))
 
 

@@ -68,7 +68,8 @@ def rows_of_file(
     path, schema = within(warehouse, name), all_tables(pipeline)[name].arrow_schema
     store, place = filesystem(f"{path}/{unquote(file['path'])}")
     # By ParquetFile: a dataset would read the folder's name as a column.
-    read = pq.ParquetFile(place, filesystem=store).read(columns=list(columns))
+    with pq.ParquetFile(place, filesystem=store, coerce_int96_timestamp_unit="us") as stored:
+        read = stored.read(columns=list(columns))
     # Spark's timestamps come without their zone.
     return pa.table({one: typed(read, schema.field(one)) for one in columns})
 
