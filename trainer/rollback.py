@@ -4,7 +4,8 @@ tenforward rollback --pipeline pipelines/flights.toml            # the champion 
 tenforward rollback --pipeline pipelines/flights.toml --to 12    # this version
 
 Without --to it goes one step back from the newest version that was ever promoted, so that
-repeating it changes nothing, and past every version that was itself rolled back from. The next
+repeating it changes nothing, and past every version that was itself rolled back from; where
+`register --version` promoted an older version over a newer one, back to that one. The next
 training starts from, and is compared with, what serves.
 """
 
