@@ -5,7 +5,7 @@ their sizes and times, stands in for it, and a list that has changed cannot be r
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -144,20 +144,22 @@ def _vectors(
             f"table {table}: a deletion vector cannot be read ({error}): vacuumed, or damaged."
             " Remedy: repeat the command when nobody writes there, or restore the file."
         ) from error
+    by_name: dict[str, list[str]] = {}
+    for path in paths:
+        by_name.setdefault(path.rpartition("/")[2], []).append(path)
     vectors = {}
     for number, place in enumerate(found["filepath"].to_pylist()):
-        path = _whose(table, place, paths)
-        if path is not None:
-            vectors[path] = found["selection_vector"][number].values
+        owner = _whose(table, place, by_name)
+        if owner is not None:
+            vectors[owner] = found["selection_vector"][number].values
     return vectors
 
 
-def _whose(table: ForeignTable, place: str, paths: Sequence[str]) -> str | None:
+def _whose(table: ForeignTable, place: str, by_name: Mapping[str, Sequence[str]]) -> str | None:
     """Which of the files a place names: by its own name, which writers of Delta make of random
     letters, and where folders have files of one name, as in a lake that was converted, by its path.
     """
-    name = unquote(place).rpartition("/")[2]
-    found = [path for path in paths if path.rpartition("/")[2] == name]
+    found = by_name.get(unquote(place).rpartition("/")[2], [])
     if len(found) > 1:
         ends = (f"/{unquote(place)}", f"/{place}")
         found = [path for path in found if any(end.endswith(f"/{path}") for end in ends)]

@@ -14,7 +14,7 @@ serves the whole range; `--only score,select` is a day of the DAG in one session
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
 from functools import partial
@@ -32,7 +32,7 @@ from schemas.command import (
 from schemas.errors import ConfigurationError, EmptyDrawError, NoDataError, TenforwardError
 from schemas.faults import fault_of
 from schemas.log import log
-from schemas.manifests import find_manifest
+from schemas.manifests import Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.progress import Underway, step
 from schemas.sections.budget import parse_budget
@@ -162,23 +162,29 @@ def backfill(
         return entry
 
     wanted = list(days(start, end))
+    formers = _there(warehouse, wanted) if parallel > 1 and only == "select" else {}
     with step("backfill", len(wanted), "days") as through:
         ran = map(day, wanted) if parallel == 1 else _side_by_side(day, wanted, parallel)
         entries = _logged(ran, len(wanted), through)
     if parallel == 1:
         return entries
-    if only == "select":
-        _recount(warehouse, wanted)
+    _recount(warehouse, formers)
     return sorted(entries, key=lambda entry: str(entry["ds"]))
 
 
-def _recount(warehouse: Warehouse, wanted: Sequence[date]) -> None:
-    """Days selected side by side did not see each other: count their forward passes again."""
+def _there(warehouse: Warehouse, wanted: Sequence[date]) -> dict[str, Manifest | None]:
+    """The refreshes of some days by their ids, None of a day that has none."""
     names = [refresh_id(warehouse.pipeline, ds) for ds in wanted]
-    for name in names:
+    return {name: find_manifest(warehouse.path("refreshes"), name) for name in names}
+
+
+def _recount(warehouse: Warehouse, formers: Mapping[str, Manifest | None]) -> None:
+    """Days selected side by side did not see each other: count their forward passes again, in the
+    order of the days. formers: what was there of each."""
+    for name in formers:
         own = numbered(warehouse, name, tables=["refreshes"])
         there = find_manifest(own.path("refreshes"), name)
-        if there is not None and (now := recounted(own, there, {*names})) != there:
+        if there is not None and (now := recounted(own, there, formers)) != there:
             write_manifest(own, now)
 
 

@@ -145,6 +145,8 @@ def _passes(warehouse: Warehouse, source: Log, start: date, end: date) -> tuple[
     if not places.nested:
         return rows, source
     passes, by_fields = unfolded(rows, source, places)
+    if "event_time" in places.columns:  # has been looked at
+        return passes, by_fields
     return of_dates(passes, by_fields, start, end), by_fields
 
 

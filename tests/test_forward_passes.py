@@ -163,7 +163,8 @@ def test_days_that_were_selected_side_by_side_are_counted_again(root, monkeypatc
         write_manifest(root, manifest(pipeline, number, version, allowance))
     written: list[Manifest] = []
     monkeypatch.setattr(backfill, "write_manifest", lambda _, one: written.append(one))
-    backfill._recount(Warehouse(str(root), pipeline), [day(number) for number in (1, 2, 3)])
+    names = [refresh_id(pipeline, day(number)) for number in (1, 2, 3)]
+    backfill._recount(Warehouse(str(root), pipeline), dict.fromkeys(names))
     found = {one.ds.day: one.allowance for one in written}
     told = {n: (one.forward_passes, one.predecessor) for n, one in found.items() if one}
     first, second = (refresh_id(pipeline, day(number)) for number in (1, 2))

@@ -11,13 +11,14 @@ from schemas.allowance import Allowance
 from schemas.manifests import Inputs, Manifest
 from schemas.sections.budget import Budget
 from schemas.tables import forward_records, refreshes
+from spark_jobs import backfill
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.forward_passes import (
     counted_before,
     forward_passes,
     predecessor,
 )
-from spark_jobs.refresh.plan import cut_of, window_start
+from spark_jobs.refresh.plan import cut_of, refresh_id, window_start
 from spark_jobs.storage.warehouse import Warehouse
 from tests.helpers.counted_records import (
     append,
@@ -27,7 +28,7 @@ from tests.helpers.counted_records import (
     plan_of,
     record,
 )
-from tests.helpers.trainer_tables import small_pipeline
+from tests.helpers.trainer_tables import small_pipeline, write_manifest
 
 
 @pytest.fixture
@@ -123,3 +124,29 @@ def test_law_8_refreshes_that_are_made_anew_lose_and_double_no_forward_pass(root
     for number in (2, 3, 4, 1, 4):
         select(number, late)
     assert counted() == 41
+
+
+def test_law_8_days_made_anew_side_by_side_count_a_late_record_once(root, monkeypatch):
+    """Each of them read the manifests before the other had written its own."""
+    pipeline = pipeline_with()
+    warehouse = Warehouse(str(root), pipeline)
+    version = append(root, *(record(f"{number}/{one}", number) for number in (1, 2, 3)
+                             for one in range(10)))  # fmt: skip
+    names = [refresh_id(pipeline, day(number)) for number in (1, 2, 3)]
+    then = {
+        name: manifest(pipeline, number, version, Allowance(10, before, 0, 1, 1))
+        for number, (name, before) in enumerate(zip(names, [None, *names], strict=False), 1)
+    }
+    late = append(root, record("late", 2))
+    now = {
+        name: manifest(pipeline, one.ds.day, late, replace(one.allowance, forward_passes=11))
+        for name, one in then.items()
+        if one.allowance and one.ds.day > 1
+    }
+    for one in (then[names[0]], *now.values()):
+        write_manifest(root, one)
+    written: list[Manifest] = []
+    monkeypatch.setattr(backfill, "write_manifest", lambda _, one: written.append(one))
+    backfill._recount(warehouse, {name: then[name] for name in names[1:]})
+    told = {one.ds.day: one.allowance.forward_passes for one in written if one.allowance}
+    assert {2: 11, 3: 11} | told == {2: 11, 3: 10}

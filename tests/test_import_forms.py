@@ -86,6 +86,17 @@ def test_a_date_in_a_payload_narrows_what_is_read_of_it(spark, tmp_path) -> None
     assert moments(warehouse) == [EIGHT]
 
 
+def test_a_date_in_a_payload_that_is_not_the_events_is_a_reject(spark, tmp_path) -> None:
+    at = pa.array([EIGHT, EIGHT], pa.timestamp("us", tz="UTC"))
+    days = [json.dumps({"day": day}) for day in ("2026-02-01", "2026-02-05")]
+    (tmp_path / "log").mkdir()
+    rows = pa.table({"id": ["a", "b"], "at": at, "logit": [0.5, 0.5], "payload": days})
+    pq.write_table(rows, tmp_path / "log/a.parquet")
+    warehouse = warehouse_of(tmp_path, date="payload.day")
+    done = import_records(warehouse, DAY, DAY)
+    assert (done["records"], done["rejected"]) == (1, 1)
+
+
 def test_a_moment_without_a_zone_in_a_struct_keeps_its_digits(spark, tmp_path) -> None:
     plain = EIGHT.replace(tzinfo=None)
     inner = pa.array([{"at": plain}], pa.struct([("at", pa.timestamp("us"))]))

@@ -129,6 +129,15 @@ def test_a_version_over_which_an_older_one_was_promoted_is_not_gone_back_to(two:
     assert rollback("small", "small", str(two))["version"] == "2"
 
 
+def test_a_version_that_was_promoted_again_is_gone_back_to(two: Path) -> None:
+    again(two)
+    registry = registry_of(two)
+    for number in ("2", "3"):  # 2 over 3, then 3 in its turn
+        serve_if_passed(registry, registry.version(number, "--version"), Verdict(True, "passed"))
+    again(two)
+    assert rollback("small", "small", str(two))["version"] == "3"
+
+
 def test_with_every_earlier_version_rolled_back_there_is_nothing_to_go_back_to(two: Path) -> None:
     registry = registry_of(two)
     registry.client.set_model_version_tag("small", "1", "rolled_back", "true")

@@ -11,7 +11,7 @@ from schemas.sections.budget import Budget, parse_budget
 from spark_jobs.days.chance import drawn_by_chance
 from spark_jobs.days.outlook import Outlook, Reading, outlook
 from spark_jobs.refresh.affordable import by_speed, carried_by, rows_paid
-from spark_jobs.refresh.forward_passes import counted_before, forward_passes, predecessor
+from spark_jobs.refresh.forward_passes import counted_by, predecessor
 from spark_jobs.refresh.plan import RefreshPlan, refresh_id, window_start
 from spark_jobs.selection.designs import DESIGNS
 from spark_jobs.selection.policies import configured
@@ -31,9 +31,10 @@ class Estimate:
 
 @dataclass
 class _Before:
-    """The refresh before, as it is or will be: what it counted, and left of its budget."""
+    """What there is before: the refreshes of the policy that are made; or the one that is to come,
+    with what it counts; and what the last of them left of its budget."""
 
-    counted: Sequence[Manifest] = ()
+    made: Sequence[Manifest] = ()
     ds: date | None = None  # of one that is to come
     answered: Set[date] = field(default_factory=frozenset)
     carried: float = 0.0
@@ -69,7 +70,7 @@ def estimates(
     for ds in wanted:
         earlier = predecessor(mine, ds)
         if before.ds is None or (earlier is not None and earlier.ds >= before.ds):
-            before = _Before(counted_before(mine, ds), carried=carried_by(earlier))
+            before = _Before(mine, carried=carried_by(earlier))
         there = next((one for one in mine if one.refresh_id == refresh_id(pipeline, ds)), None)
         answered = frozenset(day for day in scored if day <= ds)
         if there is not None and not force:
@@ -105,7 +106,8 @@ def _forward_passes(
     if before.ds is not None:
         return seen.recorded(ds, answered) - seen.recorded(before.ds, before.answered, first)
     version = warehouse.version("forward_records")
-    now = forward_passes(warehouse, first, ds, version, before.counted)
+    name = refresh_id(warehouse.pipeline, ds)
+    now = counted_by(warehouse, name, first, ds, version, before.made)
     return now + seen.recorded(ds, answered) - seen.recorded(ds, frozenset())
 
 

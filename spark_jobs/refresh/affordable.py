@@ -11,12 +11,7 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.manifests import Manifest
 from schemas.registry import mlflow_client, registry_exists
 from schemas.sections.budget import Budget
-from spark_jobs.refresh.forward_passes import (
-    counted_before,
-    forward_passes,
-    of_policy,
-    predecessor,
-)
+from spark_jobs.refresh.forward_passes import counted_by, of_policy, predecessor
 from spark_jobs.refresh.plan import RefreshPlan
 from spark_jobs.storage.warehouse import Warehouse
 
@@ -42,14 +37,11 @@ def affordable(
     """
     training = warehouse.pipeline.training
     made = of_policy(warehouse, plan.policy) if made is None else made
-    before, counted = predecessor(made, plan.ds), counted_before(made, plan.ds)
-    own = next((one.allowance for one in made if one.refresh_id == plan.refresh_id), None)
-    if own is not None:  # made anew: what it has counted is its own, the rest may be anybody's
-        counted = list(made)
-    version = plan.versions["forward_records"]
-    new = forward_passes(warehouse, plan.window_start, plan.ds, version, counted)
+    before, version = predecessor(made, plan.ds), plan.versions["forward_records"]
     allowance = Allowance(
-        forward_passes=new + (0 if own is None else own.forward_passes),
+        forward_passes=counted_by(
+            warehouse, plan.refresh_id, plan.window_start, plan.ds, version, made
+        ),
         predecessor=None if before is None else before.refresh_id,
         backward_passes=0,
         epochs=training.epochs,
@@ -58,8 +50,6 @@ def affordable(
     if budget.unit == "gpu hours":
         return by_speed(warehouse, budget), allowance
     if budget.unit == "per forward pass":
-        if not allowance.forward_passes:
-            raise _nothing_pays(plan, budget, counted)
         return _by_forward_passes(plan, budget, allowance, carried_by(before))
     return budget, allowance
 
@@ -67,16 +57,6 @@ def affordable(
 def carried_by(before: Manifest | None) -> float:
     """What the refresh before has left below one row."""
     return 0.0 if before is None or before.allowance is None else before.allowance.carried
-
-
-def _nothing_pays(plan: RefreshPlan, budget: Budget, counted: Sequence[Manifest]) -> NoRowError:
-    """Of a day whose window has no forward pass, or none that is left."""
-    told = f'--ds = {plan.ds}: selection.budget = "{budget}" of no forward pass'
-    if not counted:
-        why = f"no instance from {plan.window_start} to {plan.ds} has a record. Remedy: score them"
-    else:
-        why = "other refreshes have counted all those of its window. Remedy: select a later day"
-    return NoRowError(f"{told}: {why}, or give --budget in rows.")
 
 
 def _by_forward_passes(
@@ -89,10 +69,10 @@ def _by_forward_passes(
         backward = budget.amount * paid + carried
         raise NoRowError(
             f'--ds = {plan.ds}: selection.budget = "{budget}" of {allowance.forward_passes} forward'
-            f" passes since {allowance.predecessor or 'the beginning'} is {backward:.4g} backward"
-            f" passes, and a row costs {a_row} (training.epochs x pulls). Remedy: select a later"
-            " day, which will count these forward passes too, lower training.epochs, or raise the"
-            " budget."
+            f" passes since {allowance.predecessor or 'the beginning'}, which no other refresh has"
+            f" counted, is {backward:.4g} backward passes, and a row costs {a_row} (training.epochs"
+            " x pulls). Remedy: score the day where it has no records; else select a later one,"
+            " which will count what this one has, lower training.epochs, or raise the budget."
         )
     return Budget(rows, "rows"), replace(allowance, carried=left)
 

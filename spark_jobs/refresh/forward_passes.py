@@ -92,6 +92,26 @@ def counted_before(made: Sequence[Manifest], ds: date) -> list[Manifest]:
     return [one for one in made if one.ds < ds or (anyone and one.ds > ds)]
 
 
+def counted_by(
+    warehouse: Warehouse,
+    refresh_id: str,
+    first: date,
+    ds: date,
+    version: int,
+    made: Sequence[Manifest],
+) -> int:
+    """How many forward passes a refresh counts, beside those of its policy that are made, the
+    newest date first: a new one what none of `counted_before` has; one that is made anew keeps what
+    it had counted, and adds what none has.
+
+    Its input are the records of event dates `first` to `ds`, at a version of their table.
+    """
+    own = next((one.allowance for one in made if one.refresh_id == refresh_id), None)
+    if own is None:
+        return forward_passes(warehouse, first, ds, version, counted_before(made, ds))
+    return own.forward_passes + forward_passes(warehouse, first, ds, version, made)
+
+
 def forward_passes(
     warehouse: Warehouse, first: date, last: date, version: int, before: Sequence[Manifest]
 ) -> int:
@@ -136,19 +156,26 @@ def _version(manifest: Manifest) -> int:
     return manifest.inputs.versions[TABLE]
 
 
-def recounted(warehouse: Warehouse, manifest: Manifest, beside: Set[str]) -> Manifest:
-    """The manifest with its forward passes counted anew; beside: the refreshes that were made at
-    the same time, of which those with an earlier date count first."""
-    inputs, made = manifest.inputs, of_policy(warehouse, manifest.policy)
-    before = predecessor(made, manifest.ds)
-    name = None if before is None else before.refresh_id
-    allowance, counted = manifest.allowance, counted_before(made, manifest.ds)
-    wanted = [one for one in counted if one.ds < manifest.ds or one.refresh_id not in beside]
-    if allowance is None or (allowance.predecessor == name and wanted == counted):
+def recounted(
+    warehouse: Warehouse, manifest: Manifest, formers: Mapping[str, Manifest | None]
+) -> Manifest:
+    """The manifest with its forward passes counted anew, as if the refreshes that were made at the
+    same time had been made one after the other. formers: what was there of each of these before.
+    """
+    former, everything = formers[manifest.refresh_id], of_policy(warehouse, manifest.policy)
+    if manifest.allowance is None or manifest == former:
         return manifest
-    first, version = inputs.window_start, _version(manifest)
-    count = forward_passes(warehouse, first, manifest.ds, version, wanted)
-    return replace(manifest, allowance=replace(allowance, forward_passes=count, predecessor=name))
+    stood = [
+        formers[one.refresh_id] if one.refresh_id in formers and one.ds >= manifest.ds else one
+        for one in everything
+    ]
+    made, ds = [one for one in stood if one is not None], manifest.ds
+    first, before = manifest.inputs.window_start, predecessor(everything, ds)
+    count = counted_by(warehouse, manifest.refresh_id, first, ds, _version(manifest), made)
+    name = None if before is None else before.refresh_id
+    return replace(
+        manifest, allowance=replace(manifest.allowance, forward_passes=count, predecessor=name)
+    )
 
 
 def _input_of(warehouse: Warehouse, manifest: Manifest, days: Set[date]) -> _Input:

@@ -79,6 +79,9 @@ def serve_if_passed(registry: Registry, version: "ModelVersion", verdict: Verdic
     if not verdict.passed:
         return
     champion = registry.champion()
+    for one in registry.versions():  # of an earlier promotion of either, which this one ends
+        if number in (str(one.version), one.tags.get(PROMOTED_OVER)) and PROMOTED_OVER in one.tags:
+            registry.client.delete_model_version_tag(registry.name, one.version, PROMOTED_OVER)
     if champion is not None and int(champion.version) > int(number):
         before = str(champion.version)
         registry.client.set_model_version_tag(registry.name, number, PROMOTED_OVER, before)
