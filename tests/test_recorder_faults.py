@@ -264,7 +264,7 @@ def test_law_2_a_fork_is_refused_rows_that_nothing_would_store(tmp_path):
 
 
 def test_a_fork_s_metrics_wait_for_no_lock(tmp_path, monkeypatch):
-    recorder, other = opened(tmp_path, file_age_s=600), os.getpid() + 1
+    recorder, other = opened(record_tables(tmp_path), file_age_s=600), os.getpid() + 1
     record(recorder, "1")
     with ThreadPoolExecutor() as threads:
         with recorder._changed, monkeypatch.context() as fork:  # as a thread held it at the fork
@@ -273,7 +273,7 @@ def test_a_fork_s_metrics_wait_for_no_lock(tmp_path, monkeypatch):
             wait([asked], timeout=10)
             assert asked.done()
         assert (asked.result().recorded, asked.result().queued) == (2, 2)
-    recorder.close(timeout_s=0)
+    recorder.close()
 
 
 def test_a_fork_does_not_keep_the_journal_of_a_parent_that_is_gone(tmp_path):
