@@ -16,6 +16,8 @@ from schemas.errors import DataQualityError
 from schemas.shared_columns import MAX_LOGITS
 from schemas.statistics import WIDTH, statistics
 
+_decode = json.JSONDecoder().raw_decode
+
 
 def rows_in(payloads: Iterable[bytes], pipeline: str | None = None) -> pa.Table:
     """The rows of many frames, with the columns of `inference.recording.usable.ROW`.
@@ -74,7 +76,7 @@ class _Frame:
                 " release of tenforward that wrote them."
             )
         at = HEAD.size + length
-        self.header = header = json.loads(payload[HEAD.size : at].decode())
+        self.header = header = _decode(payload[HEAD.size : at].decode())[0]
         self.n = n = len(header["ids"])
         many = header["kind"] == "logits"
         sizes = {
@@ -108,12 +110,12 @@ def _joined(frames: Sequence[_Frame], name: str, kind: str) -> NDArray[Any]:
 
 def _without(frames: Sequence[_Frame], places: str) -> NDArray[np.bool_]:
     """Mask of the rows that have none of an array: all of a frame without it, else its `places`."""
-    masks = []
-    for frame in frames:
-        mask = np.full(frame.n, places not in frame.header)
-        mask[frame.header.get(places, [])] = True
-        masks.append(mask)
-    return np.concatenate(masks)
+    counts = [frame.n for frame in frames]
+    mask = np.repeat([places not in frame.header for frame in frames], counts)
+    for start, frame in zip(np.cumsum([0, *counts]), frames, strict=False):
+        if absent := frame.header.get(places):
+            mask[start + np.array(absent)] = True
+    return mask
 
 
 def _times(micros: NDArray[np.int64]) -> pa.Array:
