@@ -24,6 +24,7 @@ from tests.helpers.mistakes import (
     faults,
     feature,
     policy,
+    require_one_fault,
     selection,
     training,
 )
@@ -297,10 +298,7 @@ UNKNOWN = {
 def test_law_7_one_mistake_is_one_fault(
     tmp_path: Path, file: Path, changes: list[tuple[str, str]], field: str, words: str
 ) -> None:
-    [fault] = faults(tmp_path, file, *changes)
-    assert fault.field == field
-    assert words in str(fault)
-    assert "Remedy: " in str(fault)
+    require_one_fault(faults(tmp_path, file, *changes), field, words)
 
 
 @pytest.mark.parametrize(("what", "case"), NUMBERS.items(), ids=list(NUMBERS))

@@ -18,7 +18,7 @@ from schemas.errors import ConfigurationError, NoDataError
 from schemas.manifests import Manifest, find_manifest
 from schemas.pipeline import Pipeline
 from schemas.sections.budget import Budget, parse_budget
-from schemas.tables import all_tables, forward_records, refreshes
+from schemas.tables import all_tables
 from spark_jobs import backfill
 from spark_jobs.refresh import forward_passes as counting
 from spark_jobs.refresh.affordable import affordable
@@ -38,15 +38,14 @@ from tests.helpers.counted_records import (
     pipeline_with,
     plan_of,
     record,
+    without_rows,
 )
 from tests.helpers.trainer_tables import small_pipeline, write_manifest
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for table in (forward_records(), refreshes()):
-        create(tmp_path, table)
-    return tmp_path
+    return without_rows(tmp_path)
 
 
 def count(root: Path, number: int, version: int, before: Manifest | None) -> int:

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reference.plain_tables import create
 from schemas.allowance import Allowance
 from schemas.manifests import Inputs, Manifest
 from schemas.sections.budget import Budget
-from schemas.tables import forward_records, refreshes
 from spark_jobs import backfill
 from spark_jobs.refresh.affordable import affordable
 from spark_jobs.refresh.forward_passes import (
@@ -27,15 +25,14 @@ from tests.helpers.counted_records import (
     pipeline_with,
     plan_of,
     record,
+    without_rows,
 )
 from tests.helpers.trainer_tables import small_pipeline, write_manifest
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for table in (forward_records(), refreshes()):
-        create(tmp_path, table)
-    return tmp_path
+    return without_rows(tmp_path)
 
 
 def test_a_wider_window_counts_nothing_that_earlier_refreshes_have_counted(root):

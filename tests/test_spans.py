@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mistakes import FLIGHTS, cases, faults, selection, training
+from tests.helpers.mistakes import FLIGHTS, cases, faults, require_one_fault, selection, training
 
 LABEL = 'label = "late"'
 ELSEWHERE = '[instances]\npath = "/lake/requests"'
@@ -72,10 +72,7 @@ SPANS = {
 def test_law_7_what_would_leave_nothing_is_one_fault(
     tmp_path: Path, file: Path, changes: list[tuple[str, str]], field: str, words: str
 ) -> None:
-    [fault] = faults(tmp_path, file, *changes)
-    assert fault.field == field
-    assert words in str(fault)
-    assert "Remedy: " in str(fault)
+    require_one_fault(faults(tmp_path, file, *changes), field, words)
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,23 @@ import pyarrow as pa
 from deltalake import DeltaTable as Snapshot
 from deltalake import write_deltalake
 
+from reference.plain_tables import create
 from schemas.allowance import Allowance
 from schemas.manifests import Inputs, Manifest
 from schemas.pipeline import Pipeline
-from schemas.tables import forward_records
+from schemas.tables import forward_records, refreshes
 from spark_jobs.refresh.plan import RefreshPlan, cut_of, refresh_id, window_start
 from tests.helpers.manifests import manifest_without_rows
 from tests.helpers.trainer_tables import small_pipeline
 
 WINDOW = 3
+
+
+def without_rows(root: Path) -> Path:
+    """The tables of records and of refreshes, empty, in this folder."""
+    for table in (forward_records(), refreshes()):
+        create(root, table)
+    return root
 
 
 def day(number: int) -> date:

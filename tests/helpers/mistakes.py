@@ -57,3 +57,11 @@ def cases(*tables: dict[str, Any]) -> Iterator[Any]:
         for what, (file, changes, words) in table.items():
             field = what.partition(" = ")[0].partition(":")[0]
             yield pytest.param(file, changes, field, words, id=what)
+
+
+def require_one_fault(told: list[Fault], field: str, words: str) -> None:
+    """The only fault is of this field, in these words, with a remedy."""
+    [fault] = told
+    assert fault.field == field
+    assert words in str(fault)
+    assert "Remedy: " in str(fault)
